@@ -1,0 +1,208 @@
+//! The one error type of the library.
+//!
+//! Variants hold data rather than prose, and both sides of every mismatch.
+
+use std::path::PathBuf;
+
+use crate::tensor::Shape;
+
+/// What every fallible function of this library returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong because of user data, the machine or the adapter.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No adapter of any tried backend was found.
+    #[error(
+        "no GPU adapter found (tried {backends}); a software one will do: \
+         Debian/Ubuntu `apt install mesa-vulkan-drivers`, Fedora `dnf install mesa-vulkan-drivers`, \
+         Arch `pacman -S vulkan-swrast`"
+    )]
+    NoAdapter {
+        /// The backends that were asked, separated by commas.
+        backends: String,
+    },
+    /// The adapter that the user named is not there.
+    #[error("no adapter matches \"{wanted}\"; there are: {available}")]
+    UnknownAdapter {
+        /// The name or index as given.
+        wanted: String,
+        /// The adapters there are, with their indices.
+        available: String,
+    },
+    /// The adapter refused to give a device.
+    #[error("adapter {adapter} gives no device: {reason}")]
+    DeviceRequest {
+        /// Name of the adapter.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// A pipeline, buffer or bind group was refused, or a submission failed.
+    #[error("{label}: {reason}")]
+    Gpu {
+        /// Label of what failed: `op.entry`, `net.layer` or the buffer's name.
+        label: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The adapter has no memory left for a buffer.
+    #[error("out of GPU memory at {label}; use a smaller picture or batch, or another adapter (--adapter)")]
+    OutOfMemory {
+        /// Label of the allocation.
+        label: String,
+    },
+    /// The device was lost: driver reset, removed adapter or a watchdog.
+    #[error("the device was lost during {label}: {reason}; run again, or choose another adapter (--adapter)")]
+    DeviceLost {
+        /// What was running.
+        label: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// A planned buffer is larger than this adapter can hold or bind.
+    #[error("{label} needs {needed} bytes in one buffer, the adapter allows {allowed}; use a smaller picture or batch")]
+    BufferLimit {
+        /// Name of the buffer in the plan.
+        label: String,
+        /// Bytes planned.
+        needed: u64,
+        /// Bytes allowed.
+        allowed: u64,
+    },
+    /// Shapes that an operation cannot combine.
+    #[error("{op}: {what} is {found}, expected {expected}")]
+    Shape {
+        /// The operation, or the layer.
+        op: String,
+        /// Which of its sizes.
+        what: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A picture or map has become too small for a layer.
+    #[error("{op}: {input} leaves no pixel after a {kernel} window; use a larger picture")]
+    TooSmall {
+        /// The operation, or the layer.
+        op: String,
+        /// Shape before the layer.
+        input: Shape,
+        /// Height and width of the window.
+        kernel: String,
+    },
+    /// A gradient was asked for where none is defined.
+    #[error("{op} has no gradient for its input {input}")]
+    NoGradient {
+        /// Name of the operation.
+        op: &'static str,
+        /// Position of the input.
+        input: usize,
+    },
+    /// A layer name that the network does not have.
+    #[error("{network} has no layer \"{layer}\"{}", near(.candidates))]
+    UnknownLayer {
+        /// Name of the network.
+        network: String,
+        /// Layer as given.
+        layer: String,
+        /// Names that come near.
+        candidates: Vec<String>,
+    },
+    /// A class name or index that the network does not have.
+    #[error("no class \"{class}\"{}", near(.candidates))]
+    UnknownClass {
+        /// Class as given.
+        class: String,
+        /// Names that come near.
+        candidates: Vec<String>,
+    },
+    /// A class name that several classes share.
+    #[error("\"{class}\" may mean {}; give an index", .candidates.join(", "))]
+    AmbiguousClass {
+        /// Class as given.
+        class: String,
+        /// What it may mean, with indices.
+        candidates: Vec<String>,
+    },
+    /// A file that is not what it should be.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Weights that do not fit the network, everything that differs in one list.
+    #[error("the weights do not fit {network}:\n  {}", .problems.join("\n  "))]
+    Weights {
+        /// Name of the network.
+        network: String,
+        /// One line for each missing, unexpected or wrong tensor.
+        problems: Vec<String>,
+    },
+    /// A recipe with a mistake.
+    #[error("recipe {name}: {reason}")]
+    Recipe {
+        /// Name or path of the recipe.
+        name: String,
+        /// What is wrong, with the line where known.
+        reason: String,
+    },
+    /// An objective that makes no sense for these networks.
+    #[error("objective {objective}: {reason}")]
+    Objective {
+        /// The objective as given.
+        objective: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value that is not finite, with the layer that made it first.
+    #[error("{layer} produced a value that is not finite{}", .step.map(|s| format!(" at step {s}")).unwrap_or_default())]
+    NotFinite {
+        /// First layer, in order of execution.
+        layer: String,
+        /// Step of the run, where there is one.
+        step: Option<u64>,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// An [`Error::Io`] for a path.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Error::Io { path, source }
+    }
+
+    /// An [`Error::File`] for a path.
+    pub fn file(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> Self {
+        Error::File { path: path.into(), reason: reason.to_string() }
+    }
+
+    /// An [`Error::Shape`] from anything that prints.
+    pub fn shape(
+        op: impl Into<String>,
+        what: impl Into<String>,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+    ) -> Self {
+        Error::Shape { op: op.into(), what: what.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+}
+
+fn near(candidates: &[String]) -> String {
+    if candidates.is_empty() { String::new() } else { format!("; did you mean {}?", candidates.join(", ")) }
+}

@@ -1,0 +1,9 @@
+//! Entoptic runs ResNet50, GoogLeNet and InceptionV3 forwards and backwards on any Vulkan, Metal or DX12 GPU, and uses
+//! the gradients to show what the networks see.
+//!
+//! Rooms import only from rooms above them in this list.
+
+mod error;
+pub mod tensor;
+
+pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! Entry point: parse, run, print the error, exit code.
+
+fn main() {}
