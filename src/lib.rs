@@ -3,7 +3,10 @@
 //!
 //! Rooms import only from rooms above them in this list.
 
+pub mod device;
 mod error;
+pub mod ops;
+pub mod tape;
 pub mod tensor;
 
 pub use error::{Error, Result};

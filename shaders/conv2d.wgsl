@@ -1,0 +1,303 @@
+// conv2d: y[n,co,oy,ox] = bias[co] + sum over ci,ky,kx of x[n,ci,oy*stride-padding+ky,ox*stride-padding+kx] * weight[co,ci,ky,kx]
+// Edges: outside of x is zero. Sums run over taps, then over channels, in one fixed order.
+// Letters: pixels are counted through the batch; "group" is four channels; one row of weight is one input channel.
+// One invocation = 8 pixels x 4 channels in forward and grad_input (an implicit GEMM held in registers: on a CPU each load
+// costs as much as ten multiplications, and 12 loads serve 128 of them), 8 x 4 weights of one tap in grad_weight.
+
+#import linear
+#import reduce
+
+override has_bias: bool = false;
+
+struct Params {
+    n: u32,         // pictures
+    h: u32,         // input height
+    w: u32,
+    c_in: u32,      // input channel groups
+    oh: u32,        // output height
+    ow: u32,
+    c_out: u32,     // output channel groups
+    kh: u32,        // kernel height
+    kw: u32,
+    stride_h: u32,
+    stride_w: u32,
+    pad_h: u32,
+    pad_w: u32,
+    x_offset: u32,  // first group in a pixel of x, or of grad_x
+    x_stride: u32,  // groups of a pixel of x, or of grad_x
+    y_offset: u32,  // the same of y, or of grad_y
+    y_stride: u32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;            // [N, H, W, Cin/4]
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;       // [KH, KW, Cin, Cout/4]
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;         // [Cout/4]
+@group(0) @binding(4) var<storage, read> grad_y: array<vec4<f32>>;       // [N, OH, OW, Cout/4]
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;    // y, grad_x, grad_weight or grad_bias
+
+const NOWHERE: i32 = -1;
+
+// Where x holds the pixel that a tap sees from output position `at` = (first row of the picture, row, column), or NOWHERE.
+fn seen_by_tap(at: vec3<i32>, ky: u32, kx: u32) -> i32 {
+    let iy = at.y + i32(ky);
+    let ix = at.z + i32(kx);
+    let inside = u32(iy) < params.h && u32(ix) < params.w;
+    return select(NOWHERE, ((at.x + iy) * i32(params.w) + ix) * i32(params.x_stride) + i32(params.x_offset), inside);
+}
+
+// Output pixel p as seen_by_tap wants it: the corner of its window, outside of everything beyond the last pixel.
+fn window_corner(p: u32) -> vec3<i32> {
+    let area = params.oh * params.ow;
+    let picture = p / area;
+    let oy = (p % area) / params.ow;
+    let ox = p % params.ow;
+    let corner = vec3<i32>(i32(picture * params.h), i32(oy * params.stride_h) - i32(params.pad_h),
+                           i32(ox * params.stride_w) - i32(params.pad_w));
+    return select(vec3<i32>(0, -65536, -65536), corner, picture < params.n);
+}
+
+fn load_x(at: i32, c: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), x[u32(max(at, 0)) + c], at >= 0);
+}
+
+fn load_g(at: i32, c: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), grad_y[u32(max(at, 0)) + c], at >= 0);
+}
+
+// Four input channels times a 4x4 block of weights, a row for each input channel.
+fn times(a: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
+    return sum + a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3;
+}
+
+// The same block transposed: four output channels back to four input channels.
+fn times_transposed(a: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
+    return sum + vec4<f32>(dot(a, w0), dot(a, w1), dot(a, w2), dot(a, w3));
+}
+
+fn store_y(p: u32, co: u32, value: vec4<f32>) {
+    if (p < params.n * params.oh * params.ow) {
+        out[p * params.y_stride + params.y_offset + co] = value;
+    }
+}
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+           @builtin(local_invocation_index) lane: u32) {
+    let i = linear_index(group, groups, lane);
+    let co = i % params.c_out;
+    let p = (i / params.c_out) * 8u;
+    if (p >= params.n * params.oh * params.ow) { return; }
+    let q0 = window_corner(p);
+    let q1 = window_corner(p + 1u);
+    let q2 = window_corner(p + 2u);
+    let q3 = window_corner(p + 3u);
+    let q4 = window_corner(p + 4u);
+    let q5 = window_corner(p + 5u);
+    let q6 = window_corner(p + 6u);
+    let q7 = window_corner(p + 7u);
+    var s0 = vec4<f32>(0.0);
+    if (has_bias) { s0 = bias[co]; }
+    var s1 = s0;
+    var s2 = s0;
+    var s3 = s0;
+    var s4 = s0;
+    var s5 = s0;
+    var s6 = s0;
+    var s7 = s0;
+    for (var tap = 0u; tap < params.kh * params.kw; tap++) {
+        let ky = tap / params.kw;
+        let kx = tap % params.kw;
+        let a0 = seen_by_tap(q0, ky, kx);
+        let a1 = seen_by_tap(q1, ky, kx);
+        let a2 = seen_by_tap(q2, ky, kx);
+        let a3 = seen_by_tap(q3, ky, kx);
+        let a4 = seen_by_tap(q4, ky, kx);
+        let a5 = seen_by_tap(q5, ky, kx);
+        let a6 = seen_by_tap(q6, ky, kx);
+        let a7 = seen_by_tap(q7, ky, kx);
+        var at = tap * params.c_in * 4u * params.c_out + co;
+        for (var c = 0u; c < params.c_in; c++) {
+            let w0 = weight[at];
+            let w1 = weight[at + params.c_out];
+            let w2 = weight[at + 2u * params.c_out];
+            let w3 = weight[at + 3u * params.c_out];
+            at += 4u * params.c_out;
+            s0 = times(load_x(a0, c), w0, w1, w2, w3, s0);
+            s1 = times(load_x(a1, c), w0, w1, w2, w3, s1);
+            s2 = times(load_x(a2, c), w0, w1, w2, w3, s2);
+            s3 = times(load_x(a3, c), w0, w1, w2, w3, s3);
+            s4 = times(load_x(a4, c), w0, w1, w2, w3, s4);
+            s5 = times(load_x(a5, c), w0, w1, w2, w3, s5);
+            s6 = times(load_x(a6, c), w0, w1, w2, w3, s6);
+            s7 = times(load_x(a7, c), w0, w1, w2, w3, s7);
+        }
+    }
+    store_y(p, co, s0);
+    store_y(p + 1u, co, s1);
+    store_y(p + 2u, co, s2);
+    store_y(p + 3u, co, s3);
+    store_y(p + 4u, co, s4);
+    store_y(p + 5u, co, s5);
+    store_y(p + 6u, co, s6);
+    store_y(p + 7u, co, s7);
+}
+
+// grad_x[n,ci,iy,ix] = sum over co and the taps that see the pixel of grad_y[n,co,oy,ox] * weight[co,ci,ky,kx]
+// A gather without atomics: pixels of one phase (row and column modulo the stride, one phase in each z) are seen by the same
+// taps, every stride-th one, so that no tap is tried in vain.
+
+// Pixel p of the phase: (picture, row, column) counted in strides.
+fn phase_pixel(p: u32, rows: u32, columns: u32) -> vec3<u32> {
+    return vec3<u32>(p / (rows * columns), (p / columns) % rows, p % columns);
+}
+
+// Where grad_y holds the output pixel that saw input pixel q through a tap, or NOWHERE.
+fn seen_through_tap(q: vec3<u32>, dy: i32, dx: i32) -> i32 {
+    let oy = i32(q.y) + dy;
+    let ox = i32(q.z) + dx;
+    let inside = q.x < params.n && u32(oy) < params.oh && u32(ox) < params.ow;
+    let pixel = (i32(q.x * params.oh) + oy) * i32(params.ow) + ox;
+    return select(NOWHERE, pixel * i32(params.y_stride) + i32(params.y_offset), inside);
+}
+
+fn store_x(q: vec3<u32>, phase: vec2<u32>, ci: u32, value: vec4<f32>) {
+    if (q.x < params.n) {
+        let iy = q.y * params.stride_h + phase.x;
+        let ix = q.z * params.stride_w + phase.y;
+        out[((q.x * params.h + iy) * params.w + ix) * params.x_stride + params.x_offset + ci] = value;
+    }
+}
+
+@compute @workgroup_size(WG)
+fn grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+              @builtin(local_invocation_index) lane: u32) {
+    let i = linear_index(group, groups, lane);
+    let ci = i % params.c_in;
+    let p = (i / params.c_in) * 8u;
+    let phase = vec2<u32>(group.z / params.stride_w, group.z % params.stride_w);
+    if (phase.x >= params.h || phase.y >= params.w) { return; }
+    let rows = (params.h - phase.x + params.stride_h - 1u) / params.stride_h;
+    let columns = (params.w - phase.y + params.stride_w - 1u) / params.stride_w;
+    if (p >= params.n * rows * columns) { return; }
+    let q0 = phase_pixel(p, rows, columns);
+    let q1 = phase_pixel(p + 1u, rows, columns);
+    let q2 = phase_pixel(p + 2u, rows, columns);
+    let q3 = phase_pixel(p + 3u, rows, columns);
+    let q4 = phase_pixel(p + 4u, rows, columns);
+    let q5 = phase_pixel(p + 5u, rows, columns);
+    let q6 = phase_pixel(p + 6u, rows, columns);
+    let q7 = phase_pixel(p + 7u, rows, columns);
+    var s0 = vec4<f32>(0.0);
+    var s1 = vec4<f32>(0.0);
+    var s2 = vec4<f32>(0.0);
+    var s3 = vec4<f32>(0.0);
+    var s4 = vec4<f32>(0.0);
+    var s5 = vec4<f32>(0.0);
+    var s6 = vec4<f32>(0.0);
+    var s7 = vec4<f32>(0.0);
+    for (var ky = (phase.x + params.pad_h) % params.stride_h; ky < params.kh; ky += params.stride_h) {
+        // Exact: the phase was chosen so that the stride divides this.
+        let dy = (i32(phase.x + params.pad_h) - i32(ky)) / i32(params.stride_h);
+        for (var kx = (phase.y + params.pad_w) % params.stride_w; kx < params.kw; kx += params.stride_w) {
+            let dx = (i32(phase.y + params.pad_w) - i32(kx)) / i32(params.stride_w);
+            let a0 = seen_through_tap(q0, dy, dx);
+            let a1 = seen_through_tap(q1, dy, dx);
+            let a2 = seen_through_tap(q2, dy, dx);
+            let a3 = seen_through_tap(q3, dy, dx);
+            let a4 = seen_through_tap(q4, dy, dx);
+            let a5 = seen_through_tap(q5, dy, dx);
+            let a6 = seen_through_tap(q6, dy, dx);
+            let a7 = seen_through_tap(q7, dy, dx);
+            let at = ((ky * params.kw + kx) * params.c_in + ci) * 4u * params.c_out;
+            for (var c = 0u; c < params.c_out; c++) {
+                let w0 = weight[at + c];
+                let w1 = weight[at + c + params.c_out];
+                let w2 = weight[at + c + 2u * params.c_out];
+                let w3 = weight[at + c + 3u * params.c_out];
+                s0 = times_transposed(load_g(a0, c), w0, w1, w2, w3, s0);
+                s1 = times_transposed(load_g(a1, c), w0, w1, w2, w3, s1);
+                s2 = times_transposed(load_g(a2, c), w0, w1, w2, w3, s2);
+                s3 = times_transposed(load_g(a3, c), w0, w1, w2, w3, s3);
+                s4 = times_transposed(load_g(a4, c), w0, w1, w2, w3, s4);
+                s5 = times_transposed(load_g(a5, c), w0, w1, w2, w3, s5);
+                s6 = times_transposed(load_g(a6, c), w0, w1, w2, w3, s6);
+                s7 = times_transposed(load_g(a7, c), w0, w1, w2, w3, s7);
+            }
+        }
+    }
+    store_x(q0, phase, ci, s0);
+    store_x(q1, phase, ci, s1);
+    store_x(q2, phase, ci, s2);
+    store_x(q3, phase, ci, s3);
+    store_x(q4, phase, ci, s4);
+    store_x(q5, phase, ci, s5);
+    store_x(q6, phase, ci, s6);
+    store_x(q7, phase, ci, s7);
+}
+
+// grad_weight[co,ci,ky,kx] = sum over n,oy,ox of grad_y[n,co,oy,ox] * x[n,ci,oy*stride-padding+ky,ox*stride-padding+kx]
+@compute @workgroup_size(WG)
+fn grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+               @builtin(local_invocation_index) lane: u32) {
+    let i = linear_index(group, groups, lane);
+    let pairs = (params.c_in + 1u) / 2u; // input channel groups, two by two
+    let co = i % params.c_out;
+    let ci = ((i / params.c_out) % pairs) * 2u;
+    let tap = i / (params.c_out * pairs);
+    if (tap >= params.kh * params.kw) { return; }
+    let ky = tap / params.kw;
+    let kx = tap % params.kw;
+    let second = min(ci + 1u, params.c_in - 1u); // the last pair may be half empty: then it computes one group twice
+    var s0 = vec4<f32>(0.0);
+    var s1 = vec4<f32>(0.0);
+    var s2 = vec4<f32>(0.0);
+    var s3 = vec4<f32>(0.0);
+    var s4 = vec4<f32>(0.0);
+    var s5 = vec4<f32>(0.0);
+    var s6 = vec4<f32>(0.0);
+    var s7 = vec4<f32>(0.0);
+    for (var p = 0u; p < params.n * params.oh * params.ow; p++) {
+        let at = seen_by_tap(window_corner(p), ky, kx);
+        if (at == NOWHERE) { continue; }
+        let g = grad_y[p * params.y_stride + params.y_offset + co];
+        let a = x[u32(at) + ci];
+        let b = x[u32(at) + second];
+        s0 += a.x * g;
+        s1 += a.y * g;
+        s2 += a.z * g;
+        s3 += a.w * g;
+        s4 += b.x * g;
+        s5 += b.y * g;
+        s6 += b.z * g;
+        s7 += b.w * g;
+    }
+    var at = (tap * params.c_in + ci) * 4u * params.c_out + co;
+    out[at] = s0;
+    out[at + params.c_out] = s1;
+    out[at + 2u * params.c_out] = s2;
+    out[at + 3u * params.c_out] = s3;
+    if (second == ci) { return; }
+    at += 4u * params.c_out;
+    out[at] = s4;
+    out[at + params.c_out] = s5;
+    out[at + 2u * params.c_out] = s6;
+    out[at + 3u * params.c_out] = s7;
+}
+
+// grad_bias[co] = sum over n,oy,ox of grad_y[n,co,oy,ox]. One workgroup = four channels.
+@compute @workgroup_size(64)
+fn grad_bias(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+             @builtin(local_invocation_index) lane: u32) {
+    let co = group.x + group.y * groups.x;
+    if (co >= params.c_out) { return; }
+    var sum = vec4<f32>(0.0);
+    for (var p = lane; p < params.n * params.oh * params.ow; p += 64u) {
+        sum += grad_y[p * params.y_stride + params.y_offset + co];
+    }
+    let total = workgroup_sum(lane, sum);
+    if (lane == 0u) { out[co] = total; }
+}

@@ -1,0 +1,17 @@
+//! The GPU: adapters, buffers, pipelines, recordings of dispatches and their replay. The only room that names wgpu.
+//!
+//! Not here: shapes with a meaning, names of operations, weights.
+
+mod adapter;
+mod context;
+mod plan;
+mod program;
+mod recording;
+mod shader;
+
+pub use adapter::{AdapterChoice, AdapterSummary, Class, adapters};
+pub use context::{Buffer, Counters, Device, Readback};
+pub use plan::{Plan, Slot};
+pub use program::{Externals, Program};
+pub use recording::{BufferId, BufferSpec, Dispatch, Kernel, Recorder, Recording, Source, Tuning};
+pub use shader::{Shader, expand};

@@ -1,0 +1,40 @@
+//! The sum of gradients that reach one value from several consumers.
+
+use super::add::Add;
+use super::pass::View;
+use super::shader;
+use crate::device::{Kernel, Recorder};
+
+/// Adds one gradient to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accumulate;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    vectors: u32,
+    groups: u32,
+    x_offset: u32,
+    x_stride: u32,
+}
+
+shader!("accumulate", Params);
+
+impl Accumulate {
+    /// Appends `sum += x`; `sum` fills its buffer.
+    pub fn in_place(recorder: &mut Recorder, sum: View, x: View) {
+        // A filter has no channel groups to step over: it is one run of vec4s.
+        let groups = if x.offset == 0 && x.stride as usize == x.shape.groups() { 1 } else { x.shape.groups() as u32 };
+        let stride = if groups == 1 { 1 } else { x.stride };
+        let params = Params { vectors: sum.vectors() as u32, groups, x_offset: x.offset, x_stride: stride };
+        let bindings = [(1, x.buffer), (2, sum.buffer)];
+        recorder.launch(Kernel::new(&SHADER, "update"), &params, &bindings, sum.vectors(), 1, sum.vectors() * 4);
+    }
+
+    /// Appends `sum = a + b` into a new buffer, for an `a` that others still read.
+    pub fn into_new(recorder: &mut Recorder, a: View, b: View) -> View {
+        let sum = View::transient(recorder, "gradient sum", a.shape);
+        Add::record(recorder, a, b, sum);
+        sum
+    }
+}

@@ -1,0 +1,174 @@
+//! Two-dimensional convolution, of which a linear layer is the case of a window that covers its input.
+
+use super::pass::{Backward, Domain, Forward, Op, Sample, View, arguments, windows};
+use super::shader;
+use crate::device::{Kernel, Recorder};
+use crate::tensor::Shape;
+use crate::{Error, Result};
+
+/// Cross-correlation with zero padding, as `torch.nn.functional.conv2d` with one group.
+///
+/// **Shapes** `x` [N,Cin,H,W], `weight` [Cout,Cin,KH,KW], optionally `bias` [1,Cout,1,1] -> [N,Cout,OH,OW] with
+/// OH = floor((H + 2·padding − KH) / stride) + 1.
+///
+/// **Errors** [`Error::Shape`] when channels differ, [`Error::TooSmall`] when no window fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Step of the window, [height, width].
+    pub stride: [usize; 2],
+    /// Zeros around the input, [height, width].
+    pub padding: [usize; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    n: u32,
+    h: u32,
+    w: u32,
+    c_in: u32,
+    oh: u32,
+    ow: u32,
+    c_out: u32,
+    kh: u32,
+    kw: u32,
+    stride_h: u32,
+    stride_w: u32,
+    pad_h: u32,
+    pad_w: u32,
+    x_offset: u32,
+    x_stride: u32,
+    y_offset: u32,
+    y_stride: u32,
+    pad: [u32; 3],
+}
+
+shader!("conv2d", Params);
+
+/// Pixels that one invocation computes.
+const BLOCK: usize = 8;
+
+impl Conv2d {
+    /// Stride and padding equal in both directions.
+    pub fn new(stride: usize, padding: usize) -> Self {
+        Conv2d { stride: [stride; 2], padding: [padding; 2] }
+    }
+
+    fn params(&self, x: View, weight: Shape, y: View) -> Params {
+        let [n, _, h, w] = x.shape.0.map(|size| size as u32);
+        Params {
+            n,
+            h,
+            w,
+            c_in: x.shape.groups() as u32,
+            oh: y.shape.h() as u32,
+            ow: y.shape.w() as u32,
+            c_out: y.shape.groups() as u32,
+            kh: weight.h() as u32,
+            kw: weight.w() as u32,
+            stride_h: self.stride[0] as u32,
+            stride_w: self.stride[1] as u32,
+            pad_h: self.padding[0] as u32,
+            pad_w: self.padding[1] as u32,
+            x_offset: x.offset,
+            x_stride: x.stride,
+            y_offset: y.offset,
+            y_stride: y.stride,
+            pad: [0; 3],
+        }
+    }
+}
+
+/// Multiplications and additions of a convolution; its gradients cost the same.
+fn flops(weight: Shape, y: Shape) -> usize {
+    2 * weight.elements() * y.pixels()
+}
+
+impl Op for Conv2d {
+    fn name(&self) -> &'static str {
+        SHADER.name
+    }
+
+    fn output_shape(&self, inputs: &[Shape]) -> Result<Shape> {
+        if let &[_, weight, bias] = inputs
+            && bias != Shape::channels(weight.n())
+        {
+            return Err(Error::shape(self.name(), "bias", Shape::channels(weight.n()), bias));
+        }
+        let [x, weight] = arguments(self.name(), &inputs[..inputs.len().min(2)])?;
+        if weight.c() != x.c() {
+            return Err(Error::shape(self.name(), "input channels of x", weight.c(), x.c()));
+        }
+        let [kh, kw] = [weight.h(), weight.w()];
+        let oh = windows(x.h(), kh, self.stride[0], self.padding[0], false);
+        let ow = windows(x.w(), kw, self.stride[1], self.padding[1], false);
+        match (oh, ow) {
+            (Some(oh), Some(ow)) => Ok(Shape::new(x.n(), weight.n(), oh, ow)),
+            _ => Err(Error::TooSmall { op: self.name().into(), input: x, kernel: format!("{kh}x{kw}") }),
+        }
+    }
+
+    fn forward(&self, recorder: &mut Recorder, pass: &Forward) {
+        let (x, weight, y) = (pass.inputs[0], pass.inputs[1], pass.output);
+        let params = self.params(x, weight.shape, y);
+        let bias = pass.inputs.get(2);
+        // The kernel names its bias even where it reads none, so something must be bound there.
+        let bias_or_any = bias.unwrap_or(&weight).buffer;
+        let bindings = [(1, x.buffer), (2, weight.buffer), (3, bias_or_any), (5, y.buffer)];
+        let kernel = Kernel::new(&SHADER, "forward").with("has_bias", bias.is_some());
+        let invocations = y.shape.pixels().div_ceil(BLOCK) * y.shape.groups();
+        recorder.launch(kernel, &params, &bindings, invocations, 1, flops(weight.shape, y.shape));
+    }
+
+    fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {
+        let (x, weight, g) = (pass.inputs[0], pass.inputs[1], pass.grad_output);
+        let flops = flops(weight.shape, g.shape);
+        if let Some(grad_x) = pass.grads[0] {
+            let params = self.params(grad_x, weight.shape, g);
+            let [rows, columns] = [x.shape.h().div_ceil(self.stride[0]), x.shape.w().div_ceil(self.stride[1])];
+            let invocations = (x.shape.n() * rows * columns).div_ceil(BLOCK) * x.shape.groups();
+            let phases = self.stride[0] * self.stride[1];
+            let bindings = [(2, weight.buffer), (4, g.buffer), (5, grad_x.buffer)];
+            recorder.launch(Kernel::new(&SHADER, "grad_input"), &params, &bindings, invocations, phases, flops);
+        }
+        if let Some(grad_weight) = pass.grads[1] {
+            let params = self.params(x, weight.shape, g);
+            let taps = weight.shape.h() * weight.shape.w();
+            let invocations = taps * x.shape.groups().div_ceil(2) * g.shape.groups();
+            let bindings = [(1, x.buffer), (4, g.buffer), (5, grad_weight.buffer)];
+            recorder.launch(Kernel::new(&SHADER, "grad_weight"), &params, &bindings, invocations, 1, flops);
+        }
+        if let Some(grad_bias) = pass.grads.get(2).copied().flatten() {
+            let params = self.params(x, weight.shape, g);
+            let bindings = [(4, g.buffer), (5, grad_bias.buffer)];
+            let kernel = Kernel::new(&SHADER, "grad_bias");
+            recorder.launch_workgroups(kernel, &params, &bindings, g.shape.groups(), g.vectors() * 4);
+        }
+        Ok(())
+    }
+}
+
+/// Configurations for tests and benches.
+pub fn samples() -> Vec<Sample> {
+    let sample = |stride, padding, x: [usize; 4], weight: [usize; 4]| {
+        let inputs = [Domain::linear(Shape(x)), Domain::filter(Shape(weight))];
+        Sample::new(Conv2d { stride, padding }, inputs)
+    };
+    let with_bias = Sample::new(
+        Conv2d::new(1, 1),
+        [
+            Domain::linear(Shape::new(2, 5, 7, 6)),
+            Domain::filter(Shape::new(9, 5, 3, 3)),
+            Domain::linear(Shape::channels(9)),
+        ],
+    );
+    vec![
+        sample([1, 1], [1, 1], [2, 5, 7, 6], [6, 5, 3, 3]),
+        sample([2, 2], [3, 3], [1, 3, 19, 17], [8, 3, 7, 7]),
+        sample([2, 2], [0, 0], [2, 8, 9, 8], [10, 8, 1, 1]),
+        sample([1, 1], [0, 3], [2, 4, 8, 10], [6, 4, 1, 7]),
+        sample([3, 2], [1, 2], [1, 3, 11, 12], [4, 3, 2, 3]),
+        sample([1, 1], [0, 0], [3, 6, 5, 5], [9, 6, 5, 5]),
+        with_bias,
+    ]
+}

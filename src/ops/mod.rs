@@ -1,0 +1,58 @@
+//! Operations: shapes checked, kernels chosen, dispatches appended to a recording. One file per `.wgsl`, same base name.
+//!
+//! Not here: the tape, layer names, weights. Gradients are written, never added to: only the tape adds.
+
+mod pass;
+
+mod accumulate;
+mod add;
+mod conv2d;
+mod relu;
+
+pub use accumulate::Accumulate;
+pub use pass::{Backward, Domain, Forward, Op, Sample, View};
+
+use crate::device::Shader;
+
+/// Registers each kernel file: its text, the size of its `Params`, its type and its samples for tests and benches.
+macro_rules! ops {
+    ($($module:ident :: $op:ident),* $(,)?) => {
+        $(pub use $module::$op;)*
+
+        /// Every operation with a gradient in a few configurations, edge cases among them.
+        pub fn samples() -> Vec<Sample> {
+            let mut all = Vec::new();
+            $(all.extend($module::samples());)*
+            all
+        }
+
+        /// Kernel files of the operations with a gradient.
+        const DIFFERENTIABLE: &[&Shader] = &[$(&$module::SHADER),*];
+    };
+}
+
+/// The text and parameter size of the kernel file that belongs to a module.
+macro_rules! shader {
+    ($name:literal, $params:ty) => {
+        pub(super) static SHADER: crate::device::Shader = crate::device::Shader {
+            name: $name,
+            text: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            params_size: size_of::<$params>(),
+        };
+    };
+}
+use shader;
+
+ops! {
+    add::Add,
+    conv2d::Conv2d,
+    relu::Relu,
+}
+
+/// Kernel files that only update in place of a graph.
+const UPDATES: &[&Shader] = &[&accumulate::SHADER];
+
+/// Every kernel file.
+pub fn shaders() -> impl Iterator<Item = &'static Shader> {
+    DIFFERENTIABLE.iter().chain(UPDATES).copied()
+}

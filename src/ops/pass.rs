@@ -1,0 +1,201 @@
+//! What an operation is, and what it is given to record its forward and backward passes.
+
+use std::fmt::Debug;
+
+use crate::device::{BufferId, Recorder, Source};
+use crate::tensor::{Layout, Shape};
+use crate::{Error, Result};
+
+/// A value as kernels see it: a buffer, or some channels of each pixel of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The memory.
+    pub buffer: BufferId,
+    /// Sizes of the value.
+    pub shape: Shape,
+    /// Order of the elements.
+    pub layout: Layout,
+    /// First channel group of the value in each pixel of the buffer.
+    pub offset: u32,
+    /// Channel groups of a pixel of the buffer.
+    pub stride: u32,
+}
+
+impl View {
+    /// A value that fills its buffer.
+    pub fn whole(buffer: BufferId, shape: Shape, layout: Layout) -> Self {
+        View { buffer, shape, layout, offset: 0, stride: shape.groups() as u32 }
+    }
+
+    /// A new transient buffer for a picture-like value.
+    pub fn transient(recorder: &mut Recorder, what: &str, shape: Shape) -> Self {
+        let buffer = recorder.buffer(what, Layout::Picture.bytes(shape), Source::Transient);
+        View::whole(buffer, shape, Layout::Picture)
+    }
+
+    /// `channels` channels from `first` on, which is a multiple of four.
+    pub fn slice(&self, first: usize, channels: usize) -> Self {
+        assert!(first % 4 == 0 && self.layout == Layout::Picture, "only whole channel groups can be sliced");
+        let [n, _, h, w] = self.shape.0;
+        View { shape: Shape::new(n, channels, h, w), offset: self.offset + (first / 4) as u32, ..*self }
+    }
+
+    /// Numbers of `vec4`s that the value has, its padding lanes included.
+    pub fn vectors(&self) -> usize {
+        self.layout.stored(self.shape) / 4
+    }
+}
+
+/// What a forward pass reads and writes.
+pub struct Forward<'a> {
+    /// Arguments.
+    pub inputs: &'a [View],
+    /// Result.
+    pub output: View,
+    /// What the backward pass will need besides inputs and output.
+    pub saved: &'a [View],
+}
+
+/// What a backward pass reads and writes.
+pub struct Backward<'a> {
+    /// Arguments of the forward pass.
+    pub inputs: &'a [View],
+    /// Result of the forward pass.
+    pub output: View,
+    /// What the forward pass saved.
+    pub saved: &'a [View],
+    /// Gradient of the loss with respect to the result.
+    pub grad_output: View,
+    /// For each argument where its gradient is to be written, or nothing where nobody asked for it.
+    pub grads: &'a [Option<View>],
+}
+
+/// An operation on values: one `.wgsl` file, one Rust file.
+pub trait Op: Debug + Send + Sync {
+    /// The field's name, that of the kernel file.
+    fn name(&self) -> &'static str;
+
+    /// Shape of the result.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::TooSmall`] when the arguments do not fit; kernels trust what passes here.
+    fn output_shape(&self, inputs: &[Shape]) -> Result<Shape>;
+
+    /// Shapes of what the backward pass needs besides inputs and output.
+    fn saved(&self, _inputs: &[Shape]) -> Vec<Shape> {
+        Vec::new()
+    }
+
+    /// Appends the forward pass.
+    fn forward(&self, recorder: &mut Recorder, pass: &Forward);
+
+    /// Appends what writes the gradients that are asked for, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::NoGradient`] where none is defined.
+    fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()>;
+
+    /// Whether the gradient of this argument is `grad_output` itself, so that nothing need be computed.
+    fn passes_gradient(&self, _input: usize) -> bool {
+        false
+    }
+
+    /// First channels of the arguments in the result, when that is made of them side by side without change.
+    fn side_by_side(&self, _inputs: &[Shape]) -> Option<Vec<usize>> {
+        None
+    }
+}
+
+/// An operation with argument shapes, for the tests and benches that walk over all operations.
+#[derive(Debug)]
+pub struct Sample {
+    /// The operation.
+    pub op: Box<dyn Op>,
+    /// Its arguments.
+    pub inputs: Vec<Domain>,
+}
+
+/// What values a test may give an argument.
+#[derive(Clone, Copy, Debug)]
+pub enum Domain {
+    /// The result is a linear function of this argument: adjoints are exact.
+    Linear(Shape, Layout),
+    /// Any values.
+    Smooth(Shape),
+    /// Values with a distance to each other and to zero, where the operation has kinks.
+    Apart(Shape),
+    /// Values between 0.5 and 1.5: variances.
+    Positive(Shape),
+    /// Whole numbers below a count, not differentiated.
+    Index(Shape, usize),
+    /// Any values, not differentiated.
+    Fixed(Shape),
+}
+
+impl Sample {
+    /// A sample.
+    pub fn new(op: impl Op + 'static, inputs: impl Into<Vec<Domain>>) -> Self {
+        Sample { op: Box::new(op), inputs: inputs.into() }
+    }
+}
+
+impl Domain {
+    /// A picture-like argument in which the operation is linear.
+    pub fn linear(shape: Shape) -> Self {
+        Domain::Linear(shape, Layout::Picture)
+    }
+
+    /// A filter, in which every convolution is linear.
+    pub fn filter(shape: Shape) -> Self {
+        Domain::Linear(shape, Layout::Filter)
+    }
+
+    /// Shape and layout.
+    pub fn form(&self) -> (Shape, Layout) {
+        match *self {
+            Domain::Linear(shape, layout) => (shape, layout),
+            Domain::Smooth(s) | Domain::Apart(s) | Domain::Positive(s) | Domain::Index(s, _) | Domain::Fixed(s) => {
+                (s, Layout::Picture)
+            }
+        }
+    }
+}
+
+/// The one place that says how many arguments an operation takes.
+pub(super) fn arguments<const N: usize>(op: &str, inputs: &[Shape]) -> Result<[Shape; N]> {
+    <[Shape; N]>::try_from(inputs).map_err(|_| Error::shape(op, "number of arguments", N, inputs.len()))
+}
+
+/// An error unless two shapes are equal.
+pub(super) fn same(op: &str, what: &str, expected: Shape, found: Shape) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(Error::shape(op, what, expected, found)) }
+}
+
+/// Pixels that a window yields along one side: floor or ceil of (size + 2·padding − kernel) / stride, plus one.
+///
+/// With `ceil_mode` a last window that would start in the padding or outside is dropped, as torch does.
+pub(super) fn windows(size: usize, kernel: usize, stride: usize, padding: usize, ceil_mode: bool) -> Option<usize> {
+    let room = (size + 2 * padding).checked_sub(kernel)?;
+    if ceil_mode {
+        let count = room.div_ceil(stride) + 1;
+        let starts_outside = (count - 1) * stride >= size + padding;
+        Some(if starts_outside { count - 1 } else { count })
+    } else {
+        Some(room / stride + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::windows;
+
+    #[test]
+    fn windows_round_as_torch_does() {
+        assert_eq!(windows(299, 7, 2, 3, false), Some(150));
+        assert_eq!(windows(150, 3, 2, 0, true), Some(75));
+        assert_eq!(windows(150, 3, 2, 0, false), Some(74));
+        // The third window would start at pixel 4 of a padded row of which pixels 1 to 3 are real.
+        assert_eq!(windows(3, 2, 2, 1, true), Some(2));
+        assert_eq!(windows(2, 5, 1, 1, false), None);
+    }
+}

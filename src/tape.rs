@@ -1,0 +1,364 @@
+//! The tape: which value came from which, the order of the reverse walk, and when gradients add up.
+//!
+//! Not here: the name of any operation but [`Accumulate`], shapes of networks, GPU handles.
+
+use crate::device::{BufferId, Recorder, Source};
+use crate::ops::{Accumulate, Backward, Forward, Op, View};
+use crate::tensor::{Array, Layout, Shape};
+use crate::{Error, Result};
+
+/// A value on a [`Tape`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(usize);
+
+/// A network, or any function, as a list of operations on values.
+#[derive(Debug, Default)]
+pub struct Tape {
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    layer: String,
+}
+
+#[derive(Debug)]
+struct Value {
+    shape: Shape,
+    layout: Layout,
+    origin: Origin,
+}
+
+#[derive(Debug)]
+enum Origin {
+    /// A buffer that the caller provides under this name.
+    External(String),
+    /// Numbers fixed on the tape, in the engine's order.
+    Constant(Vec<f32>),
+    /// Result of a node.
+    Node(usize),
+}
+
+#[derive(Debug)]
+struct Node {
+    op: Box<dyn Op>,
+    inputs: Vec<Var>,
+    output: Var,
+    layer: String,
+}
+
+/// What a recording of a tape must compute.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Values to be still there after a replay.
+    pub keep: Vec<Var>,
+    /// A value whose elements are added up and differentiated; none for a forward pass alone.
+    pub loss: Option<Var>,
+    /// Values to differentiate with respect to.
+    pub wrt: Vec<Var>,
+}
+
+/// Where a recording leaves what was asked for.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Views of [`Request::keep`].
+    pub kept: Vec<View>,
+    /// Gradients with respect to [`Request::wrt`].
+    pub gradients: Vec<View>,
+    /// Every value of the forward pass and every gradient, in order of execution, with its layer's name.
+    pub trace: Vec<(String, View)>,
+}
+
+impl Tape {
+    /// A value that the caller provides under `name` when the recording is prepared.
+    pub fn external(&mut self, name: &str, shape: Shape, layout: Layout) -> Var {
+        self.value(shape, layout, Origin::External(name.to_owned()))
+    }
+
+    /// A picture-like value that the caller provides.
+    pub fn input(&mut self, name: &str, shape: Shape) -> Var {
+        self.external(name, shape, Layout::Picture)
+    }
+
+    /// Fixed numbers.
+    pub fn constant(&mut self, array: &Array) -> Var {
+        let stored = Layout::Picture.pack(array.shape, &array.values);
+        self.value(array.shape, Layout::Picture, Origin::Constant(stored))
+    }
+
+    /// Shape of a value.
+    pub fn shape(&self, var: Var) -> Shape {
+        self.values[var.0].shape
+    }
+
+    /// Names the layer that the next operations belong to, for errors, labels and plans.
+    pub fn layer(&mut self, name: &str) {
+        name.clone_into(&mut self.layer);
+    }
+
+    /// Applies an operation.
+    ///
+    /// # Errors
+    /// Those of [`Op::output_shape`], with the layer's name before the operation's.
+    pub fn apply(&mut self, op: impl Op + 'static, inputs: &[Var]) -> Result<Var> {
+        self.apply_boxed(Box::new(op), inputs)
+    }
+
+    /// [`Tape::apply`] for an operation whose type is not known.
+    ///
+    /// # Errors
+    /// As [`Tape::apply`].
+    pub fn apply_boxed(&mut self, op: Box<dyn Op>, inputs: &[Var]) -> Result<Var> {
+        let shapes: Vec<Shape> = inputs.iter().map(|&var| self.shape(var)).collect();
+        let shape = op.output_shape(&shapes).map_err(|error| self.in_layer(error))?;
+        let output = self.value(shape, Layout::Picture, Origin::Node(self.nodes.len()));
+        self.nodes.push(Node { op, inputs: inputs.to_vec(), output, layer: self.layer.clone() });
+        Ok(output)
+    }
+
+    fn value(&mut self, shape: Shape, layout: Layout, origin: Origin) -> Var {
+        self.values.push(Value { shape, layout, origin });
+        Var(self.values.len() - 1)
+    }
+
+    fn in_layer(&self, error: Error) -> Error {
+        let named = |op: String| if self.layer.is_empty() { op } else { format!("{}: {op}", self.layer) };
+        match error {
+            Error::Shape { op, what, expected, found } => Error::Shape { op: named(op), what, expected, found },
+            Error::TooSmall { op, input, kernel } => Error::TooSmall { op: named(op), input, kernel },
+            other => other,
+        }
+    }
+
+    /// Appends to a recording what the request needs, and only that.
+    ///
+    /// # Errors
+    /// [`Error::NoGradient`] when a path to the loss is not differentiable, [`Error::Objective`] when there is no path.
+    pub fn record(&self, recorder: &mut Recorder, request: &Request) -> Result<Recorded> {
+        let mut lowering = Lowering::new(self, recorder, request);
+        lowering.forward();
+        let gradients = lowering.backward(request)?;
+        let kept: Vec<View> = request.keep.iter().map(|&var| lowering.view(var)).collect();
+        let trace = lowering.trace;
+        for view in kept.iter().chain(&gradients) {
+            recorder.keep(view.buffer);
+        }
+        Ok(Recorded { kept, gradients, trace })
+    }
+}
+
+/// A tape on its way into a recording.
+struct Lowering<'a> {
+    tape: &'a Tape,
+    recorder: &'a mut Recorder,
+    /// Nodes that the request depends on.
+    needed: Vec<bool>,
+    /// Values that depend on what the request differentiates with respect to.
+    differentiated: Vec<bool>,
+    /// Values that lie inside of another: the whole, and the first channel.
+    inside: Vec<Option<(Var, usize)>>,
+    views: Vec<Option<View>>,
+    saved: Vec<Vec<View>>,
+    trace: Vec<(String, View)>,
+}
+
+/// A gradient that has arrived at a value.
+#[derive(Clone, Copy)]
+struct Arrived {
+    view: View,
+    /// Whether nobody else reads this buffer, so that it may be added to.
+    own: bool,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(tape: &'a Tape, recorder: &'a mut Recorder, request: &Request) -> Self {
+        let mut wanted = vec![false; tape.values.len()];
+        for var in request.keep.iter().chain(&request.loss) {
+            wanted[var.0] = true;
+        }
+        let mut needed = vec![false; tape.nodes.len()];
+        for (index, node) in tape.nodes.iter().enumerate().rev() {
+            if wanted[node.output.0] {
+                needed[index] = true;
+                node.inputs.iter().for_each(|input| wanted[input.0] = true);
+            }
+        }
+        let mut differentiated = vec![false; tape.values.len()];
+        if request.loss.is_some() {
+            request.wrt.iter().for_each(|var| differentiated[var.0] = true);
+        }
+        for (node, _) in tape.nodes.iter().zip(&needed).filter(|(_, needed)| **needed) {
+            differentiated[node.output.0] |= node.inputs.iter().any(|input| differentiated[input.0]);
+        }
+        let mut lowering = Lowering {
+            tape,
+            recorder,
+            needed,
+            differentiated,
+            inside: vec![None; tape.values.len()],
+            views: vec![None; tape.values.len()],
+            saved: vec![Vec::new(); tape.nodes.len()],
+            trace: Vec::new(),
+        };
+        lowering.place();
+        lowering
+    }
+
+    fn nodes(&self) -> impl DoubleEndedIterator<Item = (usize, &'a Node)> + use<'a> {
+        let needed = self.needed.clone();
+        self.tape.nodes.iter().enumerate().filter(move |(index, _)| needed[*index])
+    }
+
+    /// Puts the arguments of side-by-side operations where the result will be, so that nothing is copied.
+    fn place(&mut self) {
+        for (_, node) in self.nodes() {
+            let shapes: Vec<Shape> = node.inputs.iter().map(|&var| self.tape.shape(var)).collect();
+            let Some(starts) = node.op.side_by_side(&shapes) else { continue };
+            let free = |var: &Var| {
+                let once = node.inputs.iter().filter(|other| *other == var).count() == 1;
+                once && self.inside[var.0].is_none() && matches!(self.tape.values[var.0].origin, Origin::Node(_))
+            };
+            if starts.iter().all(|start| start % 4 == 0) && node.inputs.iter().all(free) {
+                for (input, start) in node.inputs.iter().zip(starts) {
+                    self.inside[input.0] = Some((node.output, start));
+                }
+            }
+        }
+    }
+
+    fn placed(&self, node: &Node) -> bool {
+        node.inputs.iter().any(|input| matches!(self.inside[input.0], Some((whole, _)) if whole == node.output))
+    }
+
+    /// The memory of a value, made when it is first needed.
+    fn view(&mut self, var: Var) -> View {
+        if let Some(view) = self.views[var.0] {
+            return view;
+        }
+        let value = &self.tape.values[var.0];
+        let bytes = value.layout.bytes(value.shape);
+        let view = match (&value.origin, self.inside[var.0]) {
+            (_, Some((whole, start))) => self.view(whole).slice(start, value.shape.c()),
+            (Origin::External(name), None) => {
+                let buffer = self.recorder.buffer(name, bytes, Source::External(name.clone()));
+                View::whole(buffer, value.shape, value.layout)
+            }
+            (Origin::Constant(stored), None) => {
+                let buffer = self.recorder.constants("constant", stored);
+                View::whole(buffer, value.shape, value.layout)
+            }
+            (Origin::Node(index), None) => {
+                let what = self.tape.nodes[*index].op.name();
+                View::transient(self.recorder, what, value.shape)
+            }
+        };
+        self.views[var.0] = Some(view);
+        view
+    }
+
+    fn forward(&mut self) {
+        for (index, node) in self.nodes() {
+            self.recorder.layer(&node.layer);
+            let inputs: Vec<View> = node.inputs.iter().map(|&input| self.view(input)).collect();
+            let output = self.view(node.output);
+            let shapes: Vec<Shape> = inputs.iter().map(|view| view.shape).collect();
+            let saved = node.op.saved(&shapes);
+            self.saved[index] = saved.iter().map(|&shape| View::transient(self.recorder, "saved", shape)).collect();
+            if !self.placed(node) {
+                node.op.forward(self.recorder, &Forward { inputs: &inputs, output, saved: &self.saved[index] });
+            }
+            self.trace.push((node.layer.clone(), output));
+        }
+    }
+
+    fn backward(&mut self, request: &Request) -> Result<Vec<View>> {
+        let Some(loss) = request.loss else { return Ok(Vec::new()) };
+        let mut arrived: Vec<Option<Arrived>> = vec![None; self.tape.values.len()];
+        let shape = self.tape.shape(loss);
+        self.recorder.layer("loss");
+        let ones = Layout::Picture.pack(shape, &vec![1.0; shape.elements()]);
+        let seed = self.recorder.constants("gradient of itself", &ones);
+        arrived[loss.0] = Some(Arrived { view: View::whole(seed, shape, Layout::Picture), own: false });
+        for (index, node) in self.nodes().rev() {
+            if !self.differentiated[node.output.0] {
+                continue;
+            }
+            let Some(Arrived { view: grad_output, .. }) = arrived[node.output.0] else { continue };
+            self.recorder.layer(&node.layer);
+            self.node_backward(index, node, grad_output, &mut arrived)?;
+        }
+        let missing = || Error::Objective {
+            objective: "gradient".into(),
+            reason: "the loss does not depend on what it is to be differentiated with respect to".into(),
+        };
+        request.wrt.iter().map(|var| arrived[var.0].map(|arrived| arrived.view).ok_or_else(missing)).collect()
+    }
+
+    fn node_backward(
+        &mut self,
+        index: usize,
+        node: &Node,
+        grad_output: View,
+        arrived: &mut [Option<Arrived>],
+    ) -> Result<()> {
+        let inputs: Vec<View> = node.inputs.iter().map(|&input| self.view(input)).collect();
+        let mut grads = Vec::with_capacity(inputs.len());
+        let mut arriving = Vec::with_capacity(inputs.len());
+        for (position, (&input, view)) in node.inputs.iter().zip(&inputs).enumerate() {
+            let wanted = self.differentiated[input.0];
+            let passed = match self.inside[input.0] {
+                Some((whole, start)) if whole == node.output => Some(grad_output.slice(start, view.shape.c())),
+                _ => node.op.passes_gradient(position).then_some(grad_output),
+            };
+            match passed {
+                Some(view) => {
+                    grads.push(None);
+                    arriving.push(wanted.then_some(Arrived { view, own: false }));
+                }
+                None => {
+                    let grad = wanted.then(|| {
+                        let bytes = view.layout.bytes(view.shape);
+                        let buffer = self.recorder.buffer("gradient", bytes, Source::Transient);
+                        View::whole(buffer, view.shape, view.layout)
+                    });
+                    grads.push(grad);
+                    arriving.push(grad.map(|view| Arrived { view, own: true }));
+                }
+            }
+        }
+        if grads.iter().any(Option::is_some) {
+            let output = self.view(node.output);
+            let saved = &self.saved[index];
+            let pass = Backward { inputs: &inputs, output, saved, grad_output, grads: &grads };
+            node.op.backward(self.recorder, &pass)?;
+            self.trace.extend(grads.iter().flatten().map(|&view| (format!("gradient of {}", node.layer), view)));
+        }
+        for (&input, new) in node.inputs.iter().zip(arriving) {
+            let Some(new) = new else { continue };
+            let sum = match arrived[input.0] {
+                None => new,
+                Some(old) => self.sum(old, new),
+            };
+            arrived[input.0] = Some(sum);
+        }
+        Ok(())
+    }
+
+    fn sum(&mut self, old: Arrived, new: Arrived) -> Arrived {
+        match (old.own, new.own) {
+            (true, _) => {
+                Accumulate::in_place(self.recorder, old.view, new.view);
+                old
+            }
+            (false, true) => {
+                Accumulate::in_place(self.recorder, new.view, old.view);
+                new
+            }
+            (false, false) => Arrived { view: Accumulate::into_new(self.recorder, old.view, new.view), own: true },
+        }
+    }
+}
+
+impl Recorded {
+    /// Buffers that hold what was asked for.
+    pub fn buffers(&self) -> impl Iterator<Item = BufferId> {
+        self.kept.iter().chain(&self.gradients).map(|view| view.buffer)
+    }
+}
