@@ -4,6 +4,8 @@
 //! Rooms import only from rooms above them in this list.
 
 mod error;
+mod files;
 pub mod tensor;
+pub mod weights;
 
 pub use error::{Error, Result};
