@@ -8,4 +8,6 @@ mod files;
 pub mod tensor;
 pub mod weights;
 
+pub mod classes;
+
 pub use error::{Error, Result};
