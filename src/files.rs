@@ -7,12 +7,20 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
+/// Checks before a long run that a file can be written at `path` when it ends; leaves nothing behind.
+///
+/// # Errors
+/// [`Error::File`] when `path` is a folder or a device, or its folder is absent; [`Error::Io`] when nothing can be
+/// made in that folder.
+pub fn check_writable(path: &Path) -> Result<()> {
+    beside(&destination(path)?).map(drop)
+}
+
 /// Writes `path` through a temporary file in the same folder, synced and then renamed, so that a reader or a crash
 /// never meets half a file. A link is followed.
 ///
 /// # Errors
-/// [`Error::File`] when `path` is a folder or a device, or its folder is absent; [`Error::Io`] from `fill`, the sync or
-/// the rename; the old file is then still there.
+/// As [`check_writable`], and [`Error::Io`] from `fill`, the sync or the rename; the old file is then still there.
 pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let path = destination(path)?;
     let mut file = io::BufWriter::with_capacity(1 << 16, beside(&path)?);
@@ -76,9 +84,17 @@ mod tests {
     }
 
     #[test]
+    fn checking_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        check_writable(&folder.path().join("a.png")).expect("writable");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listing").count(), 0);
+        check_writable(Path::new("a.png")).expect("the current folder is writable");
+    }
+
+    #[test]
     fn folders_devices_and_absent_folders_are_refused() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let message = |path: &Path| write(path, b"new").expect_err("refused").to_string();
+        let message = |path: &Path| check_writable(path).expect_err("refused").to_string();
         assert!(message(folder.path()).ends_with("is a folder; name a file in it"));
         assert!(message(Path::new("")).ends_with("is a folder; name a file in it"));
         let absent = folder.path().join("absent");

@@ -9,5 +9,6 @@ pub mod tensor;
 pub mod weights;
 
 pub mod classes;
+pub mod picture;
 
 pub use error::{Error, Result};
