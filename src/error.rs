@@ -119,6 +119,14 @@ pub enum Error {
         /// Names that come near.
         candidates: Vec<String>,
     },
+    /// A class index beyond the network's classes.
+    #[error("no class {index}: this network has {count}, numbered from 0 to {}", .count.saturating_sub(1))]
+    ClassRange {
+        /// Index as given.
+        index: String,
+        /// Classes of the network.
+        count: usize,
+    },
     /// A class name that several classes share.
     #[error("\"{class}\" may mean {}; give an index", .candidates.join(", "))]
     AmbiguousClass {
@@ -126,6 +134,14 @@ pub enum Error {
         class: String,
         /// What it may mean, with indices.
         candidates: Vec<String>,
+    },
+    /// A word about a picture that its file cannot carry.
+    #[error("picture metadata \"{key}\": {reason}")]
+    Metadata {
+        /// The key.
+        key: String,
+        /// What is wrong with the key or its text.
+        reason: String,
     },
     /// A file that is not what it should be.
     #[error("{path}: {reason}")]

@@ -3,10 +3,21 @@
 //!
 //! Rooms import only from rooms above them in this list.
 
-pub mod device;
 mod error;
-pub mod ops;
-pub mod tape;
+mod files;
+
 pub mod tensor;
+
+pub mod device;
+
+pub mod ops;
+
+pub mod tape;
+
+pub mod weights;
+
+pub mod classes;
+
+pub mod picture;
 
 pub use error::{Error, Result};

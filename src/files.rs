@@ -1,0 +1,120 @@
+//! Files that appear whole or not at all. Formats belong to the rooms that know them.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::{Error, Result};
+
+/// Checks before a long run that a file can be written at `path` when it ends; leaves nothing behind.
+///
+/// # Errors
+/// [`Error::File`] when `path` is a folder or a device, or its folder is absent; [`Error::Io`] when nothing can be
+/// made in that folder.
+pub fn check_writable(path: &Path) -> Result<()> {
+    beside(&destination(path)?).map(drop)
+}
+
+/// Writes `path` through a temporary file in the same folder, synced and then renamed, so that a reader or a crash
+/// never meets half a file. A link is followed.
+///
+/// # Errors
+/// As [`check_writable`], and [`Error::Io`] from `fill`, the sync or the rename; the old file is then still there.
+pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let path = destination(path)?;
+    let mut file = io::BufWriter::with_capacity(1 << 16, beside(&path)?);
+    fill(&mut file).map_err(Error::io(&path))?;
+    let file = file.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
+    file.as_file().sync_all().map_err(Error::io(&path))?;
+    file.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
+    Ok(())
+}
+
+/// Where the rename must land: the file behind a link, never a folder or a device.
+fn destination(path: &Path) -> Result<PathBuf> {
+    if path.file_name().is_none() || path.is_dir() {
+        return Err(Error::file(path, "is a folder; name a file in it"));
+    }
+    if path.exists() && !path.is_file() {
+        return Err(Error::file(path, "is not a regular file and will not be replaced; name another file"));
+    }
+    if path.is_symlink() { path.canonicalize().map_err(Error::io(path)) } else { Ok(path.to_owned()) }
+}
+
+/// A temporary file in the folder of `path`.
+fn beside(path: &Path) -> Result<NamedTempFile> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(Error::file(folder, "there is no such folder; make it first"));
+    }
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".entoptic-");
+    // Temporary files are private by default; what they become gets the permissions of any new file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder).map_err(Error::io(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+        replace(path, |file| file.write_all(bytes))
+    }
+
+    #[test]
+    fn a_failed_write_keeps_the_old_file_and_leaves_no_other() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a.txt");
+        write(&path, b"old").expect("first write");
+        let error = replace(&path, |file| {
+            file.write_all(b"new")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert!(matches!(error, Err(Error::Io { .. })));
+        assert_eq!(std::fs::read(&path).expect("old file"), b"old");
+        write(&path, b"new").expect("second write");
+        assert_eq!(std::fs::read(&path).expect("new file"), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listing").count(), 1);
+    }
+
+    #[test]
+    fn checking_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        check_writable(&folder.path().join("a.png")).expect("writable");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listing").count(), 0);
+        check_writable(Path::new("a.png")).expect("the current folder is writable");
+    }
+
+    #[test]
+    fn folders_devices_and_absent_folders_are_refused() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let message = |path: &Path| check_writable(path).expect_err("refused").to_string();
+        assert!(message(folder.path()).ends_with("is a folder; name a file in it"));
+        assert!(message(Path::new("")).ends_with("is a folder; name a file in it"));
+        let absent = folder.path().join("absent");
+        assert_eq!(
+            message(&absent.join("a.png")),
+            format!("{}: there is no such folder; make it first", absent.display())
+        );
+        #[cfg(unix)]
+        assert!(message(Path::new("/dev/null")).contains("not a regular file"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        write(&file, b"old").expect("first write");
+        std::os::unix::fs::symlink(&file, &link).expect("link");
+        write(&link, b"new").expect("second write");
+        assert_eq!(std::fs::read(&file).expect("file"), b"new");
+        assert!(link.is_symlink());
+    }
+}

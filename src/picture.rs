@@ -1,0 +1,438 @@
+//! Picture files to arrays and back, with words about the picture inside the file. No networks, no GPU.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek};
+use std::path::Path;
+
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use png::text_metadata::ITXtChunk;
+
+pub use crate::files::check_writable;
+use crate::tensor::{Array, Shape};
+use crate::weights::Checkpoint;
+use crate::{Error, Result, files};
+
+/// Longest side of a picture, in pixels.
+pub const MAX_SIDE: usize = 8192;
+
+/// Most pixels of a picture, or of all pictures of a batch together.
+pub const MAX_PIXELS: usize = 64_000_000;
+
+/// Bytes that a decoder may claim: the largest picture with four 16-bit channels, and as much again.
+const MAX_DECODER_BYTES: u64 = 2 * 8 * MAX_PIXELS as u64;
+
+/// Bytes of one compressed text in a picture once unpacked.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
+/// Reads a picture.
+///
+/// PNG and JPEG, told by their first bytes: 8 or 16 bit, grey becomes RGB, transparency goes over white, a camera's
+/// orientation is applied. A `.safetensors` file gives its tensor `image` as it is, several pictures and any values
+/// included.
+///
+/// **Shapes** [1, 3, H, W]; [N, 3, H, W] from `.safetensors`.
+///
+/// **Units and ranges** 0 to 1 for PNG and JPEG.
+///
+/// # Errors
+/// [`Error::File`] when the file is none of these, damaged, or larger than [`MAX_SIDE`] or [`MAX_PIXELS`], checked
+/// before anything is decoded; [`Error::Io`] when it cannot be read.
+pub fn read(path: &Path) -> Result<Array> {
+    if path.extension().is_some_and(|extension| extension == "safetensors") { read_tensor(path) } else { decode(path) }
+}
+
+fn read_tensor(path: &Path) -> Result<Array> {
+    const NAME: &str = "image";
+    let file = Checkpoint::open(path)?;
+    let sizes = file.shape(NAME).ok_or_else(|| Error::file(path, format!("has no tensor \"{NAME}\"")))?;
+    let &[n, 3, h, w] = sizes else {
+        return Err(Error::file(path, format!("tensor \"{NAME}\" is {sizes:?}, expected [N, 3, H, W]")));
+    };
+    check_size(path, n, w, h)?;
+    Ok(Array::new(Shape::new(n, 3, h, w), file.read(NAME)?))
+}
+
+fn decode(path: &Path) -> Result<Array> {
+    let mut reader = ImageReader::new(open(path)?).with_guessed_format().map_err(Error::io(path))?;
+    match reader.format() {
+        Some(ImageFormat::Png) => {}
+        Some(ImageFormat::Jpeg) if has_end(&std::fs::read(path).map_err(Error::io(path))?) => {}
+        Some(ImageFormat::Jpeg) => return Err(Error::file(path, "file is truncated; copy or download it again")),
+        Some(other) => return Err(Error::file(path, format!("is {other:?}, which is not read; convert it to PNG"))),
+        None => return Err(Error::file(path, "is not a picture; give a PNG, JPEG or .safetensors file")),
+    }
+    let mut limits = image::Limits::no_limits();
+    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    reader.limits(limits);
+    let fail = |error| damaged(path, error);
+    let mut decoder = reader.into_decoder().map_err(fail)?;
+    let (w, h) = decoder.dimensions();
+    check_size(path, 1, w as usize, h as usize)?;
+    let orientation = decoder.orientation().map_err(fail)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    image.apply_orientation(orientation);
+    Ok(planes_of(&image))
+}
+
+/// Whether a JPEG file has its end marker. The decoder would fill what is missing with grey and say nothing.
+fn has_end(jpeg: &[u8]) -> bool {
+    let mut at = 2; // after the start marker
+    while let Some(&[0xff, marker, high, low]) = jpeg.get(at..at + 4) {
+        match marker {
+            // Pixels begin, where a byte 0xff never stands before 0xd9 but in the marker.
+            0xda => return jpeg[at..].windows(2).any(|pair| pair == [0xff, 0xd9]),
+            0xff => at += 1, // filling
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    true // no pixels at all, which the decoder reports
+}
+
+fn open(path: &Path) -> Result<BufReader<File>> {
+    // A folder opens on some systems and fails only when read, a pipe may never open.
+    if path.exists() && !path.is_file() {
+        return Err(Error::file(path, "is a folder or a device; name a picture"));
+    }
+    File::open(path).map(BufReader::new).map_err(Error::io(path))
+}
+
+fn damaged(path: &Path, error: ImageError) -> Error {
+    match error {
+        ImageError::IoError(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => Error::io(path)(source),
+        other => Error::file(path, format!("cannot be decoded: {other}")),
+    }
+}
+
+fn check_size(path: &Path, n: usize, w: usize, h: usize) -> Result<()> {
+    let pixels = n.saturating_mul(w).saturating_mul(h);
+    if w > MAX_SIDE || h > MAX_SIDE || pixels > MAX_PIXELS {
+        let count = if n == 1 { String::new() } else { format!("{n} times ") };
+        let limit = format!("at most {MAX_SIDE} a side and {} million in all", MAX_PIXELS / 1_000_000);
+        return Err(Error::file(
+            path,
+            format!("picture is {count}{w} x {h} pixels, {limit} are read; shrink it first"),
+        ));
+    }
+    if pixels == 0 {
+        return Err(Error::file(path, "picture has no pixels"));
+    }
+    Ok(())
+}
+
+fn planes_of(image: &DynamicImage) -> Array {
+    let size = (image.height() as usize, image.width() as usize);
+    match image {
+        DynamicImage::ImageLuma8(grey) => planes(size, 1, 255.0, grey.as_raw()),
+        DynamicImage::ImageLumaA8(grey) => planes(size, 2, 255.0, grey.as_raw()),
+        DynamicImage::ImageRgb8(rgb) => planes(size, 3, 255.0, rgb.as_raw()),
+        DynamicImage::ImageRgba8(rgb) => planes(size, 4, 255.0, rgb.as_raw()),
+        DynamicImage::ImageLuma16(grey) => planes(size, 1, 65535.0, grey.as_raw()),
+        DynamicImage::ImageLumaA16(grey) => planes(size, 2, 65535.0, grey.as_raw()),
+        DynamicImage::ImageRgb16(rgb) => planes(size, 3, 65535.0, rgb.as_raw()),
+        DynamicImage::ImageRgba16(rgb) => planes(size, 4, 65535.0, rgb.as_raw()),
+        other => planes(size, 4, 1.0, other.to_rgba32f().as_raw()),
+    }
+}
+
+/// Interleaved samples of 1 to 4 channels, the even ones with alpha last, to three planes of 0 to 1.
+fn planes<T: Copy + Into<f32>>((h, w): (usize, usize), channels: usize, full: f32, samples: &[T]) -> Array {
+    let mut array = Array::filled(Shape::new(1, 3, h, w), 0.0);
+    let opaque = |pixel: &[T]| if channels.is_multiple_of(2) { pixel[channels - 1].into() / full } else { 1.0 };
+    for (at, pixel) in samples.chunks_exact(channels).enumerate() {
+        let alpha = opaque(pixel);
+        for c in 0..3 {
+            let sample: f32 = pixel[if channels < 3 { 0 } else { c }].into();
+            array.values[c * h * w + at] = sample / full * alpha + (1.0 - alpha);
+        }
+    }
+    array
+}
+
+/// Writes a picture as PNG with words about it. The file appears whole or not at all.
+///
+/// # Errors
+/// As [`encode_png`]; [`Error::File`] and [`Error::Io`] when the path cannot be written.
+pub fn write_png(path: &Path, picture: &Array, metadata: &[(String, String)]) -> Result<()> {
+    let bytes = encode_png(picture, metadata)?;
+    files::replace(path, |file| file.write_all(&bytes))
+}
+
+/// A picture as the bytes of a PNG file, 8-bit RGB, with words about it as text chunks. The same picture and words give
+/// the same bytes.
+///
+/// **Shapes** [1, 3, H, W].
+///
+/// **Units and ranges** 0 to 1; other values are clamped, the rest rounded to the nearest of 256.
+///
+/// # Errors
+/// [`Error::Shape`] when it is not one picture of three channels; [`Error::NotFinite`]; [`Error::Metadata`] when a key
+/// is not 1 to 79 characters of Latin-1 or a text holds a zero byte.
+pub fn encode_png(picture: &Array, metadata: &[(String, String)]) -> Result<Vec<u8>> {
+    let Shape([n, c, h, w]) = picture.shape;
+    if (n, c) != (1, 3) || h == 0 || w == 0 {
+        return Err(Error::shape("png", "picture", "[1, 3, H, W]", picture.shape));
+    }
+    if !picture.values.iter().all(|value| value.is_finite()) {
+        return Err(Error::NotFinite { layer: "picture".into(), step: None });
+    }
+    let mut bytes = Vec::new();
+    let size = |side: usize| u32::try_from(side).map_err(|_| Error::shape("png", "side", "below 2^32", side));
+    let mut encoder = png::Encoder::new(&mut bytes, size(w)?, size(h)?);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    for (key, text) in metadata {
+        check_metadata(key, text)?;
+        // ASCII reads the same in the older kind of chunk, which more programs show.
+        let (key, text) = (key.clone(), text.clone());
+        if text.is_ascii() { encoder.add_text_chunk(key, text) } else { encoder.add_itxt_chunk(key, text) }
+            .expect("adding a chunk does not check it");
+    }
+    let mut rows = encoder.write_header().expect("size and texts were checked, memory does not fail");
+    rows.write_image_data(&interleaved(picture)).expect("three bytes for each pixel");
+    rows.finish().expect("memory does not fail");
+    Ok(bytes)
+}
+
+fn interleaved(picture: &Array) -> Vec<u8> {
+    let pixels = picture.shape.pixels();
+    let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
+    (0..pixels).flat_map(|at| [0, 1, 2].map(|c| byte(picture.values[c * pixels + at]))).collect()
+}
+
+fn check_metadata(key: &str, text: &str) -> Result<()> {
+    let fail = |reason: &str| Err(Error::Metadata { key: key.into(), reason: reason.into() });
+    let printable = |c: char| matches!(c, ' '..='~' | '\u{a1}'..='\u{ff}');
+    if !(1..=79).contains(&key.chars().count()) || !key.chars().all(printable) || key.trim() != key {
+        return fail("a key has 1 to 79 characters of Latin-1 and no space at its ends");
+    }
+    if text.contains('\0') {
+        return fail("the text holds a zero byte");
+    }
+    Ok(())
+}
+
+/// The words inside a picture file: text chunks of a PNG, metadata of a `.safetensors` file, none for others. Of two
+/// texts with one key the later counts.
+///
+/// # Errors
+/// [`Error::File`] when the file is damaged, [`Error::Io`] when it cannot be read.
+pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
+        return Ok(Checkpoint::open(path)?.metadata().clone());
+    }
+    let mut file = open(path)?;
+    if !file.fill_buf().map_err(Error::io(path))?.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return Ok(BTreeMap::new());
+    }
+    texts(file).map_err(|error| match error {
+        png::DecodingError::IoError(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Error::io(path)(source)
+        }
+        other => Error::file(path, format!("cannot be decoded: {other}")),
+    })
+}
+
+/// All texts of a PNG, before and after its pixels.
+fn texts(file: impl BufRead + Seek) -> Result<BTreeMap<String, String>, png::DecodingError> {
+    let mut reader = png::Decoder::new(file).read_info()?;
+    reader.finish()?;
+    let info = reader.info();
+    let mut texts = BTreeMap::new();
+    for chunk in &info.uncompressed_latin1_text {
+        texts.insert(chunk.keyword.clone(), chunk.text.clone());
+    }
+    for chunk in &info.compressed_latin1_text {
+        let mut chunk = chunk.clone();
+        chunk.decompress_text_with_limit(MAX_TEXT_BYTES)?;
+        texts.insert(chunk.keyword.clone(), chunk.get_text()?);
+    }
+    for chunk in &info.utf8_text {
+        let mut chunk: ITXtChunk = chunk.clone();
+        chunk.decompress_text_with_limit(MAX_TEXT_BYTES)?;
+        texts.insert(chunk.keyword.clone(), chunk.get_text()?);
+    }
+    Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::{NamedArray, Precision, write};
+    use image::{ExtendedColorType, ImageEncoder};
+    use std::path::PathBuf;
+    use tempfile::TempDir;
+
+    /// A folder that goes away with the test, and a path in it.
+    fn file(name: &str) -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join(name);
+        (folder, path)
+    }
+
+    fn png_of(color: ExtendedColorType, (w, h): (u32, u32), samples: &[u8]) -> Result<Array> {
+        let (_folder, path) = file("a.png");
+        let out = File::create(&path).expect("new file");
+        image::codecs::png::PngEncoder::new(out).write_image(samples, w, h, color).expect("written");
+        read(&path)
+    }
+
+    fn message<T: std::fmt::Debug>(result: Result<T>) -> String {
+        result.expect_err("refused").to_string()
+    }
+
+    /// The bytes of a PNG that claims a size and has no pixels to speak of.
+    fn claims(w: u32, h: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, w, h);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().expect("header");
+        writer.write_chunk(png::chunk::IDAT, &[0]).expect("a first piece of pixels");
+        drop(writer); // writes the end
+        bytes
+    }
+
+    #[test]
+    fn channels_become_planes() {
+        let rgb = png_of(ExtendedColorType::Rgb8, (2, 1), &[0, 51, 255, 102, 153, 204]).expect("rgb");
+        assert_eq!(rgb, Array::new(Shape::new(1, 3, 1, 2), vec![0.0, 0.4, 0.2, 0.6, 1.0, 0.8]));
+        let grey = png_of(ExtendedColorType::L8, (1, 2), &[77, 0]).expect("grey");
+        assert_eq!(grey.shape, Shape::new(1, 3, 2, 1));
+        assert_eq!(grey.values, [77.0 / 255.0, 0.0].repeat(3));
+    }
+
+    #[test]
+    fn sixteen_bits_keep_their_precision() {
+        let sample = 12345u16.to_ne_bytes();
+        let grey = png_of(ExtendedColorType::L16, (1, 1), &sample).expect("grey");
+        assert_eq!(grey.values, [12345.0 / 65535.0; 3]);
+    }
+
+    #[test]
+    fn transparency_goes_over_white() {
+        let rgba = png_of(ExtendedColorType::Rgba8, (2, 1), &[0, 0, 0, 0, 255, 51, 0, 255]).expect("rgba");
+        assert_eq!(rgba.values, [1.0, 1.0, 1.0, 0.2, 1.0, 0.0]);
+        let grey = png_of(ExtendedColorType::La8, (1, 1), &[0, 51]).expect("grey with alpha");
+        assert_eq!(grey.values, [0.8; 3]);
+    }
+
+    #[test]
+    fn photographs_are_read_and_turned_upright() {
+        let (_folder, path) = file("a.jpg");
+        // Left half black, right half white; the camera says "turn a quarter to the right".
+        let samples: Vec<u8> = (0..16 * 32).map(|at| if at % 32 < 16 { 0 } else { 255 }).collect();
+        let mut jpeg = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 100)
+            .write_image(&samples, 32, 16, ExtendedColorType::L8)
+            .expect("written");
+        std::fs::write(&path, &jpeg).expect("write");
+        let lying = read(&path).expect("jpeg");
+        assert_eq!(lying.shape, Shape::new(1, 3, 16, 32));
+        assert!(lying.values[0] < 0.05 && lying.values[31] > 0.95);
+
+        std::fs::write(&path, &jpeg[..jpeg.len() - 20]).expect("write");
+        assert!(message(read(&path)).ends_with("file is truncated; copy or download it again"));
+
+        let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let segment = [&[0xff, 0xe1, 0, exif.len() as u8 + 2][..], exif].concat();
+        std::fs::write(&path, [&jpeg[..2], &segment, &jpeg[2..]].concat()).expect("write");
+        let upright = read(&path).expect("jpeg");
+        assert_eq!(upright.shape, Shape::new(1, 3, 32, 16));
+        assert!(upright.values[0] < 0.05 && upright.values[31 * 16] > 0.95);
+    }
+
+    #[test]
+    fn what_is_written_comes_back_rounded_and_clamped() {
+        let (_folder, path) = file("a.png");
+        let picture = Array::new(Shape::new(1, 3, 1, 2), vec![-0.5, 0.2, 0.6, 1.5, 0.5, 0.999]);
+        write_png(&path, &picture, &[]).expect("written");
+        let back = read(&path).expect("read");
+        assert_eq!(back.values, [0.0, 0.2, 0.6, 1.0, 128.0 / 255.0, 1.0]);
+        assert_eq!(encode_png(&picture, &[]).expect("bytes"), std::fs::read(&path).expect("bytes"));
+    }
+
+    #[test]
+    fn words_come_back_whatever_their_alphabet() {
+        let (_folder, path) = file("a.png");
+        let picture = Array::filled(Shape::new(1, 3, 1, 1), 0.5);
+        let words = [("entoptic:recipe", "lr = 1.5\nsteps = 220"), ("class", "金魚 – goldfish"), ("empty", "")];
+        let words = words.map(|(key, text)| (key.to_owned(), text.to_owned()));
+        write_png(&path, &picture, &words).expect("written");
+        assert_eq!(read_metadata(&path).expect("words"), BTreeMap::from(words));
+    }
+
+    #[test]
+    fn words_that_png_cannot_carry_are_refused() {
+        let picture = Array::filled(Shape::new(1, 3, 1, 1), 0.5);
+        let encode = |key: &str, text: &str| message(encode_png(&picture, &[(key.into(), text.into())]));
+        for key in ["", " a", "a ", "金", "a\nb", &"k".repeat(80)] {
+            assert!(encode(key, "text").contains("a key has 1 to 79 characters of Latin-1"), "{key}");
+        }
+        assert_eq!(encode("key", "a\0b"), "picture metadata \"key\": the text holds a zero byte");
+    }
+
+    #[test]
+    fn arrays_that_are_no_picture_are_refused() {
+        let encode = |picture: &Array| message(encode_png(picture, &[]));
+        let batch = Array::filled(Shape::new(2, 3, 1, 1), 0.0);
+        assert_eq!(encode(&batch), "png: picture is [2, 3, 1, 1], expected [1, 3, H, W]");
+        let empty = Array::filled(Shape::new(1, 3, 0, 1), 0.0);
+        assert!(encode(&empty).contains("expected [1, 3, H, W]"));
+        let nan = Array::filled(Shape::new(1, 3, 1, 1), f32::NAN);
+        assert!(encode(&nan).contains("not finite"));
+    }
+
+    #[test]
+    fn large_pictures_are_refused_before_decoding() {
+        let (_folder, path) = file("a.png");
+        let refused = |w, h| {
+            std::fs::write(&path, claims(w, h)).expect("write");
+            message(read(&path))
+        };
+        assert!(refused(8193, 1).ends_with(
+            "picture is 8193 x 1 pixels, at most 8192 a side and 64 million in all are read; shrink it first"
+        ));
+        assert!(refused(1, 100_000).contains("shrink it first"));
+        assert!(refused(8192, 8192).contains("shrink it first"));
+        assert!(refused(100, 100).contains("cannot be decoded"));
+    }
+
+    #[test]
+    fn tensors_are_taken_as_they_are() {
+        let (_folder, path) = file("a.safetensors");
+        let save = |name: &str, shape: &[usize]| {
+            let values = (0..shape.iter().product()).map(|v: usize| v as f32 - 2.0).collect();
+            let array = NamedArray { name: name.into(), shape: shape.into(), values };
+            let words = BTreeMap::from([("class".to_owned(), "tench".to_owned())]);
+            write(&path, &[array], &words, Precision::F32).expect("written");
+            read(&path)
+        };
+        let batch = save("image", &[2, 3, 1, 1]).expect("two pictures");
+        assert_eq!(batch, Array::new(Shape::new(2, 3, 1, 1), vec![-2.0, -1.0, 0.0, 1.0, 2.0, 3.0]));
+        assert_eq!(read_metadata(&path).expect("words")["class"], "tench");
+        assert!(message(save("picture", &[1, 3, 1, 1])).ends_with("has no tensor \"image\""));
+        assert!(message(save("image", &[1, 4, 1, 1])).ends_with("is [1, 4, 1, 1], expected [N, 3, H, W]"));
+        assert!(message(save("image", &[3, 1, 1])).ends_with("is [3, 1, 1], expected [N, 3, H, W]"));
+        assert!(message(save("image", &[0, 3, 1, 1])).ends_with("has no pixels"));
+        assert!(message(save("image", &[1, 3, 1, 9000])).contains("9000 x 1 pixels"));
+    }
+
+    #[test]
+    fn other_files_are_refused_with_advice() {
+        let (folder, path) = file("a.png");
+        assert!(matches!(read(&path), Err(Error::Io { .. })));
+        assert!(message(read(folder.path())).ends_with("is a folder or a device; name a picture"));
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("write");
+            message(read(&path))
+        };
+        assert!(refused(b"some text").ends_with("is not a picture; give a PNG, JPEG or .safetensors file"));
+        assert!(refused(b"").ends_with("is not a picture; give a PNG, JPEG or .safetensors file"));
+        assert!(refused(b"GIF89a\x01\0\x01\0").ends_with("is Gif, which is not read; convert it to PNG"));
+        let whole = encode_png(&Array::filled(Shape::new(1, 3, 64, 64), 0.5), &[]).expect("bytes");
+        assert!(refused(&whole[..whole.len() / 2]).contains("cannot be decoded"));
+        assert!(message(read_metadata(&path)).contains("cannot be decoded"));
+        std::fs::write(&path, b"some text").expect("write");
+        assert_eq!(read_metadata(&path).expect("no words"), BTreeMap::new());
+    }
+}

@@ -1,0 +1,326 @@
+//! Arrays by name from a file in memory, whatever its format.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use half::{bf16, f16};
+use sha2::{Digest, Sha256};
+
+use super::safetensors;
+use crate::{Error, Result};
+
+/// A file of weights: arrays by name and a few words about them.
+///
+/// Arrays stay in the file until [`Checkpoint::read`] asks for one.
+pub struct Checkpoint {
+    name: String,
+    bytes: Bytes,
+    index: Index,
+    sha256: OnceLock<String>,
+}
+
+/// Where the bytes of a file are.
+enum Bytes {
+    Mapped(memmap2::Mmap),
+    Embedded(&'static [u8]),
+}
+
+/// What a reader of some format finds in a file.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub metadata: BTreeMap<String, String>,
+    pub entries: BTreeMap<String, Entry>,
+}
+
+/// One array: row-major, little-endian, at these bytes of the file.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub shape: Vec<usize>,
+    /// The type of its elements, or the name of one that we cannot read.
+    pub element: Result<Element, String>,
+    pub at: Range<usize>,
+}
+
+/// How one number is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Element {
+    F16,
+    Bf16,
+    F32,
+    F64,
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+}
+
+/// What the first bytes of a file say.
+#[derive(Debug, PartialEq, Eq)]
+enum Format {
+    SafeTensors,
+    Torch,
+    WebPage,
+    LfsPointer,
+    Unknown,
+}
+
+impl Checkpoint {
+    /// Maps a `.safetensors` file. Its extension does not matter, its first bytes do.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file is absent, empty, truncated or something else, with what to do; [`Error::Io`] when
+    /// the system refuses it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let kind = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::file(path, "there is no such file; check the path"));
+            }
+            Err(error) => return Err(Error::io(path)(error)),
+        };
+        if !kind.is_file() {
+            return Err(Error::file(path, "is a folder or a device; name a file of weights"));
+        }
+        if kind.len() == 0 {
+            return Err(Error::file(path, "file is empty; download it again"));
+        }
+        let file = File::open(path).map_err(Error::io(path))?;
+        // SAFETY: The map is read-only and outlives `file` by design. Its bytes would change under us only if another
+        // program rewrote the file in place; ours replaces files by renaming, which leaves a mapped one intact.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
+        Self::index(path.display().to_string(), Bytes::Mapped(map))
+    }
+
+    /// Reads a file that is part of the program; `name` stands for its path in messages.
+    ///
+    /// # Errors
+    /// [`Error::File`] as for [`Checkpoint::open`].
+    pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
+        Self::index(name.to_owned(), Bytes::Embedded(bytes))
+    }
+
+    fn index(name: String, bytes: Bytes) -> Result<Self> {
+        let index = match Format::of(bytes.get()) {
+            Format::SafeTensors => safetensors::index(bytes.get()),
+            Format::Torch => Err("is a PyTorch file, which is not read yet; convert it to .safetensors".into()),
+            Format::WebPage => Err("is a web page, so the download failed; download it again".into()),
+            Format::LfsPointer => Err("is a pointer to a file in Git LFS; run `git lfs pull`".into()),
+            Format::Unknown if bytes.get().len() < 16 => Err(format!(
+                "file is truncated: {} bytes cannot hold any weights; download it again",
+                bytes.get().len()
+            )),
+            Format::Unknown => Err("is not a file of weights; give a .safetensors file".into()),
+        };
+        match index {
+            Ok(index) => Ok(Checkpoint { name, bytes, index, sha256: OnceLock::new() }),
+            Err(reason) => Err(Error::file(name, reason)),
+        }
+    }
+
+    /// Its path, or the name it was embedded under.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Words about the weights that the file carries, such as `network` and `classes`.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.index.metadata
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.index.entries.keys().map(String::as_str)
+    }
+
+    /// Sizes of a tensor as the file has them: four for a convolution, none for a single number.
+    pub fn shape(&self, tensor: &str) -> Option<&[usize]> {
+        self.index.entries.get(tensor).map(|entry| &entry.shape[..])
+    }
+
+    /// The numbers of a tensor, row-major. Half, double and integer types become `f32`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when there is no such tensor, its type is not one of those, or a value is not finite as `f32`.
+    pub fn read(&self, tensor: &str) -> Result<Vec<f32>> {
+        let fail = |reason: String| Error::file(&self.name, reason);
+        let entry = self.index.entries.get(tensor).ok_or_else(|| fail(format!("has no tensor \"{tensor}\"")))?;
+        let element = entry.element.as_ref().map_err(|kind| {
+            fail(format!("tensor {tensor} holds numbers of type {kind}, which is not read; convert it to F32"))
+        })?;
+        let values = element.decode(&self.bytes.get()[entry.at.clone()]);
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(index) => Err(fail(format!(
+                "tensor {tensor} holds {} at index {index}; every weight must be a finite f32",
+                values[index]
+            ))),
+        }
+    }
+
+    /// SHA-256 of the whole file in hexadecimal, computed at the first call.
+    pub fn sha256(&self) -> String {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.sha256.get_or_init(|| hex(&Sha256::digest(self.bytes.get()))).clone()
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checkpoint({}, {} tensors)", self.name, self.index.entries.len())
+    }
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Embedded(bytes) => bytes,
+        }
+    }
+}
+
+impl Format {
+    fn of(bytes: &[u8]) -> Format {
+        // The length of a safetensors header may look like any other file's first bytes; the brace after it settles it.
+        if bytes.get(8) == Some(&b'{') {
+            Format::SafeTensors
+        } else if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02") {
+            Format::Torch
+        } else if bytes.trim_ascii_start().starts_with(b"<") {
+            Format::WebPage
+        } else if bytes.starts_with(b"version https://git-lfs") {
+            Format::LfsPointer
+        } else {
+            Format::Unknown
+        }
+    }
+}
+
+impl Element {
+    fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Element::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Element::Bf16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Element::F32 => each(bytes, f32::from_le_bytes),
+            Element::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
+            Element::I8 => each(bytes, |b| f32::from(i8::from_le_bytes(b))),
+            Element::I16 => each(bytes, |b| f32::from(i16::from_le_bytes(b))),
+            Element::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
+            Element::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
+            Element::U8 => each(bytes, |b| f32::from(u8::from_le_bytes(b))),
+            Element::U16 => each(bytes, |b| f32::from(u16::from_le_bytes(b))),
+            Element::U32 => each(bytes, |b| u32::from_le_bytes(b) as f32),
+            Element::U64 => each(bytes, |b| u64::from_le_bytes(b) as f32),
+        }
+    }
+}
+
+fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    bytes.as_chunks::<N>().0.iter().map(|chunk| value(*chunk)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with one tensor `t` of two numbers.
+    fn file(dtype: &str, data: &[u8]) -> Vec<u8> {
+        let header = format!(r#"{{"t":{{"dtype":"{dtype}","shape":[2],"data_offsets":[0,{}]}}}}"#, data.len());
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    fn embed(bytes: Vec<u8>) -> Result<Checkpoint> {
+        Checkpoint::embedded("demo", bytes.leak())
+    }
+
+    fn message(bytes: &[u8]) -> String {
+        embed(bytes.to_vec()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn every_number_type_becomes_f32() {
+        let cases: [(&str, Vec<u8>); 12] = [
+            ("F16", [f16::from_f32(3.0), f16::from_f32(7.0)].map(f16::to_le_bytes).concat()),
+            ("BF16", [bf16::from_f32(3.0), bf16::from_f32(7.0)].map(bf16::to_le_bytes).concat()),
+            ("F32", [3f32, 7.0].map(f32::to_le_bytes).concat()),
+            ("F64", [3f64, 7.0].map(f64::to_le_bytes).concat()),
+            ("I8", [3i8, 7].map(i8::to_le_bytes).concat()),
+            ("I16", [3i16, 7].map(i16::to_le_bytes).concat()),
+            ("I32", [3i32, 7].map(i32::to_le_bytes).concat()),
+            ("I64", [3i64, 7].map(i64::to_le_bytes).concat()),
+            ("U8", vec![3, 7]),
+            ("U16", [3u16, 7].map(u16::to_le_bytes).concat()),
+            ("U32", [3u32, 7].map(u32::to_le_bytes).concat()),
+            ("U64", [3u64, 7].map(u64::to_le_bytes).concat()),
+        ];
+        for (dtype, data) in cases {
+            let checkpoint = embed(file(dtype, &data)).expect("a good file");
+            assert_eq!(checkpoint.read("t").expect("numbers"), [3.0, 7.0], "{dtype}");
+            assert_eq!(checkpoint.shape("t"), Some(&[2][..]));
+        }
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_named() {
+        let infinite = embed(file("F32", &[1.0, f32::NEG_INFINITY].map(f32::to_le_bytes).concat())).expect("readable");
+        assert_eq!(
+            infinite.read("t").expect_err("refused").to_string(),
+            "demo: tensor t holds -inf at index 1; every weight must be a finite f32"
+        );
+        let large = embed(file("F64", &[1e300, f64::NAN].map(f64::to_le_bytes).concat())).expect("readable");
+        assert!(large.read("t").expect_err("refused").to_string().contains("tensor t holds inf at index 0"));
+        let half = embed(file("F16", &[f16::ONE, f16::NAN].map(f16::to_le_bytes).concat())).expect("readable");
+        assert!(half.read("t").expect_err("refused").to_string().contains("tensor t holds NaN at index 1"));
+    }
+
+    #[test]
+    fn absent_tensors_and_unread_types_are_named() {
+        let checkpoint = embed(file("F8_E4M3", &[0, 0])).expect("readable");
+        assert_eq!(checkpoint.read("u").expect_err("refused").to_string(), "demo: has no tensor \"u\"");
+        assert_eq!(
+            checkpoint.read("t").expect_err("refused").to_string(),
+            "demo: tensor t holds numbers of type F8_E4M3, which is not read; convert it to F32"
+        );
+        assert_eq!(checkpoint.shape("u"), None);
+    }
+
+    #[test]
+    fn other_files_are_recognised() {
+        assert_eq!(message(b"<!DOCTYPE html>"), "demo: is a web page, so the download failed; download it again");
+        assert!(message(b"version https://git-lfs.github.com/spec/v1\noid").ends_with("run `git lfs pull`"));
+        assert!(message(b"PK\x03\x04\0\0\0\0\0\0\0\0\0\0").contains("PyTorch file"));
+        assert!(message(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P").contains("PyTorch file"));
+        assert_eq!(message(&[7; 100]), "demo: is not a file of weights; give a .safetensors file");
+        assert!(message(&[7; 5]).contains("file is truncated: 5 bytes cannot hold"));
+    }
+
+    #[test]
+    fn absent_empty_and_odd_paths_are_refused() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let open = |name: &str| Checkpoint::open(&folder.path().join(name)).expect_err("refused").to_string();
+        assert!(open("absent.safetensors").ends_with("there is no such file; check the path"));
+        assert!(open("").ends_with("is a folder or a device; name a file of weights"));
+        std::fs::write(folder.path().join("empty"), b"").expect("write");
+        assert!(open("empty").ends_with("file is empty; download it again"));
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_whole_file() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("two.safetensors");
+        std::fs::write(&path, file("U8", &[3, 7])).expect("write");
+        let checkpoint = Checkpoint::open(&path).expect("a good file");
+        // From `sha256sum` of the same bytes.
+        assert_eq!(checkpoint.sha256(), "246c3aabd60f98d4fc6d70c6669982a96196386da23d551182528c0b22fb9c23");
+        assert_eq!(checkpoint.name(), path.display().to_string());
+        assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["t"]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Files to arrays by tensor name, and back. No GPU, no layer structure.
+//!
+//! A file format is one reader that turns bytes into an index of named arrays ([`Checkpoint`] picks it by the first
+//! bytes) and, for the format we write, one writer.
+
+mod checkpoint;
+mod safetensors;
+
+pub use checkpoint::Checkpoint;
+pub use safetensors::{NamedArray, Precision, write};
