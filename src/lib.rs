@@ -20,4 +20,6 @@ pub mod classes;
 
 pub mod picture;
 
+pub mod synthesis;
+
 pub use error::{Error, Result};

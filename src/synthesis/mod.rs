@@ -1,0 +1,6 @@
+//! Making a picture.
+//!
+
+mod check;
+pub mod recipe;
+pub mod stage;

@@ -1,0 +1,339 @@
+//! Recipes: how a picture is made, as TOML that a user can copy and change.
+//!
+//! Here recipes are read, checked and written. What their numbers become at each step is in `octave`.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::check::explain;
+use super::stage::Stage;
+use crate::error::{Error, Result};
+
+/// The recipes in the binary: name and text.
+const SHIPPED: &[(&str, &str)] = &[
+    ("demo", include_str!("recipes/demo.toml")),
+    ("googlenet", include_str!("recipes/googlenet.toml")),
+    ("resnet50", include_str!("recipes/resnet50.toml")),
+    ("padded", include_str!("recipes/padded.toml")),
+    ("inception_v3", include_str!("recipes/inception_v3.toml")),
+    ("multiscale", include_str!("recipes/multiscale.toml")),
+];
+
+/// How one picture is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Short name, kept in the picture's metadata.
+    pub name: String,
+    /// One sentence for the list of recipes.
+    pub description: String,
+    /// What happens to pixel values before the first layer.
+    pub normalize: Normalize,
+    /// The picture before the first step.
+    pub init: Init,
+    /// The stages, done in order; at least one.
+    #[serde(rename = "stage")]
+    pub stages: Vec<Stage>,
+}
+
+/// What happens to pixel values (nominally 0..1) before the first layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalize {
+    /// Nothing but what the network itself does (`transform_input`), as the original experiments did.
+    Source,
+    /// ImageNet's mean and standard deviation, as the networks were trained.
+    Imagenet,
+}
+
+/// The picture before the first step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "InitKeys", into = "InitKeys")]
+pub struct Init {
+    /// Side of the square picture, in pixels.
+    pub size: u32,
+    /// What fills it.
+    pub start: Start,
+}
+
+/// What fills the picture before the first step, in pixel values (nominally 0..1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// Normal noise: `mean + std * z`.
+    Normal {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        std: f64,
+    },
+    /// Uniform noise: `low + range * u`, u in [0, 1).
+    Uniform {
+        /// Lowest value.
+        low: f64,
+        /// Width of the interval.
+        range: f64,
+    },
+    /// A photograph that the user gives.
+    Image,
+}
+
+/// [`Init`] as it stands in the file.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InitKeys {
+    kind: Kind,
+    size: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    std: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    low: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<f64>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Normal,
+    Uniform,
+    Image,
+}
+
+impl TryFrom<InitKeys> for Init {
+    type Error = &'static str;
+
+    fn try_from(keys: InitKeys) -> Result<Self, Self::Error> {
+        let InitKeys { kind, size, mean, std, low, range } = keys;
+        let start = match (kind, mean, std, low, range) {
+            (Kind::Normal, Some(mean), Some(std), None, None) => Start::Normal { mean, std },
+            (Kind::Uniform, None, None, Some(low), Some(range)) => Start::Uniform { low, range },
+            (Kind::Image, None, None, None, None) => Start::Image,
+            (Kind::Normal, ..) => return Err("kind = \"normal\" takes mean and std, and no other"),
+            (Kind::Uniform, ..) => return Err("kind = \"uniform\" takes low and range, and no other"),
+            (Kind::Image, ..) => return Err("kind = \"image\" takes no mean, std, low or range"),
+        };
+        Ok(Init { size, start })
+    }
+}
+
+impl From<Init> for InitKeys {
+    fn from(Init { size, start }: Init) -> Self {
+        let none = InitKeys { kind: Kind::Image, size, mean: None, std: None, low: None, range: None };
+        match start {
+            Start::Normal { mean, std } => InitKeys { kind: Kind::Normal, mean: Some(mean), std: Some(std), ..none },
+            Start::Uniform { low, range } => {
+                InitKeys { kind: Kind::Uniform, low: Some(low), range: Some(range), ..none }
+            }
+            Start::Image => none,
+        }
+    }
+}
+
+impl Recipe {
+    /// A shipped recipe by name, or a file when the argument ends in `.toml` or names a folder.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for an unknown name or a mistake in the file, [`Error::Io`] when it cannot be read.
+    pub fn load(name_or_path: &str) -> Result<Recipe> {
+        let path = Path::new(name_or_path);
+        let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml")) || path.components().count() > 1;
+        if !is_file {
+            return Recipe::named(name_or_path);
+        }
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Recipe::parse(name_or_path, &text)
+    }
+
+    /// A shipped recipe.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for an unknown name; it lists the known ones.
+    pub fn named(name: &str) -> Result<Recipe> {
+        Recipe::parse(name, Recipe::source_text(name)?)
+    }
+
+    /// Names of the shipped recipes.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SHIPPED.iter().map(|(name, _)| *name)
+    }
+
+    /// The text of a shipped recipe with its comments, to be copied and changed.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for an unknown name; it lists the known ones.
+    pub fn source_text(name: &str) -> Result<&'static str> {
+        let shipped = SHIPPED.iter().find(|(shipped, _)| *shipped == name);
+        shipped.map(|(_, text)| *text).ok_or_else(|| {
+            let names: Vec<_> = Recipe::names().collect();
+            let reason = format!("there is none of that name; there are {}, or give a .toml file", names.join(", "));
+            Error::Recipe { name: name.into(), reason }
+        })
+    }
+
+    /// A recipe from its text; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with line and key of the first mistake.
+    pub fn parse(name: &str, text: &str) -> Result<Recipe> {
+        let fail = |reason| Error::Recipe { name: name.into(), reason };
+        let recipe: Recipe = toml::from_str(text).map_err(|error| fail(explain(text, &error)))?;
+        recipe.check().map_err(|fault| fail(fault.at_line(text)))?;
+        Ok(recipe)
+    }
+
+    /// The complete recipe as TOML, defaults written out: what a picture's metadata holds.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("numbers, strings, lists and tables all have a form in TOML")
+    }
+
+    /// Checks a recipe that was changed after it was read.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with the key of the first value that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        self.check().map_err(|fault| Error::Recipe { name: self.name.clone(), reason: fault.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthesis::stage::{BlurOn, NearestSizes, Pad, Resize, StepRule, share};
+
+    /// Size, iterations, rate, sigma and crop of a stage.
+    type Numbers = (Option<u32>, u32, [f64; 2], [f64; 2], Option<u32>);
+
+    fn numbers(name: &str) -> (Init, Vec<Numbers>) {
+        let recipe = Recipe::named(name).unwrap();
+        let stages = recipe.stages.iter().map(|s| (s.size, s.iterations, s.rate, s.sigma, s.crop)).collect();
+        (recipe.init, stages)
+    }
+
+    #[test]
+    fn googlenet_and_resnet50_have_the_numbers_of_the_source() {
+        let init = Init { size: 299, start: Start::Normal { mean: 0.7, std: 1.0 / 20.0 } };
+        let stages =
+            vec![(None, 220, [1.5, 1.0], [2.4, 0.8], None), (Some(490), 500, [1.3, 0.45], [1.5, 0.4], Some(470))];
+        assert_eq!(numbers("googlenet"), (init, stages));
+        assert_eq!(numbers("googlenet"), numbers("resnet50"));
+        for stage in Recipe::named("resnet50").unwrap().stages {
+            let Stage { step, resize, blur_on, blur_kernel, pad, clamp, jitter, .. } = stage;
+            assert_eq!((step, resize, blur_on), (StepRule::Raw, Resize::Bilinear, BlurOn::Whole));
+            assert_eq!((blur_kernel, pad, clamp, jitter), (3, None, None, None));
+        }
+    }
+
+    #[test]
+    fn padded_has_the_numbers_of_the_source() {
+        let (init, stages) = numbers("padded");
+        assert_eq!(init, numbers("googlenet").0);
+        let first = (None, 220, [6.0, 5.0], [2.4, 0.8], None);
+        assert_eq!(stages, [first, (Some(490), 500, [1.3, 0.45], [1.5, 0.4], Some(450))]);
+        let stages = Recipe::named("padded").unwrap().stages;
+        assert_eq!((stages[0].pad, stages[1].pad), (Some(Pad { width: 1, value: 0.7 }), None));
+        assert_eq!(stages[0].size_at(299, 220), 739);
+    }
+
+    #[test]
+    fn inception_v3_has_the_numbers_of_the_source() {
+        let init = Init { size: 299, start: Start::Uniform { low: 0.5, range: 1.0 / 25.0 } };
+        let stages = vec![
+            (None, 100, [1.5, 1.0], [2.4, 0.8], None),
+            (Some(340), 100, [1.3, 0.45], [1.5, 0.4], Some(320)),
+            (Some(390), 100, [1.3, 0.45], [1.5, 0.4], None),
+        ];
+        assert_eq!(numbers("inception_v3"), (init, stages));
+    }
+
+    #[test]
+    fn multiscale_has_the_numbers_of_the_source() {
+        let init = Init { size: 256, start: Start::Uniform { low: 0.5, range: 1.0 / 25.0 } };
+        assert_eq!(numbers("multiscale"), (init, vec![(None, 100, [0.15, 0.15], [0.8, 0.8], None)]));
+        let stage = &Recipe::named("multiscale").unwrap().stages[0];
+        assert_eq!((stage.colour_jitter, stage.l1), (1e-4, 0.001));
+        assert_eq!(share(stage.iterations, stage.blur_until), 75);
+        // 74 mod 5 = 4: the last resize gives the fifth size.
+        let sizes = [0, 1, 2, 5, 6, 75, 76, 100].map(|i| stage.size_at(256, i));
+        assert_eq!(sizes, [256, 256, 198, 200, 256, 200, 200, 200]);
+    }
+
+    #[test]
+    fn demo_steps_are_normalized_and_bounded() {
+        let init = Init { size: 112, start: Start::Normal { mean: 0.5, std: 0.05 } };
+        let stages =
+            vec![(None, 60, [0.03, 0.015], [1.4, 0.6], None), (Some(136), 40, [0.02, 0.008], [0.9, 0.4], Some(116))];
+        assert_eq!(numbers("demo"), (init, stages));
+        let demo = Recipe::named("demo").unwrap();
+        assert_eq!(demo.normalize, Normalize::Imagenet);
+        for stage in demo.stages {
+            assert_eq!((stage.step, stage.clamp), (StepRule::Normalized, Some([0.0, 1.0])));
+        }
+    }
+
+    #[test]
+    fn every_shipped_recipe_carries_its_name_and_comes_back_from_its_own_toml() {
+        for name in Recipe::names() {
+            let recipe = Recipe::named(name).unwrap();
+            assert_eq!(recipe.name, name);
+            assert_eq!(recipe.normalize == Normalize::Source, name != "demo");
+            assert_eq!(Recipe::parse(name, &recipe.to_toml()).unwrap(), recipe);
+        }
+    }
+
+    #[test]
+    fn a_stage_of_two_keys_is_the_plain_stage_and_is_written_complete() {
+        let text = "name = 'a'\ndescription = ''\nnormalize = 'source'\n[init]\nkind = 'image'\nsize = 64\n\
+                    [[stage]]\niterations = 5\nrate = [1, 1.5]\n";
+        let recipe = Recipe::parse("a", text).unwrap();
+        assert_eq!(recipe.init, Init { size: 64, start: Start::Image });
+        assert_eq!(recipe.stages, [Stage::new(5, [1.0, 1.5])]);
+        let written = recipe.to_toml();
+        for line in ["step = \"raw\"", "sigma = [0.0, 0.0]", "blur_kernel = 3", "scale = [1.0, 1.0]", "flip = false"] {
+            assert!(written.lines().any(|written| written == line), "{line} is not in\n{written}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_with_every_key_comes_back_from_its_own_toml() {
+        let stage = Stage {
+            size: Some(70),
+            resize: Resize::BilinearNoAntialias,
+            step: StepRule::Adam,
+            sigma: [1.0, 0.5],
+            blur_on: BlurOn::Crop,
+            crop: Some(60),
+            jitter: Some(2),
+            pad: Some(Pad { width: 2, value: 0.5 }),
+            clamp: Some([0.0, 1.0]),
+            shift: 4,
+            scale: [0.9, 1.1],
+            flip: true,
+            rotation: 10.0,
+            bn_statistics: 0.01,
+            ..Stage::new(3, [0.05, 0.05])
+        };
+        let sizes = NearestSizes { sizes: vec![70, 64], until: 0.5 };
+        let other = Stage { nearest_sizes: Some(sizes), ..Stage::new(4, [1.0, 1.0]) };
+        let recipe = Recipe { stages: vec![stage, other], ..Recipe::named("demo").unwrap() };
+        assert_eq!(Recipe::parse("all", &recipe.to_toml()).unwrap(), recipe);
+    }
+
+    #[test]
+    fn names_files_and_absent_files_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        std::fs::write(&path, Recipe::source_text("demo").unwrap()).unwrap();
+        assert_eq!(Recipe::load(path.to_str().unwrap()).unwrap(), Recipe::load("demo").unwrap());
+        let unknown = Recipe::load("dmeo").unwrap_err().to_string();
+        assert_eq!(
+            unknown,
+            "recipe dmeo: there is none of that name; there are demo, googlenet, resnet50, padded, inception_v3, \
+             multiscale, or give a .toml file"
+        );
+        assert!(matches!(Recipe::load("absent.toml"), Err(Error::Io { .. })));
+        assert!(matches!(Recipe::load("absent/recipe"), Err(Error::Io { .. })));
+    }
+}
