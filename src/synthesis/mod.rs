@@ -1,6 +1,8 @@
-//! Making a picture.
+//! Making a picture: what a recipe says, and the numbers of every step that follow from it.
 //!
+//! In this room: recipes, the octave schedule, the loop. Not here: kernels, printing, names of output files.
 
 mod check;
+pub mod octave;
 pub mod recipe;
 pub mod stage;

@@ -1,6 +1,6 @@
 //! Recipes: how a picture is made, as TOML that a user can copy and change.
 //!
-//! Here recipes are read, checked and written. What their numbers become at each step is in `octave`.
+//! Here recipes are read, checked and written. What their numbers become at each step is in [`super::octave`].
 
 use std::path::Path;
 
