@@ -35,7 +35,7 @@ impl View {
 
     /// `channels` channels from `first` on, which is a multiple of four.
     pub fn slice(&self, first: usize, channels: usize) -> Self {
-        assert!(first % 4 == 0 && self.layout == Layout::Picture, "only whole channel groups can be sliced");
+        assert!(first.is_multiple_of(4) && self.layout == Layout::Picture, "only whole channel groups can be sliced");
         let [n, _, h, w] = self.shape.0;
         View { shape: Shape::new(n, channels, h, w), offset: self.offset + (first / 4) as u32, ..*self }
     }
