@@ -1,0 +1,330 @@
+//! Single operations, forwards and backwards, against the stored reference and against what their definitions say.
+
+// Helpers of tests unwrap like the tests themselves, which the lint does not see.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "common/gpu.rs"]
+mod gpu;
+
+use std::collections::BTreeSet;
+
+use common::compare::{Bound, assert_close};
+use common::fixture::Fixture;
+use common::generator::Generator;
+use entoptic::device::{Externals, Program, Recorder, Source};
+use entoptic::ops::{Add, Backward, Conv2d, Domain, Forward, Op, Relu, Sample, View, samples};
+use entoptic::tensor::{Array, Layout, Shape};
+use gpu::{Outcome, device, run};
+
+const SEED: Generator = Generator { seed: 1 };
+
+/// One case of the stored reference.
+struct Case<'a> {
+    fixture: &'a Fixture,
+    name: &'a str,
+}
+
+impl Case<'_> {
+    fn key(&self, tensor: &str) -> String {
+        format!("{}/{tensor}", self.name)
+    }
+
+    fn has(&self, tensor: &str) -> bool {
+        self.fixture.has(&self.key(tensor))
+    }
+
+    /// A tensor of the case; one size is that of channels, two are those of pictures and channels.
+    fn array(&self, tensor: &str) -> Array {
+        stored(self.fixture, &self.key(tensor))
+    }
+
+    fn picture(&self, tensor: &str) -> (Array, Layout) {
+        (self.array(tensor), Layout::Picture)
+    }
+
+    fn filter(&self, tensor: &str) -> (Array, Layout) {
+        (self.array(tensor), Layout::Filter)
+    }
+
+    /// [height, width], of which one number is both.
+    fn pair(&self, setting: &str) -> [usize; 2] {
+        let setting = &self.fixture.case(self.name)[setting];
+        let size = |value: &serde_json::Value| value.as_u64().expect("a size") as usize;
+        match setting.as_array() {
+            Some(pair) => [size(&pair[0]), size(&pair[1])],
+            None => [size(setting); 2],
+        }
+    }
+
+    /// Runs an operation towards the gradients of all its inputs.
+    fn run(&self, op: impl Op, inputs: &[(Array, Layout)]) -> Outcome {
+        run(&op, inputs, Some(&self.array("upstream")), &vec![true; inputs.len()])
+    }
+
+    #[track_caller]
+    fn expect(&self, tensor: &str, found: &Array) {
+        self.expect_within(tensor, found, self.fixture.bound(&self.key(tensor)));
+    }
+
+    #[track_caller]
+    fn expect_exactly(&self, tensor: &str, found: &Array) {
+        self.expect_within(tensor, found, Bound::EXACT);
+    }
+
+    #[track_caller]
+    fn expect_within(&self, tensor: &str, found: &Array, bound: Bound) {
+        let expected = self.array(tensor);
+        assert_eq!(found.shape, expected.shape, "{}", self.key(tensor));
+        assert_close(&self.key(tensor), &found.values, &expected.values, bound);
+    }
+
+    /// Compares the gradients of the inputs, which the reference calls so.
+    #[track_caller]
+    fn expect_grads(&self, inputs: &[&str], outcome: &Outcome) {
+        for (input, grad) in inputs.iter().zip(&outcome.grads) {
+            self.expect(&format!("grad_{input}"), grad.as_ref().expect("every gradient was asked for"));
+        }
+    }
+}
+
+fn stored(fixture: &Fixture, key: &str) -> Array {
+    let shape = match fixture.shape(key)[..] {
+        [] => Shape::channels(1),
+        [c] => Shape::channels(c),
+        [n, c] => Shape::new(n, c, 1, 1),
+        [n, c, h, w] => Shape::new(n, c, h, w),
+        _ => panic!("{key} has another number of sizes"),
+    };
+    Array::new(shape, fixture.values(key))
+}
+
+/// One test for each kind of case; KINDS lists what they cover.
+macro_rules! kinds {
+    ($($test:ident: $kind:literal => $check:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                each_case($kind, $check);
+            }
+        )*
+
+        const KINDS: &[&str] = &[$($kind),*];
+    };
+}
+
+kinds! {
+    conv2d_equals_the_reference: "conv2d" => conv2d,
+    linear_is_a_convolution_of_one_pixel: "linear" => conv2d,
+    relu_equals_the_reference: "relu" => relu,
+    residual_equals_the_reference: "relu(a + b)" => residual,
+}
+
+/// Kinds whose operations are still to come. Each leaves this list when it enters the one above.
+const OPEN: &[&str] = &[
+    "max_pool2d",
+    "avg_pool2d",
+    "adaptive_avg_pool2d",
+    "per-channel x*(std/0.5) + (mean-0.5)/0.5, mean 0.485 0.456 0.406, std 0.229 0.224 0.225",
+    "batch_norm",
+    "concat over channels, order a b c d",
+    "cross_entropy",
+    "l1_sum",
+    "l1_0.05",
+    "l2_norm",
+    "sum_of_squares",
+    "mse_mean",
+    "class_200",
+    "SGD, four steps",
+];
+
+fn kind<'a>(fixture: &'a Fixture, case: &str) -> &'a str {
+    fixture.case(case)["op"].as_str().expect("a case names its operation")
+}
+
+fn each_case(of: &str, check: fn(&Case)) {
+    let fixture = Fixture::load("ops");
+    let names: Vec<&str> = fixture.cases().filter(|name| kind(&fixture, name) == of).collect();
+    assert!(!names.is_empty(), "the reference has no case of {of}");
+    for name in names {
+        check(&Case { fixture: &fixture, name });
+    }
+}
+
+#[test]
+fn every_case_of_the_reference_is_covered() {
+    let fixture = Fixture::load("ops");
+    let stored: BTreeSet<&str> = fixture.cases().map(|name| kind(&fixture, name)).collect();
+    let covered: BTreeSet<&str> = KINDS.iter().chain(OPEN).copied().collect();
+    assert_eq!(stored, covered);
+}
+
+fn conv2d(case: &Case) {
+    let linear = kind(case.fixture, case.name) == "linear";
+    let op = match linear {
+        true => Conv2d::new(1, 0),
+        false => Conv2d { stride: case.pair("stride"), padding: case.pair("padding") },
+    };
+    let mut inputs = vec![case.picture("input"), case.filter("weight")];
+    if case.has("bias") {
+        inputs.push(case.picture("bias"));
+    }
+    let outcome = case.run(op, &inputs);
+    case.expect("out", &outcome.output);
+    case.expect_grads(&["input", "weight", "bias"], &outcome);
+}
+
+fn relu(case: &Case) {
+    let outcome = case.run(Relu, &[case.picture("input")]);
+    case.expect_exactly("out", &outcome.output);
+    case.expect_exactly("grad_input", outcome.grads[0].as_ref().expect("asked for"));
+}
+
+fn residual(case: &Case) {
+    let sum = run(&Add, &[case.picture("a"), case.picture("b")], None, &[]).output;
+    let outcome = case.run(Relu, &[(sum, Layout::Picture)]);
+    case.expect_exactly("out", &outcome.output);
+    for input in [0, 1] {
+        assert!(Add.passes_gradient(input), "the gradient of a sum is that of its parts");
+        let tensor = ["grad_a", "grad_b"][input];
+        case.expect_exactly(tensor, outcome.grads[0].as_ref().expect("asked for"));
+    }
+}
+
+/// Arguments for a sample, and whether each has a gradient.
+fn arguments(sample: &Sample) -> (Vec<(Array, Layout)>, Vec<bool>) {
+    let arguments = sample.inputs.iter().enumerate().map(|(index, domain)| {
+        let (shape, layout) = domain.form();
+        let name = format!("{} {index}", sample.op.name());
+        let values = match domain {
+            Domain::Positive(_) => SEED.tensor_uniform(&name, shape.elements(), 0.5, 1.5),
+            Domain::Index(_, count) => SEED.map(&name, shape.elements(), |u| (u * *count as f64).floor()),
+            _ => SEED.tensor_symmetric(&name, shape.elements(), 1.0),
+        };
+        let differentiated = !matches!(domain, Domain::Positive(_) | Domain::Index(..) | Domain::Fixed(_));
+        ((Array::new(shape, values), layout), differentiated)
+    });
+    arguments.unzip()
+}
+
+fn upstream(sample: &Sample) -> Array {
+    let shapes: Vec<Shape> = sample.inputs.iter().map(|domain| domain.form().0).collect();
+    let shape = sample.op.output_shape(&shapes).unwrap();
+    Array::new(shape, SEED.tensor_symmetric(&format!("{} upstream", sample.op.name()), shape.elements(), 1.0))
+}
+
+#[test]
+fn a_gradient_does_not_depend_on_which_others_are_wanted() {
+    for sample in samples() {
+        let (inputs, differentiated) = arguments(&sample);
+        let upstream = upstream(&sample);
+        let all = run(&*sample.op, &inputs, Some(&upstream), &differentiated);
+        for alone in (0..inputs.len()).filter(|&input| differentiated[input]) {
+            let wanted: Vec<bool> = (0..inputs.len()).map(|input| input == alone).collect();
+            let one = run(&*sample.op, &inputs, Some(&upstream), &wanted);
+            assert_eq!(one.grads[alone], all.grads[alone], "gradient {alone} of {:?}", sample.op);
+        }
+    }
+}
+
+/// What lies beside a slice and must stay.
+const BESIDE: f32 = 7.0;
+
+/// A picture of more channels, of which the value is some; its padding lanes are zero.
+struct Wide {
+    array: Array,
+    view: View,
+    name: String,
+}
+
+impl Wide {
+    fn new(recorder: &mut Recorder, name: String, value: &Array, before: usize, after: usize) -> Wide {
+        let [n, c, h, w] = value.shape.0;
+        let groups = before + value.shape.groups() + after;
+        let mut array = Array::filled(Shape::new(n, groups * 4, h, w), BESIDE);
+        for (index, wide) in array.values.iter_mut().enumerate() {
+            let (plane, pixel) = (index / (h * w), index % (h * w));
+            let lane = (plane % (groups * 4)).wrapping_sub(before * 4);
+            if lane < c {
+                *wide = value.values[(plane / (groups * 4) * c + lane) * h * w + pixel];
+            } else if lane < value.shape.groups() * 4 {
+                *wide = 0.0;
+            }
+        }
+        let bytes = Layout::Picture.bytes(array.shape);
+        let id = recorder.buffer(&name, bytes, Source::External(name.clone()));
+        let view = View::whole(id, array.shape, Layout::Picture).slice(before * 4, c);
+        Wide { array, view, name }
+    }
+}
+
+/// Inside of a concat values are slices of wider pictures, and what lies beside them belongs to others.
+#[test]
+fn operations_keep_to_slices_of_wider_pictures() {
+    for sample in samples() {
+        let (inputs, differentiated) = arguments(&sample);
+        let upstream = upstream(&sample);
+        let expected = run(&*sample.op, &inputs, Some(&upstream), &differentiated);
+        let mut recorder = Recorder::new(device().tuning());
+        let mut wides = Vec::new();
+        let mut wide = |recorder: &mut Recorder, name: String, value: &Array, (before, after)| {
+            let wide = Wide::new(recorder, name, value, before, after);
+            let view = wide.view;
+            wides.push(wide);
+            view
+        };
+        let mut externals = Externals::new();
+        let views: Vec<View> = (inputs.iter().enumerate())
+            .map(|(index, (array, layout))| {
+                let name = format!("input {index}");
+                // Filters and vectors over channels are never slices.
+                if *layout == Layout::Picture && array.shape.pixels() > 1 {
+                    return wide(&mut recorder, name, array, (index + 1, 2));
+                }
+                let id = recorder.buffer(&name, layout.bytes(array.shape), Source::External(name.clone()));
+                externals.insert(name.clone(), device().upload(&name, *layout, array).unwrap());
+                View::whole(id, array.shape, *layout)
+            })
+            .collect();
+        let shapes: Vec<Shape> = views.iter().map(|view| view.shape).collect();
+        let junk = |shape| Array::filled(shape, BESIDE);
+        let output = wide(&mut recorder, "output".into(), &junk(upstream.shape), (2, 0));
+        let grad_output = wide(&mut recorder, "upstream".into(), &upstream, (3, 1));
+        let saved: Vec<View> =
+            sample.op.saved(&shapes).into_iter().map(|shape| View::transient(&mut recorder, "saved", shape)).collect();
+        sample.op.forward(&mut recorder, &Forward { inputs: &views, output, saved: &saved });
+        let grads: Vec<Option<View>> = (views.iter().enumerate())
+            .map(|(index, view)| {
+                let has = differentiated[index] && !sample.op.passes_gradient(index);
+                has.then(|| match view.layout == Layout::Picture && view.shape.pixels() > 1 {
+                    true => wide(&mut recorder, format!("grad {index}"), &junk(view.shape), (index + 4, 1)),
+                    false => {
+                        let id = recorder.buffer("grad", view.layout.bytes(view.shape), Source::Kept);
+                        View::whole(id, view.shape, view.layout)
+                    }
+                })
+            })
+            .collect();
+        let pass = Backward { inputs: &views, output, saved: &saved, grad_output, grads: &grads };
+        sample.op.backward(&mut recorder, &pass).unwrap();
+        for wide in &wides {
+            let buffer = device().upload(&wide.name, Layout::Picture, &wide.array).unwrap();
+            externals.insert(wide.name.clone(), buffer);
+        }
+        let mut program = Program::prepare(device(), "slices", &recorder.finish(), &externals).unwrap();
+        program.run().unwrap();
+
+        let written = [("output".to_owned(), &expected.output)].into_iter();
+        let written = written.chain(expected.grads.iter().enumerate().filter_map(|(index, grad)| {
+            Some((format!("grad {index}"), grad.as_ref().filter(|_| !sample.op.passes_gradient(index))?))
+        }));
+        for (name, value) in written {
+            let Some(wide) = wides.iter().find(|wide| wide.name == name) else { continue };
+            let found = device().download(&externals[&name], Layout::Picture, wide.array.shape).unwrap();
+            let before = wide.view.offset as usize;
+            let after = wide.view.stride as usize - before - wide.view.shape.groups();
+            let whole = Wide::new(&mut Recorder::default(), name.clone(), value, before, after).array;
+            assert_eq!(found, whole, "{name} of {:?}", sample.op);
+        }
+    }
+}
