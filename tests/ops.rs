@@ -13,7 +13,7 @@ use common::compare::{Bound, assert_close};
 use common::fixture::Fixture;
 use common::generator::Generator;
 use entoptic::device::{Externals, Program, Recorder, Source};
-use entoptic::ops::{Add, Backward, Conv2d, Domain, Forward, Op, Relu, Sample, View, samples};
+use entoptic::ops::{Add, Backward, Conv2d, Domain, Forward, MaxPool2d, Op, Relu, Sample, View, samples};
 use entoptic::tensor::{Array, Layout, Shape};
 use gpu::{Outcome, device, run};
 
@@ -45,6 +45,10 @@ impl Case<'_> {
 
     fn filter(&self, tensor: &str) -> (Array, Layout) {
         (self.array(tensor), Layout::Filter)
+    }
+
+    fn flag(&self, setting: &str) -> bool {
+        self.fixture.case(self.name)[setting].as_bool().expect("true or false")
     }
 
     /// [height, width], of which one number is both.
@@ -116,13 +120,13 @@ macro_rules! kinds {
 kinds! {
     conv2d_equals_the_reference: "conv2d" => conv2d,
     linear_is_a_convolution_of_one_pixel: "linear" => conv2d,
+    max_pool2d_equals_the_reference: "max_pool2d" => max_pool2d,
     relu_equals_the_reference: "relu" => relu,
     residual_equals_the_reference: "relu(a + b)" => residual,
 }
 
 /// Kinds whose operations are still to come. Each leaves this list when it enters the one above.
 const OPEN: &[&str] = &[
-    "max_pool2d",
     "avg_pool2d",
     "adaptive_avg_pool2d",
     "per-channel x*(std/0.5) + (mean-0.5)/0.5, mean 0.485 0.456 0.406, std 0.229 0.224 0.225",
@@ -174,6 +178,21 @@ fn conv2d(case: &Case) {
     case.expect_grads(&["input", "weight", "bias"], &outcome);
 }
 
+fn max_pool2d(case: &Case) {
+    let op = MaxPool2d {
+        kernel: case.pair("kernel"),
+        stride: case.pair("stride"),
+        padding: case.pair("padding"),
+        ceil_mode: case.flag("ceil_mode"),
+    };
+    let outcome = case.run(op, &[case.picture("input")]);
+    case.expect_exactly("out", &outcome.output);
+    let argmax: Vec<usize> = outcome.saved[0].values.iter().map(|value| value.to_bits() as usize).collect();
+    assert_eq!(argmax, case.fixture.indices(&case.key("argmax")), "{}", case.name);
+    // Where windows overlap three or more gradients may add up, which f32 rounds.
+    case.expect_grads(&["input"], &outcome);
+}
+
 fn relu(case: &Case) {
     let outcome = case.run(Relu, &[case.picture("input")]);
     case.expect_exactly("out", &outcome.output);
@@ -189,6 +208,27 @@ fn residual(case: &Case) {
         let tensor = ["grad_a", "grad_b"][input];
         case.expect_exactly(tensor, outcome.grads[0].as_ref().expect("asked for"));
     }
+}
+
+#[test]
+fn max_pool2d_lets_nan_through() {
+    let row = |values: [f32; 5]| [(Array::new(Shape::new(1, 1, 1, 5), values.to_vec()), Layout::Picture)];
+    let op = MaxPool2d { kernel: [1, 3], stride: [1, 1], padding: [0, 0], ceil_mode: false };
+    let upstream = Array::filled(Shape::new(1, 1, 1, 3), 1.0);
+    let outcome = run(&op, &row([3.0, f32::NAN, 4.0, 2.0, f32::NEG_INFINITY]), Some(&upstream), &[true]);
+    let [a, b, c] = outcome.output.values[..] else { panic!("three windows") };
+    assert!(a.is_nan() && b.is_nan() && c == 4.0, "{a} {b} {c}");
+    assert_eq!(outcome.grads[0].as_ref().unwrap().values, [0.0, 2.0, 1.0, 0.0, 0.0]);
+    let outcome = run(&op, &row([f32::NEG_INFINITY; 5]), Some(&upstream), &[true]);
+    assert_eq!(outcome.grads[0].as_ref().unwrap().values, [1.0, 1.0, 1.0, 0.0, 0.0], "the first of equals wins");
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let x = Shape::new(1, 5, 4, 3);
+    let refused = |op: &dyn Op, inputs: &[Shape]| op.output_shape(inputs).expect_err(op.name()).to_string();
+    let pool = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [2, 1], ceil_mode: false };
+    assert_eq!(refused(&pool, &[x]), "max_pool2d: padding is 2x1, expected at most half the window, 1x1");
 }
 
 /// Arguments for a sample, and whether each has a gradient.

@@ -7,6 +7,7 @@ mod pass;
 mod accumulate;
 mod add;
 mod conv2d;
+mod max_pool2d;
 mod relu;
 
 pub use accumulate::Accumulate;
@@ -46,6 +47,7 @@ use shader;
 ops! {
     add::Add,
     conv2d::Conv2d,
+    max_pool2d::MaxPool2d,
     relu::Relu,
 }
 

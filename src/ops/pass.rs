@@ -185,6 +185,28 @@ pub(super) fn windows(size: usize, kernel: usize, stride: usize, padding: usize,
     }
 }
 
+/// Shape after a pooling whose windows each hold a pixel of `x`: the padding is at most half the kernel, as torch demands.
+pub(super) fn pooled(
+    op: &str,
+    x: Shape,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    ceil_mode: bool,
+) -> Result<Shape> {
+    let [[kh, kw], [pad_h, pad_w]] = [kernel, padding];
+    if pad_h > kh / 2 || pad_w > kw / 2 {
+        let [most, found] = [[kh / 2, kw / 2], padding].map(|[h, w]| format!("{h}x{w}"));
+        return Err(Error::shape(op, "padding", format!("at most half the window, {most}"), found));
+    }
+    let oh = windows(x.h(), kh, stride[0], pad_h, ceil_mode);
+    let ow = windows(x.w(), kw, stride[1], pad_w, ceil_mode);
+    match (oh, ow) {
+        (Some(oh), Some(ow)) => Ok(Shape::new(x.n(), x.c(), oh, ow)),
+        _ => Err(Error::TooSmall { op: op.into(), input: x, kernel: format!("{kh}x{kw}") }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::windows;
