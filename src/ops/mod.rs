@@ -6,6 +6,7 @@ mod pass;
 
 mod accumulate;
 mod add;
+mod avg_pool2d;
 mod conv2d;
 mod max_pool2d;
 mod relu;
@@ -46,6 +47,7 @@ use shader;
 
 ops! {
     add::Add,
+    avg_pool2d::AvgPool2d,
     conv2d::Conv2d,
     max_pool2d::MaxPool2d,
     relu::Relu,
