@@ -13,7 +13,9 @@ use common::compare::{Bound, assert_close};
 use common::fixture::Fixture;
 use common::generator::Generator;
 use entoptic::device::{Externals, Program, Recorder, Source};
-use entoptic::ops::{Add, AvgPool2d, Backward, Conv2d, Domain, Forward, MaxPool2d, Op, Relu, Sample, View, samples};
+use entoptic::ops::{
+    AdaptiveAvgPool2d, Add, AvgPool2d, Backward, Conv2d, Domain, Forward, MaxPool2d, Op, Relu, Sample, View, samples,
+};
 use entoptic::tensor::{Array, Layout, Shape};
 use gpu::{Outcome, device, run};
 
@@ -122,13 +124,13 @@ kinds! {
     linear_is_a_convolution_of_one_pixel: "linear" => conv2d,
     max_pool2d_equals_the_reference: "max_pool2d" => max_pool2d,
     avg_pool2d_equals_the_reference: "avg_pool2d" => avg_pool2d,
+    adaptive_avg_pool2d_equals_the_reference: "adaptive_avg_pool2d" => adaptive_avg_pool2d,
     relu_equals_the_reference: "relu" => relu,
     residual_equals_the_reference: "relu(a + b)" => residual,
 }
 
 /// Kinds whose operations are still to come. Each leaves this list when it enters the one above.
 const OPEN: &[&str] = &[
-    "adaptive_avg_pool2d",
     "per-channel x*(std/0.5) + (mean-0.5)/0.5, mean 0.485 0.456 0.406, std 0.229 0.224 0.225",
     "batch_norm",
     "concat over channels, order a b c d",
@@ -205,6 +207,12 @@ fn avg_pool2d(case: &Case) {
     case.expect_grads(&["input"], &outcome);
 }
 
+fn adaptive_avg_pool2d(case: &Case) {
+    let outcome = case.run(AdaptiveAvgPool2d { output: case.pair("output") }, &[case.picture("input")]);
+    case.expect("out", &outcome.output);
+    case.expect_grads(&["input"], &outcome);
+}
+
 fn relu(case: &Case) {
     let outcome = case.run(Relu, &[case.picture("input")]);
     case.expect_exactly("out", &outcome.output);
@@ -243,6 +251,7 @@ fn shapes_that_do_not_fit_are_refused() {
     assert_eq!(refused(&pool, &[x]), "max_pool2d: padding is 2x1, expected at most half the window, 1x1");
     let pool = AvgPool2d { kernel: [5, 5], stride: [3, 3], padding: [0, 0], count_include_pad: true };
     assert!(refused(&pool, &[x]).starts_with("avg_pool2d: [1, 5, 4, 3] leaves no pixel after a 5x5 window"));
+    assert!(refused(&AdaptiveAvgPool2d { output: [0, 1] }, &[x]).contains("at least 1x1"));
 }
 
 /// Arguments for a sample, and whether each has a gradient.

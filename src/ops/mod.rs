@@ -5,6 +5,7 @@
 mod pass;
 
 mod accumulate;
+mod adaptive_avg_pool2d;
 mod add;
 mod avg_pool2d;
 mod conv2d;
@@ -46,6 +47,7 @@ macro_rules! shader {
 use shader;
 
 ops! {
+    adaptive_avg_pool2d::AdaptiveAvgPool2d,
     add::Add,
     avg_pool2d::AvgPool2d,
     conv2d::Conv2d,
