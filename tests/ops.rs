@@ -14,7 +14,8 @@ use common::fixture::Fixture;
 use common::generator::Generator;
 use entoptic::device::{Externals, Program, Recorder, Source};
 use entoptic::ops::{
-    AdaptiveAvgPool2d, Add, AvgPool2d, Backward, Conv2d, Domain, Forward, MaxPool2d, Op, Relu, Sample, View, samples,
+    AdaptiveAvgPool2d, Add, AvgPool2d, Backward, ChannelAffine, Conv2d, Domain, Forward, MaxPool2d, Op, Relu, Sample,
+    View, samples,
 };
 use entoptic::tensor::{Array, Layout, Shape};
 use gpu::{Outcome, device, run};
@@ -127,11 +128,12 @@ kinds! {
     adaptive_avg_pool2d_equals_the_reference: "adaptive_avg_pool2d" => adaptive_avg_pool2d,
     relu_equals_the_reference: "relu" => relu,
     residual_equals_the_reference: "relu(a + b)" => residual,
+    channel_affine_equals_the_reference:
+        "per-channel x*(std/0.5) + (mean-0.5)/0.5, mean 0.485 0.456 0.406, std 0.229 0.224 0.225" => transform_input,
 }
 
 /// Kinds whose operations are still to come. Each leaves this list when it enters the one above.
 const OPEN: &[&str] = &[
-    "per-channel x*(std/0.5) + (mean-0.5)/0.5, mean 0.485 0.456 0.406, std 0.229 0.224 0.225",
     "batch_norm",
     "concat over channels, order a b c d",
     "cross_entropy",
@@ -230,6 +232,50 @@ fn residual(case: &Case) {
     }
 }
 
+fn transform_input(case: &Case) {
+    let vector =
+        |values: [f64; 3]| (Array::new(Shape::channels(3), values.map(|value| value as f32).to_vec()), Layout::Picture);
+    let scale = vector([0.229, 0.224, 0.225].map(|std| std / 0.5));
+    let shift = vector([0.485, 0.456, 0.406].map(|mean| (mean - 0.5) / 0.5));
+    let outcome = case.run(ChannelAffine, &[case.picture("input"), scale, shift]);
+    case.expect("out", &outcome.output);
+    case.expect_grads(&["input"], &outcome);
+    // The reference has no gradients of the constants; they are sums over each channel.
+    let (x, g) = (case.array("input"), case.array("upstream"));
+    let bound = case.fixture.bound(&case.key("out"));
+    for (index, factor) in [(1, Some(&x)), (2, None)] {
+        let found = outcome.grads[index].as_ref().expect("asked for");
+        assert_close(&format!("gradient {index}"), &found.values, &sums(&g, factor), bound);
+    }
+}
+
+/// For each channel the sum over pictures and pixels of `g`, times `factor` where there is one, in f64.
+fn sums(g: &Array, factor: Option<&Array>) -> Vec<f32> {
+    let [_, c, h, w] = g.shape.0;
+    let mut sums = vec![0.0; c];
+    for (index, &g) in g.values.iter().enumerate() {
+        sums[index / (h * w) % c] += f64::from(g) * factor.map_or(1.0, |factor| f64::from(factor.values[index]));
+    }
+    sums.into_iter().map(|sum| sum as f32).collect()
+}
+
+/// A hundred thousand equal summands, whose rounding adds up unless short sums are taken first.
+#[test]
+fn sums_over_a_large_picture_keep_their_digits() {
+    let (shape, c) = (Shape::new(1, 3, 331, 307), Shape::channels(3));
+    let picture = |name, low, high| Array::new(shape, SEED.tensor_uniform(name, shape.elements(), low, high));
+    let x = picture("large x", 99.7, 100.3);
+    let g = Array::filled(shape, 0.1);
+    let vector = |value| (Array::filled(c, value), Layout::Picture);
+    let bound = Bound::rel_l2(2e-6);
+
+    let outcome =
+        run(&ChannelAffine, &[(x.clone(), Layout::Picture), vector(1.0), vector(0.0)], Some(&g), &[false, true, true]);
+    let (scale, shift) = (outcome.grads[1].as_ref().unwrap(), outcome.grads[2].as_ref().unwrap());
+    assert_close("channel_affine scale", &scale.values, &sums(&g, Some(&x)), bound);
+    assert_close("channel_affine shift", &shift.values, &sums(&g, None), bound);
+}
+
 #[test]
 fn max_pool2d_lets_nan_through() {
     let row = |values: [f32; 5]| [(Array::new(Shape::new(1, 1, 1, 5), values.to_vec()), Layout::Picture)];
@@ -251,6 +297,9 @@ fn shapes_that_do_not_fit_are_refused() {
     assert_eq!(refused(&pool, &[x]), "max_pool2d: padding is 2x1, expected at most half the window, 1x1");
     let pool = AvgPool2d { kernel: [5, 5], stride: [3, 3], padding: [0, 0], count_include_pad: true };
     assert!(refused(&pool, &[x]).starts_with("avg_pool2d: [1, 5, 4, 3] leaves no pixel after a 5x5 window"));
+    let c = Shape::channels(5);
+    let other = Shape::channels(4);
+    assert!(refused(&ChannelAffine, &[x, c, other]).starts_with("channel_affine: shift is"));
     assert!(refused(&AdaptiveAvgPool2d { output: [0, 1] }, &[x]).contains("at least 1x1"));
 }
 
