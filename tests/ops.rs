@@ -12,10 +12,11 @@ use std::collections::BTreeSet;
 use common::compare::{Bound, assert_close};
 use common::fixture::Fixture;
 use common::generator::Generator;
+use entoptic::Error;
 use entoptic::device::{Externals, Program, Recorder, Source};
 use entoptic::ops::{
-    AdaptiveAvgPool2d, Add, AvgPool2d, Backward, ChannelAffine, Conv2d, Domain, Forward, MaxPool2d, Op, Relu, Sample,
-    View, samples,
+    AdaptiveAvgPool2d, Add, AvgPool2d, Backward, BatchNorm, ChannelAffine, Conv2d, Domain, Forward, MaxPool2d, Op,
+    Relu, Sample, View, samples,
 };
 use entoptic::tensor::{Array, Layout, Shape};
 use gpu::{Outcome, device, run};
@@ -48,6 +49,10 @@ impl Case<'_> {
 
     fn filter(&self, tensor: &str) -> (Array, Layout) {
         (self.array(tensor), Layout::Filter)
+    }
+
+    fn number(&self, setting: &str) -> f32 {
+        self.fixture.case(self.name)[setting].as_f64().expect("a number") as f32
     }
 
     fn flag(&self, setting: &str) -> bool {
@@ -123,6 +128,7 @@ macro_rules! kinds {
 kinds! {
     conv2d_equals_the_reference: "conv2d" => conv2d,
     linear_is_a_convolution_of_one_pixel: "linear" => conv2d,
+    batch_norm_equals_the_reference: "batch_norm" => batch_norm,
     max_pool2d_equals_the_reference: "max_pool2d" => max_pool2d,
     avg_pool2d_equals_the_reference: "avg_pool2d" => avg_pool2d,
     adaptive_avg_pool2d_equals_the_reference: "adaptive_avg_pool2d" => adaptive_avg_pool2d,
@@ -134,7 +140,6 @@ kinds! {
 
 /// Kinds whose operations are still to come. Each leaves this list when it enters the one above.
 const OPEN: &[&str] = &[
-    "batch_norm",
     "concat over channels, order a b c d",
     "cross_entropy",
     "l1_sum",
@@ -180,6 +185,23 @@ fn conv2d(case: &Case) {
     let outcome = case.run(op, &inputs);
     case.expect("out", &outcome.output);
     case.expect_grads(&["input", "weight", "bias"], &outcome);
+}
+
+fn batch_norm(case: &Case) {
+    let eps = case.number("eps");
+    let (statistics, mode) = case.name.rsplit_once('_').expect("a name ends in its mode");
+    let running = |which| (stored(case.fixture, &format!("{statistics}/{which}")), Layout::Picture);
+    let (mean, var) = (running("running_mean"), running("running_var"));
+    let inputs = [case.picture("input"), case.picture("weight"), case.picture("bias"), mean.clone(), var.clone()];
+    let upstream = case.array("upstream");
+    let wanted = [true, true, true, false, false];
+    if mode != "eval" {
+        return; // statistics of the batch are another operation, still to come
+    }
+    let outcome = run(&BatchNorm { eps }, &inputs, Some(&upstream), &wanted);
+    case.expect("out", &outcome.output);
+    case.expect_grads(&["input", "weight", "bias"], &outcome);
+    assert_eq!(outcome.inputs[3..], [mean.0, var.0], "{}: frozen statistics stay", case.name);
 }
 
 fn max_pool2d(case: &Case) {
@@ -274,6 +296,12 @@ fn sums_over_a_large_picture_keep_their_digits() {
     let (scale, shift) = (outcome.grads[1].as_ref().unwrap(), outcome.grads[2].as_ref().unwrap());
     assert_close("channel_affine scale", &scale.values, &sums(&g, Some(&x)), bound);
     assert_close("channel_affine shift", &shift.values, &sums(&g, None), bound);
+
+    let inputs = [(x, Layout::Picture), vector(1.0), vector(0.0), vector(0.0), vector(1.0)];
+    let frozen = run(&BatchNorm { eps: 0.0 }, &inputs, Some(&g), &[false, true, true, false, false]);
+    assert_close("batch_norm bias", &frozen.grads[2].as_ref().unwrap().values, &sums(&g, None), bound);
+    let product = sums(&g, Some(&inputs[0].0));
+    assert_close("batch_norm weight", &frozen.grads[1].as_ref().unwrap().values, &product, bound);
 }
 
 #[test]
@@ -290,6 +318,28 @@ fn max_pool2d_lets_nan_through() {
 }
 
 #[test]
+fn running_statistics_have_no_gradient() {
+    let sample = |name: &str| samples().into_iter().find(|sample| sample.op.name() == name).expect("a sample");
+    for name in ["batch_norm"] {
+        let sample = sample(name);
+        let mut recorder = Recorder::new(device().tuning());
+        let inputs: Vec<View> =
+            sample.inputs.iter().map(|input| View::transient(&mut recorder, "input", input.form().0)).collect();
+        let shapes: Vec<Shape> = inputs.iter().map(|input| input.shape).collect();
+        let saved: Vec<View> =
+            sample.op.saved(&shapes).iter().map(|&shape| View::transient(&mut recorder, "saved", shape)).collect();
+        for input in [3, 4] {
+            let mut grads = [None; 5];
+            grads[input] = Some(inputs[input]);
+            let pass =
+                Backward { inputs: &inputs, output: inputs[0], saved: &saved, grad_output: inputs[0], grads: &grads };
+            let refused = sample.op.backward(&mut recorder, &pass);
+            assert!(matches!(refused, Err(Error::NoGradient { op, input: i }) if op == name && i == input));
+        }
+    }
+}
+
+#[test]
 fn shapes_that_do_not_fit_are_refused() {
     let x = Shape::new(1, 5, 4, 3);
     let refused = |op: &dyn Op, inputs: &[Shape]| op.output_shape(inputs).expect_err(op.name()).to_string();
@@ -299,6 +349,10 @@ fn shapes_that_do_not_fit_are_refused() {
     assert!(refused(&pool, &[x]).starts_with("avg_pool2d: [1, 5, 4, 3] leaves no pixel after a 5x5 window"));
     let c = Shape::channels(5);
     let other = Shape::channels(4);
+    assert_eq!(
+        refused(&BatchNorm { eps: 1e-5 }, &[x, c, c, other, c]),
+        "batch_norm: running_mean is [1, 4, 1, 1], expected [1, 5, 1, 1]"
+    );
     assert!(refused(&ChannelAffine, &[x, c, other]).starts_with("channel_affine: shift is"));
     assert!(refused(&AdaptiveAvgPool2d { output: [0, 1] }, &[x]).contains("at least 1x1"));
 }

@@ -8,6 +8,7 @@ mod accumulate;
 mod adaptive_avg_pool2d;
 mod add;
 mod avg_pool2d;
+mod batch_norm;
 mod channel_affine;
 mod conv2d;
 mod max_pool2d;
@@ -51,6 +52,7 @@ ops! {
     adaptive_avg_pool2d::AdaptiveAvgPool2d,
     add::Add,
     avg_pool2d::AvgPool2d,
+    batch_norm::BatchNorm,
     channel_affine::ChannelAffine,
     conv2d::Conv2d,
     max_pool2d::MaxPool2d,
