@@ -15,8 +15,8 @@ use common::generator::Generator;
 use entoptic::Error;
 use entoptic::device::{Externals, Program, Recorder, Source};
 use entoptic::ops::{
-    AdaptiveAvgPool2d, Add, AvgPool2d, Backward, BatchNorm, ChannelAffine, Conv2d, Domain, Forward, MaxPool2d, Op,
-    Relu, Sample, View, samples,
+    AdaptiveAvgPool2d, Add, AvgPool2d, Backward, BatchNorm, BatchNormTrain, ChannelAffine, Conv2d, Domain, Forward,
+    MaxPool2d, Op, Relu, Sample, View, samples,
 };
 use entoptic::tensor::{Array, Layout, Shape};
 use gpu::{Outcome, device, run};
@@ -188,20 +188,25 @@ fn conv2d(case: &Case) {
 }
 
 fn batch_norm(case: &Case) {
-    let eps = case.number("eps");
+    let (eps, momentum) = (case.number("eps"), case.number("momentum"));
     let (statistics, mode) = case.name.rsplit_once('_').expect("a name ends in its mode");
     let running = |which| (stored(case.fixture, &format!("{statistics}/{which}")), Layout::Picture);
     let (mean, var) = (running("running_mean"), running("running_var"));
     let inputs = [case.picture("input"), case.picture("weight"), case.picture("bias"), mean.clone(), var.clone()];
     let upstream = case.array("upstream");
     let wanted = [true, true, true, false, false];
-    if mode != "eval" {
-        return; // statistics of the batch are another operation, still to come
-    }
-    let outcome = run(&BatchNorm { eps }, &inputs, Some(&upstream), &wanted);
+    let outcome = match mode {
+        "eval" => run(&BatchNorm { eps }, &inputs, Some(&upstream), &wanted),
+        _ => run(&BatchNormTrain { eps, momentum }, &inputs, Some(&upstream), &wanted),
+    };
     case.expect("out", &outcome.output);
     case.expect_grads(&["input", "weight", "bias"], &outcome);
-    assert_eq!(outcome.inputs[3..], [mean.0, var.0], "{}: frozen statistics stay", case.name);
+    if mode == "eval" {
+        assert_eq!(outcome.inputs[3..], [mean.0, var.0], "{}: frozen statistics stay", case.name);
+    } else {
+        case.expect("new_running_mean", &outcome.inputs[3]);
+        case.expect("new_running_var", &outcome.inputs[4]);
+    }
 }
 
 fn max_pool2d(case: &Case) {
@@ -285,6 +290,7 @@ fn sums(g: &Array, factor: Option<&Array>) -> Vec<f32> {
 #[test]
 fn sums_over_a_large_picture_keep_their_digits() {
     let (shape, c) = (Shape::new(1, 3, 331, 307), Shape::channels(3));
+    let n = shape.pixels() as f64;
     let picture = |name, low, high| Array::new(shape, SEED.tensor_uniform(name, shape.elements(), low, high));
     let x = picture("large x", 99.7, 100.3);
     let g = Array::filled(shape, 0.1);
@@ -297,11 +303,25 @@ fn sums_over_a_large_picture_keep_their_digits() {
     assert_close("channel_affine scale", &scale.values, &sums(&g, Some(&x)), bound);
     assert_close("channel_affine shift", &shift.values, &sums(&g, None), bound);
 
+    let mean: Vec<f64> = sums(&x, None).iter().map(|&sum| f64::from(sum) / n).collect();
+    let centered: Vec<f32> = (x.values.iter().enumerate())
+        .map(|(index, &x)| (f64::from(x) - mean[index / (331 * 307) % 3]) as f32)
+        .collect();
+    let centered = Array::new(shape, centered);
+    let unbiased: Vec<f32> =
+        sums(&centered, Some(&centered)).iter().map(|&sum| (f64::from(sum) / (n - 1.0)) as f32).collect();
     let inputs = [(x, Layout::Picture), vector(1.0), vector(0.0), vector(0.0), vector(1.0)];
     let frozen = run(&BatchNorm { eps: 0.0 }, &inputs, Some(&g), &[false, true, true, false, false]);
     assert_close("batch_norm bias", &frozen.grads[2].as_ref().unwrap().values, &sums(&g, None), bound);
     let product = sums(&g, Some(&inputs[0].0));
     assert_close("batch_norm weight", &frozen.grads[1].as_ref().unwrap().values, &product, bound);
+
+    let op = BatchNormTrain { eps: 0.0, momentum: 1.0 };
+    let trained = run(&op, &inputs, Some(&g), &[false, true, true, false, false]);
+    let mean: Vec<f32> = mean.iter().map(|&mean| mean as f32).collect();
+    assert_close("batch_norm_train bias", &trained.grads[2].as_ref().unwrap().values, &sums(&g, None), bound);
+    assert_close("batch_norm_train mean", &trained.inputs[3].values, &mean, Bound::rel_l2(2e-7));
+    assert_close("batch_norm_train variance", &trained.inputs[4].values, &unbiased, Bound::rel_l2(1e-5));
 }
 
 #[test]
@@ -320,7 +340,7 @@ fn max_pool2d_lets_nan_through() {
 #[test]
 fn running_statistics_have_no_gradient() {
     let sample = |name: &str| samples().into_iter().find(|sample| sample.op.name() == name).expect("a sample");
-    for name in ["batch_norm"] {
+    for name in ["batch_norm", "batch_norm_train"] {
         let sample = sample(name);
         let mut recorder = Recorder::new(device().tuning());
         let inputs: Vec<View> =
@@ -352,6 +372,10 @@ fn shapes_that_do_not_fit_are_refused() {
     assert_eq!(
         refused(&BatchNorm { eps: 1e-5 }, &[x, c, c, other, c]),
         "batch_norm: running_mean is [1, 4, 1, 1], expected [1, 5, 1, 1]"
+    );
+    assert_eq!(
+        refused(&BatchNormTrain { eps: 1e-5, momentum: 0.1 }, &[c; 5]),
+        "batch_norm_train: number of values per channel is 1, expected at least 2"
     );
     assert!(refused(&ChannelAffine, &[x, c, other]).starts_with("channel_affine: shift is"));
     assert!(refused(&AdaptiveAvgPool2d { output: [0, 1] }, &[x]).contains("at least 1x1"));

@@ -9,6 +9,7 @@ mod adaptive_avg_pool2d;
 mod add;
 mod avg_pool2d;
 mod batch_norm;
+mod batch_norm_train;
 mod channel_affine;
 mod conv2d;
 mod max_pool2d;
@@ -53,6 +54,7 @@ ops! {
     add::Add,
     avg_pool2d::AvgPool2d,
     batch_norm::BatchNorm,
+    batch_norm_train::BatchNormTrain,
     channel_affine::ChannelAffine,
     conv2d::Conv2d,
     max_pool2d::MaxPool2d,
