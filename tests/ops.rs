@@ -15,9 +15,10 @@ use common::generator::Generator;
 use entoptic::Error;
 use entoptic::device::{Externals, Program, Recorder, Source};
 use entoptic::ops::{
-    AdaptiveAvgPool2d, Add, AvgPool2d, Backward, BatchNorm, BatchNormTrain, ChannelAffine, Conv2d, Domain, Forward,
-    MaxPool2d, Op, Relu, Sample, View, samples,
+    AdaptiveAvgPool2d, Add, AvgPool2d, Backward, BatchNorm, BatchNormTrain, ChannelAffine, Concat, Conv2d, Domain,
+    Forward, MaxPool2d, Op, Relu, Sample, View, samples,
 };
+use entoptic::tape::{Request, Tape};
 use entoptic::tensor::{Array, Layout, Shape};
 use gpu::{Outcome, device, run};
 
@@ -134,22 +135,14 @@ kinds! {
     adaptive_avg_pool2d_equals_the_reference: "adaptive_avg_pool2d" => adaptive_avg_pool2d,
     relu_equals_the_reference: "relu" => relu,
     residual_equals_the_reference: "relu(a + b)" => residual,
+    concat_equals_the_reference: "concat over channels, order a b c d" => concat,
     channel_affine_equals_the_reference:
         "per-channel x*(std/0.5) + (mean-0.5)/0.5, mean 0.485 0.456 0.406, std 0.229 0.224 0.225" => transform_input,
 }
 
 /// Kinds whose operations are still to come. Each leaves this list when it enters the one above.
-const OPEN: &[&str] = &[
-    "concat over channels, order a b c d",
-    "cross_entropy",
-    "l1_sum",
-    "l1_0.05",
-    "l2_norm",
-    "sum_of_squares",
-    "mse_mean",
-    "class_200",
-    "SGD, four steps",
-];
+const OPEN: &[&str] =
+    &["cross_entropy", "l1_sum", "l1_0.05", "l2_norm", "sum_of_squares", "mse_mean", "class_200", "SGD, four steps"];
 
 fn kind<'a>(fixture: &'a Fixture, case: &str) -> &'a str {
     fixture.case(case)["op"].as_str().expect("a case names its operation")
@@ -256,6 +249,15 @@ fn residual(case: &Case) {
         assert!(Add.passes_gradient(input), "the gradient of a sum is that of its parts");
         let tensor = ["grad_a", "grad_b"][input];
         case.expect_exactly(tensor, outcome.grads[0].as_ref().expect("asked for"));
+    }
+}
+
+fn concat(case: &Case) {
+    let parts = ["a", "b", "c", "d"];
+    let outcome = case.run(Concat, &parts.map(|part| case.picture(part)));
+    case.expect_exactly("out", &outcome.output);
+    for (part, grad) in parts.iter().zip(&outcome.grads) {
+        case.expect_exactly(&format!("grad_{part}"), grad.as_ref().expect("asked for"));
     }
 }
 
@@ -378,7 +380,32 @@ fn shapes_that_do_not_fit_are_refused() {
         "batch_norm_train: number of values per channel is 1, expected at least 2"
     );
     assert!(refused(&ChannelAffine, &[x, c, other]).starts_with("channel_affine: shift is"));
+    assert_eq!(refused(&Concat, &[]), "concat: number of arguments is 0, expected at least 1");
+    assert!(refused(&Concat, &[x, Shape::new(1, 5, 3, 4)]).starts_with("concat: argument 1 is [1, 5, 3, 4]"));
     assert!(refused(&AdaptiveAvgPool2d { output: [0, 1] }, &[x]).contains("at least 1x1"));
+}
+
+/// A part that occurs twice cannot lie in the result, so that its channels are copied although they are whole groups.
+#[test]
+fn a_part_may_occur_twice_in_a_concat() {
+    let shape = Shape::new(2, 4, 2, 3);
+    let picture = Array::new(shape, SEED.tensor_symmetric("twice", shape.elements(), 1.0));
+    let mut tape = Tape::default();
+    let x = tape.input("x", shape);
+    let part = tape.apply(Relu, &[x]).unwrap();
+    let twice = tape.apply(Concat, &[part, part]).unwrap();
+    let mut recorder = Recorder::new(device().tuning());
+    let request = Request { keep: vec![twice], loss: Some(twice), wrt: vec![x] };
+    let recorded = tape.record(&mut recorder, &request).unwrap();
+    let externals = Externals::from([("x".into(), device().upload("x", Layout::Picture, &picture).unwrap())]);
+    let mut program = Program::prepare(device(), "twice", &recorder.finish(), &externals).unwrap();
+    program.run().unwrap();
+    let fetch = |view: View| device().download(program.buffer(view.buffer), view.layout, view.shape).unwrap();
+    let rectified: Vec<f32> = picture.values.iter().map(|x| x.max(0.0)).collect();
+    let expected: Vec<f32> = rectified.chunks(4 * 2 * 3).flat_map(|one| [one, one].concat()).collect();
+    assert_eq!(fetch(recorded.kept[0]).values, expected);
+    let slope: Vec<f32> = picture.values.iter().map(|&x| if x > 0.0 { 2.0 } else { 0.0 }).collect();
+    assert_eq!(fetch(recorded.gradients[0]).values, slope);
 }
 
 /// Arguments for a sample, and whether each has a gradient.

@@ -11,6 +11,7 @@ mod avg_pool2d;
 mod batch_norm;
 mod batch_norm_train;
 mod channel_affine;
+mod concat;
 mod conv2d;
 mod max_pool2d;
 mod relu;
@@ -56,6 +57,7 @@ ops! {
     batch_norm::BatchNorm,
     batch_norm_train::BatchNormTrain,
     channel_affine::ChannelAffine,
+    concat::Concat,
     conv2d::Conv2d,
     max_pool2d::MaxPool2d,
     relu::Relu,
