@@ -20,6 +20,7 @@ pub struct Shader {
 const SHARED: &[(&str, &str)] = &[
     ("linear", include_str!("../../shaders/shared/linear.wgsl")),
     ("reduce", include_str!("../../shaders/shared/reduce.wgsl")),
+    ("window", include_str!("../../shaders/shared/window.wgsl")),
 ];
 
 /// The text with every `#import name` line replaced by `shaders/shared/name.wgsl`.

@@ -5,8 +5,15 @@
 mod pass;
 
 mod accumulate;
+mod adaptive_avg_pool2d;
 mod add;
+mod avg_pool2d;
+mod batch_norm;
+mod batch_norm_train;
+mod channel_affine;
+mod concat;
 mod conv2d;
+mod max_pool2d;
 mod relu;
 
 pub use accumulate::Accumulate;
@@ -44,8 +51,15 @@ macro_rules! shader {
 use shader;
 
 ops! {
+    adaptive_avg_pool2d::AdaptiveAvgPool2d,
     add::Add,
+    avg_pool2d::AvgPool2d,
+    batch_norm::BatchNorm,
+    batch_norm_train::BatchNormTrain,
+    channel_affine::ChannelAffine,
+    concat::Concat,
     conv2d::Conv2d,
+    max_pool2d::MaxPool2d,
     relu::Relu,
 }
 

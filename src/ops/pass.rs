@@ -35,7 +35,7 @@ impl View {
 
     /// `channels` channels from `first` on, which is a multiple of four.
     pub fn slice(&self, first: usize, channels: usize) -> Self {
-        assert!(first % 4 == 0 && self.layout == Layout::Picture, "only whole channel groups can be sliced");
+        assert!(first.is_multiple_of(4) && self.layout == Layout::Picture, "only whole channel groups can be sliced");
         let [n, _, h, w] = self.shape.0;
         View { shape: Shape::new(n, channels, h, w), offset: self.offset + (first / 4) as u32, ..*self }
     }
@@ -182,6 +182,28 @@ pub(super) fn windows(size: usize, kernel: usize, stride: usize, padding: usize,
         Some(if starts_outside { count - 1 } else { count })
     } else {
         Some(room / stride + 1)
+    }
+}
+
+/// Shape after a pooling whose windows each hold a pixel of `x`: the padding is at most half the kernel, as torch demands.
+pub(super) fn pooled(
+    op: &str,
+    x: Shape,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    ceil_mode: bool,
+) -> Result<Shape> {
+    let [[kh, kw], [pad_h, pad_w]] = [kernel, padding];
+    if pad_h > kh / 2 || pad_w > kw / 2 {
+        let [most, found] = [[kh / 2, kw / 2], padding].map(|[h, w]| format!("{h}x{w}"));
+        return Err(Error::shape(op, "padding", format!("at most half the window, {most}"), found));
+    }
+    let oh = windows(x.h(), kh, stride[0], pad_h, ceil_mode);
+    let ow = windows(x.w(), kw, stride[1], pad_w, ceil_mode);
+    match (oh, ow) {
+        (Some(oh), Some(ow)) => Ok(Shape::new(x.n(), x.c(), oh, ow)),
+        _ => Err(Error::TooSmall { op: op.into(), input: x, kernel: format!("{kh}x{kw}") }),
     }
 }
 

@@ -1,5 +1,8 @@
 //! One device for the test process, and single operations run on it.
 
+// Each test program compiles all of this and uses some of it.
+#![allow(dead_code)]
+
 use std::sync::OnceLock;
 
 use entoptic::device::{AdapterChoice, Device, Externals, Program, Recorder, Source};
