@@ -2,15 +2,16 @@
 
 use super::pass::{Backward, Domain, Forward, Op, Sample, View, arguments, same};
 use super::shader;
+use crate::Result;
 use crate::device::{Kernel, Recorder};
 use crate::tensor::Shape;
-use crate::{Error, Result};
 
 /// y = (x − running_mean) · weight / sqrt(running_var + eps) + bias, channel by channel.
 ///
 /// **Shapes** `x` [N,C,H,W], `weight`, `bias`, `running_mean` and `running_var` [1,C,1,1] -> that of `x`.
 ///
-/// **Errors** [`Error::Shape`] when channels differ; [`Error::NoGradient`] when the gradient of a statistic is asked for.
+/// **Errors** [`Error::Shape`](crate::Error::Shape) when channels differ;
+/// [`Error::NoGradient`](crate::Error::NoGradient) when the gradient of a statistic is asked for.
 ///
 /// **Reference** `torch.nn.functional.batch_norm` with `training=False`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,14 +45,6 @@ pub(super) fn checked(op: &str, inputs: &[Shape]) -> Result<Shape> {
         same(op, what, Shape::channels(x.c()), found)?;
     }
     Ok(x)
-}
-
-/// An error when the gradient of a running statistic is asked for.
-pub(super) fn refuse_statistics(op: &'static str, grads: &[Option<View>]) -> Result<()> {
-    match (3..5).find(|&input| grads[input].is_some()) {
-        Some(input) => Err(Error::NoGradient { op, input }),
-        None => Ok(()),
-    }
 }
 
 /// Invocations of a kernel that computes [`BLOCK`] pixels of a channel group in each.
@@ -92,7 +85,8 @@ impl Op for BatchNorm {
     }
 
     fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {
-        refuse_statistics(self.name(), pass.grads)?;
+        pass.no_gradient(self.name(), 3)?;
+        pass.no_gradient(self.name(), 4)?;
         let (x, g) = (pass.inputs[0], pass.grad_output);
         let [weight, mean, var] = [1, 3, 4].map(|input: usize| pass.inputs[input].buffer);
         if let Some(grad_x) = pass.grads[0] {

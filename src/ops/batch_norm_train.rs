@@ -1,6 +1,6 @@
 //! Batch normalisation with the statistics of the batch.
 
-use super::batch_norm::{checked, invocations, refuse_statistics};
+use super::batch_norm::{checked, invocations};
 use super::pass::{Backward, Domain, Forward, Op, Sample, View};
 use super::shader;
 use crate::device::{Kernel, Recorder};
@@ -93,7 +93,8 @@ impl Op for BatchNormTrain {
     }
 
     fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {
-        refuse_statistics(self.name(), pass.grads)?;
+        pass.no_gradient(self.name(), 3)?;
+        pass.no_gradient(self.name(), 4)?;
         let (x, weight, g) = (pass.inputs[0], pass.inputs[1], pass.grad_output);
         let [mean, inv_std] = [0, 1].map(|saved: usize| pass.saved[saved].buffer);
         // The gradient of x needs both sums, whether anybody asked for them or not.

@@ -70,6 +70,13 @@ pub struct Backward<'a> {
     pub grads: &'a [Option<View>],
 }
 
+impl Backward<'_> {
+    /// An error when somebody asks for the gradient of an argument that has none.
+    pub(super) fn no_gradient(&self, op: &'static str, input: usize) -> Result<()> {
+        if self.grads[input].is_some() { Err(Error::NoGradient { op, input }) } else { Ok(()) }
+    }
+}
+
 /// An operation on values: one `.wgsl` file, one Rust file.
 pub trait Op: Debug + Send + Sync {
     /// The field's name, that of the kernel file.
@@ -124,7 +131,7 @@ pub enum Domain {
     Smooth(Shape),
     /// Values with a distance to each other and to zero, where the operation has kinks.
     Apart(Shape),
-    /// Values between 0.5 and 1.5: variances.
+    /// Values between 0.5 and 1.5, not differentiated: variances.
     Positive(Shape),
     /// Whole numbers below a count, not differentiated.
     Index(Shape, usize),
