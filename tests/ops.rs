@@ -4,14 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-#[path = "common/gpu.rs"]
-mod gpu;
 
 use std::collections::BTreeSet;
 
 use common::compare::{Bound, assert_close};
 use common::fixture::Fixture;
 use common::generator::Generator;
+use common::gpu::{Outcome, device, run};
 use entoptic::Error;
 use entoptic::device::{Externals, Program, Recorder, Source};
 use entoptic::ops::{
@@ -20,7 +19,6 @@ use entoptic::ops::{
 };
 use entoptic::tape::{Request, Tape};
 use entoptic::tensor::{Array, Layout, Shape};
-use gpu::{Outcome, device, run};
 
 const SEED: Generator = Generator { seed: 1 };
 
