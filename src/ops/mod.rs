@@ -13,6 +13,7 @@ mod batch_norm_train;
 mod channel_affine;
 mod concat;
 mod conv2d;
+mod gaussian_blur;
 mod max_pool2d;
 mod relu;
 
@@ -59,6 +60,7 @@ ops! {
     channel_affine::ChannelAffine,
     concat::Concat,
     conv2d::Conv2d,
+    gaussian_blur::GaussianBlur,
     max_pool2d::MaxPool2d,
     relu::Relu,
 }
