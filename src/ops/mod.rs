@@ -16,9 +16,11 @@ mod conv2d;
 mod gaussian_blur;
 mod max_pool2d;
 mod relu;
+mod resize;
 
 pub use accumulate::Accumulate;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
+pub use resize::ResizeMode;
 
 use crate::device::Shader;
 
@@ -63,6 +65,7 @@ ops! {
     gaussian_blur::GaussianBlur,
     max_pool2d::MaxPool2d,
     relu::Relu,
+    resize::Resize,
 }
 
 /// Kernel files that only update in place of a graph.
