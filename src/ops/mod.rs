@@ -13,6 +13,7 @@ mod batch_norm_train;
 mod channel_affine;
 mod concat;
 mod conv2d;
+mod crop;
 mod gaussian_blur;
 mod max_pool2d;
 mod relu;
@@ -62,6 +63,7 @@ ops! {
     channel_affine::ChannelAffine,
     concat::Concat,
     conv2d::Conv2d,
+    crop::Crop,
     gaussian_blur::GaussianBlur,
     max_pool2d::MaxPool2d,
     relu::Relu,
