@@ -16,6 +16,7 @@ mod conv2d;
 mod crop;
 mod gaussian_blur;
 mod max_pool2d;
+mod pad;
 mod relu;
 mod resize;
 
@@ -66,6 +67,7 @@ ops! {
     crop::Crop,
     gaussian_blur::GaussianBlur,
     max_pool2d::MaxPool2d,
+    pad::Pad,
     relu::Relu,
     resize::Resize,
 }
