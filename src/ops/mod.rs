@@ -17,6 +17,7 @@ mod crop;
 mod gaussian_blur;
 mod max_pool2d;
 mod pad;
+mod pick;
 mod relu;
 mod resize;
 
@@ -68,6 +69,7 @@ ops! {
     gaussian_blur::GaussianBlur,
     max_pool2d::MaxPool2d,
     pad::Pad,
+    pick::Pick,
     relu::Relu,
     resize::Resize,
 }
