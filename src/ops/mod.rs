@@ -18,6 +18,7 @@ mod gaussian_blur;
 mod max_pool2d;
 mod pad;
 mod pick;
+mod region_sum;
 mod relu;
 mod resize;
 
@@ -70,6 +71,7 @@ ops! {
     max_pool2d::MaxPool2d,
     pad::Pad,
     pick::Pick,
+    region_sum::RegionSum,
     relu::Relu,
     resize::Resize,
 }
