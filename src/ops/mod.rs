@@ -14,6 +14,7 @@ mod channel_affine;
 mod concat;
 mod conv2d;
 mod crop;
+mod distance;
 mod gaussian_blur;
 mod max_pool2d;
 mod pad;
@@ -23,6 +24,7 @@ mod relu;
 mod resize;
 
 pub use accumulate::Accumulate;
+pub use distance::Metric;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
 pub use resize::ResizeMode;
 
@@ -67,6 +69,7 @@ ops! {
     concat::Concat,
     conv2d::Conv2d,
     crop::Crop,
+    distance::Distance,
     gaussian_blur::GaussianBlur,
     max_pool2d::MaxPool2d,
     pad::Pad,
