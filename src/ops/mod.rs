@@ -14,6 +14,7 @@ mod channel_affine;
 mod concat;
 mod conv2d;
 mod crop;
+mod cross_entropy;
 mod distance;
 mod gaussian_blur;
 mod max_pool2d;
@@ -69,6 +70,7 @@ ops! {
     concat::Concat,
     conv2d::Conv2d,
     crop::Crop,
+    cross_entropy::CrossEntropy,
     distance::Distance,
     gaussian_blur::GaussianBlur,
     max_pool2d::MaxPool2d,
