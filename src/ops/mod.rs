@@ -7,6 +7,7 @@ mod pass;
 mod accumulate;
 mod adaptive_avg_pool2d;
 mod add;
+mod advance;
 mod avg_pool2d;
 mod batch_norm;
 mod batch_norm_train;
@@ -25,6 +26,7 @@ mod relu;
 mod resize;
 
 pub use accumulate::Accumulate;
+pub use advance::Advance;
 pub use distance::Metric;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
 pub use resize::ResizeMode;
@@ -82,7 +84,7 @@ ops! {
 }
 
 /// Kernel files that only update in place of a graph.
-const UPDATES: &[&Shader] = &[&accumulate::SHADER];
+const UPDATES: &[&Shader] = &[&accumulate::SHADER, &advance::SHADER];
 
 /// Every kernel file.
 pub fn shaders() -> impl Iterator<Item = &'static Shader> {
