@@ -16,6 +16,7 @@ mod concat;
 mod conv2d;
 mod crop;
 mod cross_entropy;
+mod descend;
 mod distance;
 mod gaussian_blur;
 mod max_pool2d;
@@ -27,6 +28,7 @@ mod resize;
 
 pub use accumulate::Accumulate;
 pub use advance::Advance;
+pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
 pub use resize::ResizeMode;
@@ -84,7 +86,7 @@ ops! {
 }
 
 /// Kernel files that only update in place of a graph.
-const UPDATES: &[&Shader] = &[&accumulate::SHADER, &advance::SHADER];
+const UPDATES: &[&Shader] = &[&accumulate::SHADER, &advance::SHADER, &descend::SHADER];
 
 /// Every kernel file.
 pub fn shaders() -> impl Iterator<Item = &'static Shader> {
