@@ -25,6 +25,7 @@ mod pick;
 mod region_sum;
 mod relu;
 mod resize;
+mod sgd;
 
 pub use accumulate::Accumulate;
 pub use advance::Advance;
@@ -32,6 +33,7 @@ pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
 pub use resize::ResizeMode;
+pub use sgd::Sgd;
 
 use crate::device::Shader;
 
@@ -86,7 +88,7 @@ ops! {
 }
 
 /// Kernel files that only update in place of a graph.
-const UPDATES: &[&Shader] = &[&accumulate::SHADER, &advance::SHADER, &descend::SHADER];
+const UPDATES: &[&Shader] = &[&accumulate::SHADER, &advance::SHADER, &descend::SHADER, &sgd::SHADER];
 
 /// Every kernel file.
 pub fn shaders() -> impl Iterator<Item = &'static Shader> {
