@@ -12,6 +12,7 @@ mod avg_pool2d;
 mod batch_norm;
 mod batch_norm_train;
 mod channel_affine;
+mod check_finite;
 mod concat;
 mod conv2d;
 mod crop;
@@ -29,6 +30,7 @@ mod sgd;
 
 pub use accumulate::Accumulate;
 pub use advance::Advance;
+pub use check_finite::CheckFinite;
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
@@ -88,7 +90,8 @@ ops! {
 }
 
 /// Kernel files that only update in place of a graph.
-const UPDATES: &[&Shader] = &[&accumulate::SHADER, &advance::SHADER, &descend::SHADER, &sgd::SHADER];
+const UPDATES: &[&Shader] =
+    &[&accumulate::SHADER, &advance::SHADER, &check_finite::SHADER, &descend::SHADER, &sgd::SHADER];
 
 /// Every kernel file.
 pub fn shaders() -> impl Iterator<Item = &'static Shader> {
