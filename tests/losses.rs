@@ -1,0 +1,171 @@
+//! Losses and the update of parameters against the stored answers of torch.
+
+// Helpers of tests unwrap like the tests themselves, which the lint does not see.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::compare::{Bound, assert_close};
+use common::fixture::Fixture;
+use common::gpu::{Bench, Outcome, device, run};
+use entoptic::ops::{CrossEntropy, Distance, Metric, Op, Pick, Sgd};
+use entoptic::tensor::{Array, Layout, Shape};
+
+/// A [N, C] tensor as one pixel for each of N pictures.
+fn logits(fixture: &Fixture, key: &str) -> Array {
+    let &[n, c] = &fixture.shape(key)[..] else { panic!("{key} is not [N, C]") };
+    Array::new(Shape::new(n, c, 1, 1), fixture.values(key))
+}
+
+fn per_picture(values: impl IntoIterator<Item = f32>) -> Array {
+    let values: Vec<f32> = values.into_iter().collect();
+    Array::new(Shape::per_picture(values.len()), values)
+}
+
+/// Runs a loss of two arguments and back to the first, from `upstream` for each picture.
+fn loss(op: &dyn Op, x: &Array, second: &Array, upstream: f32) -> Outcome {
+    let inputs = [(x.clone(), Layout::Picture), (second.clone(), Layout::Picture)];
+    let upstream = Array::filled(Shape::per_picture(x.shape.n()), upstream);
+    run(op, &inputs, Some(&upstream), &[true, false])
+}
+
+fn assert_number(label: &str, actual: f64, fixture: &Fixture, key: &str) {
+    assert_close(label, &[actual as f32], &[fixture.value(key)], fixture.bound(key));
+}
+
+#[test]
+fn cross_entropy_equals_torch() {
+    let fixture = Fixture::load("ops");
+    let cases: Vec<&str> = fixture.cases().filter(|case| case.starts_with("ce_")).collect();
+    assert_eq!(cases.len(), 6);
+    for case in cases {
+        let x = logits(&fixture, &format!("{case}/input"));
+        let labels = fixture.indices(fixture.case(case)["labels"].as_str().unwrap());
+        // The mean over the batch: the gradient that arrives at each picture is that of the whole over N.
+        let share = match fixture.case(case)["reduction"].as_str() {
+            Some("mean") => 1.0 / x.shape.n() as f64,
+            Some("sum") => 1.0,
+            other => panic!("{case}: reduction {other:?}"),
+        };
+        let upstream = f64::from(fixture.value(&format!("{case}/upstream"))) * share;
+        let labels = per_picture(labels.into_iter().map(|label| label as f32));
+        let outcome = loss(&CrossEntropy::default(), &x, &labels, upstream as f32);
+        let total: f64 = outcome.output.values.iter().map(|&value| f64::from(value)).sum();
+        assert_number(case, total * share, &fixture, &format!("{case}/out"));
+        let key = format!("{case}/grad_input");
+        let used =
+            assert_close(case, &outcome.grads[0].as_ref().unwrap().values, &fixture.values(&key), fixture.bound(&key));
+        println!("{case}: {used:.2} of the bound");
+    }
+}
+
+#[test]
+fn label_smoothing_mixes_the_loss_of_the_label_with_that_of_all_classes() {
+    // torch.nn.functional.cross_entropy(x, label, label_smoothing=s) is (1 - s) · loss of the label + s · mean over classes.
+    let (x, smoothing) = ([2.0f64, -1.0, 0.5, 3.0, 0.0], 0.3);
+    let lse = x.iter().map(|x| x.exp()).sum::<f64>().ln();
+    let expected = (1.0 - smoothing) * (lse - x[2]) + smoothing * x.iter().map(|x| lse - x).sum::<f64>() / 5.0;
+    let array = Array::new(Shape::new(1, 5, 1, 1), x.map(|x| x as f32).to_vec());
+    let outcome = loss(&CrossEntropy { smoothing: smoothing as f32 }, &array, &per_picture([2.0]), 1.0);
+    assert_close("loss", &outcome.output.values, &[expected as f32], Bound::rel_l2(1e-6));
+}
+
+#[test]
+fn distances_equal_torch() {
+    let fixture = Fixture::load("ops");
+    let cases: Vec<&str> = fixture.cases().filter(|case| case.starts_with("loss_")).collect();
+    assert_eq!(cases.len(), 6);
+    for case in cases {
+        // The stored losses take both rows together: one picture with two rows of pixels, but for the logit of the first row.
+        let rows = |key: &str| {
+            let array = logits(&fixture, &format!("{case}/{key}"));
+            let [n, c, _, _] = array.shape.0;
+            (Array::new(Shape::new(1, 1, n, c), array.values.clone()), array)
+        };
+        let ((x, x_rows), (goal, _)) = (rows("input"), rows("goal"));
+        let upstream = f64::from(fixture.value(&format!("{case}/upstream")));
+        let distance = |metric, factor: f64| {
+            let outcome = loss(&Distance { metric }, &x, &goal, (upstream * factor) as f32);
+            (factor * f64::from(outcome.output.values[0]), outcome.grads[0].clone().unwrap().values)
+        };
+        let (value, gradient) = match fixture.case(case)["op"].as_str().unwrap() {
+            "l1_sum" => distance(Metric::L1, 1.0),
+            "l1_0.05" => distance(Metric::L1, 0.05),
+            "l2_norm" => distance(Metric::L2, 1.0),
+            "sum_of_squares" => distance(Metric::SumOfSquares, 1.0),
+            "mse_mean" => distance(Metric::SumOfSquares, 1.0 / x.shape.elements() as f64),
+            "class_200" => {
+                let outcome = loss(&Pick, &x_rows.picture(0), &per_picture([5.0]), -upstream as f32);
+                let mut gradient = outcome.grads[0].clone().unwrap().values;
+                gradient.resize(x.shape.elements(), 0.0);
+                (200.0 - f64::from(outcome.output.values[0]), gradient)
+            }
+            other => panic!("{case}: no such loss as {other}"),
+        };
+        assert_number(case, value, &fixture, &format!("{case}/out"));
+        let key = format!("{case}/grad_input");
+        let used = assert_close(case, &gradient, &fixture.values(&key), fixture.bound(&key));
+        println!("{case}: {used:.2} of the bound");
+    }
+}
+
+#[test]
+fn the_gradient_of_a_distance_at_its_goal_is_zero() {
+    let x = Array::new(Shape::new(1, 3, 1, 2), vec![1.0, -2.0, 3.0, 0.0, 0.5, 7.0]);
+    for metric in [Metric::L1, Metric::L2, Metric::SumOfSquares] {
+        let outcome = loss(&Distance { metric }, &x, &x, 1.0);
+        assert_eq!(outcome.output.values, [0.0], "{metric:?}");
+        assert!(outcome.grads[0].as_ref().unwrap().values.iter().all(|&g| g == 0.0), "{metric:?}");
+    }
+}
+
+#[test]
+fn distances_of_large_pictures_keep_their_digits() {
+    let shape = Shape::new(1, 3, 490, 490);
+    let x = Array::new(shape, (0..shape.elements()).map(|k| ((k * 7919) % 1009) as f32 / 1009.0).collect());
+    let expected: f64 = x.values.iter().map(|&x| f64::from(x)).sum();
+    let outcome = loss(&Distance { metric: Metric::L1 }, &x, &Array::filled(shape, 0.0), 1.0);
+    let used = assert_close("L1", &outcome.output.values, &[expected as f32], Bound::rel_l2(2e-6));
+    println!("{used:.2} of the bound");
+}
+
+#[test]
+fn sgd_equals_torch() {
+    let fixture = Fixture::load("ops");
+    let cases: Vec<&str> = fixture.cases().filter(|case| case.starts_with("sgd_")).collect();
+    assert_eq!(cases.len(), 4);
+    for case in cases {
+        let settings = fixture.case(case);
+        let number = |word: &str| settings[word].as_f64().unwrap_or(0.0) as f32;
+        let sgd = Sgd {
+            momentum: number("momentum"),
+            weight_decay: number("weight_decay"),
+            nesterov: settings["nesterov"].as_bool().unwrap_or(false),
+        };
+        let gradients = fixture.values(&format!("{case}/grads"));
+        // Nine numbers as a filter of three rows and three output channels: a layout with padding in both directions.
+        let shape = Shape::new(3, 1, 3, 1);
+        let steps: Vec<Array> = gradients.chunks(9).map(|step| Array::new(shape, step.to_vec())).collect();
+        assert_eq!(steps.len(), 4);
+        let parameter = Array::new(shape, fixture.values(&format!("{case}/param")));
+        let key = format!("{case}/out");
+        let out = descended(sgd, number("lr"), &parameter, &steps);
+        let used = assert_close(case, &out, &fixture.values(&key), fixture.bound(&key));
+        println!("{case}: {used:.2} of the bound");
+    }
+}
+
+fn descended(sgd: Sgd, rate: f32, parameter: &Array, steps: &[Array]) -> Vec<f32> {
+    let mut bench = Bench::new();
+    let p = bench.put("parameter", Layout::Filter, parameter);
+    let g = bench.put("gradient", Layout::Filter, &steps[0]);
+    let velocity = bench.put("velocity", Layout::Filter, &Array::filled(parameter.shape, 0.0));
+    let rate = bench.put("rate", Layout::Picture, &per_picture([rate]));
+    sgd.record(&mut bench.recorder, p, g, sgd.has_velocity().then_some(velocity.buffer), rate);
+    let (mut program, buffers) = bench.prepare("sgd");
+    for step in steps {
+        device().write_array(&buffers["gradient"], Layout::Filter, step).unwrap();
+        program.run().unwrap();
+    }
+    device().download(&buffers["parameter"], Layout::Filter, parameter.shape).unwrap().values
+}

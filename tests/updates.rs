@@ -1,0 +1,179 @@
+//! What changes from replay to replay: the step and its tables, the picture; and the watch for values that are not finite.
+
+// Helpers of tests unwrap like the tests themselves, which the lint does not see.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::compare::{Bound, assert_close};
+use common::generator::Generator;
+use common::gpu::{Bench, device};
+use entoptic::device::Externals;
+use entoptic::ops::{Advance, CheckFinite, Descend, GaussianBlur, Rule, View};
+use entoptic::tensor::{Array, Layout, Shape};
+
+/// Two pictures with a padding lane.
+const SHAPE: Shape = Shape::new(2, 3, 7, 5);
+
+fn random(name: &str) -> Array {
+    Array::new(SHAPE, Generator { seed: 1 }.tensor_symmetric(name, SHAPE.elements(), 1.0))
+}
+
+fn number(value: f32) -> Array {
+    Array::filled(Shape::per_picture(1), value)
+}
+
+/// The bits of zero are those of step 0.
+fn put_step(bench: &mut Bench) -> View {
+    bench.put("step", Layout::Picture, &number(0.0))
+}
+
+fn stored(buffers: &Externals, name: &str) -> Vec<f32> {
+    let buffer = &buffers[name];
+    device().readback(buffer.bytes).unwrap().read(device(), buffer).unwrap()
+}
+
+#[test]
+fn each_replay_reads_and_writes_the_row_of_its_step() {
+    let mut bench = Bench::new();
+    let step = put_step(&mut bench).buffer;
+    // Three rows of two vec4s each.
+    let table =
+        bench.put("table", Layout::Picture, &Array::new(Shape::new(3, 8, 1, 1), (0..24).map(|k| k as f32).collect()));
+    let now = bench.put("now", Layout::Picture, &Array::filled(Shape::channels(8), -1.0));
+    let history = bench.put("history", Layout::Picture, &Array::filled(Shape::new(3, 4, 1, 1), -1.0));
+    Advance::read_row(&mut bench.recorder, step, table.buffer, 3, now);
+    Advance::log(&mut bench.recorder, step, now.slice(4, 4), history.buffer, 3);
+    Advance::next(&mut bench.recorder, step);
+    let (mut program, buffers) = bench.prepare("advance");
+    for row in [0, 1, 2, 2, 2] {
+        program.run().unwrap();
+        let expected: Vec<f32> = (8 * row..8 * row + 8).map(|k| k as f32).collect();
+        assert_eq!(stored(&buffers, "now"), expected, "beyond the last row it is the last row that is read");
+        assert_eq!(stored(&buffers, "history")[4 * row..][..4], expected[4..]);
+    }
+    assert_eq!(stored(&buffers, "history"), [4.0, 5.0, 6.0, 7.0, 12.0, 13.0, 14.0, 15.0, 20.0, 21.0, 22.0, 23.0]);
+    assert_eq!(stored(&buffers, "step")[0].to_bits(), 5);
+}
+
+/// The picture after each of some gradients, by the engine.
+fn descended(
+    rule: impl Fn(&mut Bench) -> Rule,
+    limits: Option<[f32; 2]>,
+    rate: f32,
+    gradients: &[Array],
+) -> Vec<Array> {
+    let mut bench = Bench::new();
+    let rule = rule(&mut bench);
+    let picture = bench.put("picture", Layout::Picture, &random("picture"));
+    let grad = bench.put("grad", Layout::Picture, &gradients[0]);
+    // The rate as it comes from a table: one channel group among others.
+    let now = bench.put("now", Layout::Picture, &Array::new(Shape::channels(5), vec![9.0, 9.0, 9.0, 9.0, rate]));
+    Descend { rule, limits }.record(&mut bench.recorder, picture, grad, now.slice(4, 1));
+    if let Rule::Adam { step, .. } = rule {
+        Advance::next(&mut bench.recorder, step);
+    }
+    let (mut program, buffers) = bench.prepare("descend");
+    let pictures = gradients.iter().map(|gradient| {
+        device().write_array(&buffers["grad"], Layout::Picture, gradient).unwrap();
+        program.run().unwrap();
+        let padding = stored(&buffers, "picture").into_iter().skip(3).step_by(4);
+        assert!(padding.into_iter().all(|lane| lane == 0.0), "the padding lanes stay zero");
+        device().download(&buffers["picture"], Layout::Picture, SHAPE).unwrap()
+    });
+    pictures.collect()
+}
+
+#[test]
+fn raw_descent_subtracts_rate_times_gradient() {
+    let (before, gradient) = (random("picture"), random("gradient"));
+    let after = descended(|_| Rule::Raw, None, 0.25, std::slice::from_ref(&gradient));
+    let expected: Vec<f32> = before.values.iter().zip(&gradient.values).map(|(p, g)| p - 0.25 * g).collect();
+    assert_close("raw", &after[0].values, &expected, Bound::rel_l2(1e-6));
+}
+
+#[test]
+fn limits_hold_after_the_update() {
+    let (before, gradient) = (random("picture"), random("gradient"));
+    let after = descended(|_| Rule::Raw, Some([0.25, 0.5]), 0.25, std::slice::from_ref(&gradient));
+    let expected: Vec<f32> =
+        before.values.iter().zip(&gradient.values).map(|(p, g)| (p - 0.25 * g).clamp(0.25, 0.5)).collect();
+    assert_close("limited", &after[0].values, &expected, Bound::rel_l2(1e-6));
+}
+
+#[test]
+fn normalized_descent_divides_by_the_mean_of_each_picture() {
+    let before = random("picture");
+    let mut gradient = random("gradient");
+    // The second picture's gradient is zero: nothing may happen to it, not even NaN.
+    let size = SHAPE.elements() / 2;
+    gradient.values[size..].fill(0.0);
+    let after = descended(|_| Rule::Normalized { count: 40 }, None, 0.25, std::slice::from_ref(&gradient));
+    let mean = gradient.values.iter().map(|g| f64::from(g.abs())).sum::<f64>() / 40.0;
+    let step = |(p, g): (&f32, &f32)| (f64::from(*p) - 0.25 * f64::from(*g) / mean) as f32;
+    let expected: Vec<f32> = before.values.iter().zip(&gradient.values).map(step).collect();
+    assert_close("normalized", &after[0].values, &expected, Bound::rel_l2(1e-6));
+    assert_eq!(after[0].values[size..], before.values[size..]);
+}
+
+#[test]
+fn adam_takes_the_steps_of_the_paper() {
+    let gradients: Vec<Array> = (0..120).map(|step| random(&format!("gradient {step}"))).collect();
+    let rule = |bench: &mut Bench| {
+        let zero = Array::filled(SHAPE, 0.0);
+        let [m, v] = ["m", "v"].map(|name| bench.put(name, Layout::Picture, &zero).buffer);
+        Rule::Adam { m, v, step: put_step(bench).buffer }
+    };
+    let after = descended(rule, None, 0.05, &gradients);
+    let mut picture: Vec<f64> = random("picture").values.iter().map(|&p| f64::from(p)).collect();
+    let mut means = vec![(0.0f64, 0.0f64); picture.len()];
+    for (step, gradient) in gradients.iter().enumerate() {
+        let t = step as i32 + 1;
+        for ((p, (m, v)), g) in picture.iter_mut().zip(&mut means).zip(&gradient.values) {
+            let g = f64::from(*g);
+            (*m, *v) = (0.9 * *m + 0.1 * g, 0.999 * *v + 0.001 * g * g);
+            *p -= 0.05 * (*m / (1.0 - 0.9f64.powi(t))) / ((*v / (1.0 - 0.999f64.powi(t))).sqrt() + 1e-8);
+        }
+        let expected: Vec<f32> = picture.iter().map(|&p| p as f32).collect();
+        // Measured: 4e-7 after 120 steps.
+        assert_close(&format!("step {t}"), &after[step].values, &expected, Bound::rel_l2(4e-6));
+    }
+}
+
+#[test]
+fn a_picture_is_blurred_in_place() {
+    let taps = Array::new(Shape::channels(3), vec![0.25, 0.5, 0.25]);
+    let blurred = |in_place: bool| {
+        let mut bench = Bench::new();
+        let x = bench.put("x", Layout::Picture, &random("picture"));
+        let y = if in_place { x } else { bench.put("y", Layout::Picture, &Array::filled(SHAPE, 0.0)) };
+        let taps = bench.put("taps", Layout::Picture, &taps);
+        GaussianBlur { kernel: 3 }.record(&mut bench.recorder, x, taps, y);
+        let (mut program, buffers) = bench.prepare("blur");
+        program.run().unwrap();
+        stored(&buffers, if in_place { "x" } else { "y" })
+    };
+    assert_eq!(blurred(true), blurred(false));
+}
+
+#[test]
+fn values_that_are_not_finite_raise_their_flag() {
+    let mut bench = Bench::new();
+    let flags = bench.put("flags", Layout::Picture, &Array::filled(Shape::channels(8), 7.0));
+    let values = [f32::MAX, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40];
+    for (slot, value) in values.into_iter().enumerate() {
+        let mut array = random("picture");
+        array.values[SHAPE.elements() - 1] = value;
+        let x = bench.put(&format!("x {slot}"), Layout::Picture, &array);
+        CheckFinite::record(&mut bench.recorder, x, flags.buffer, slot);
+    }
+    // Of eight channels only the first four are watched.
+    let mut wide = Array::filled(Shape::new(1, 8, 2, 2), 0.0);
+    wide.values[5 * 4] = f32::NAN;
+    let wide = bench.put("wide", Layout::Picture, &wide);
+    CheckFinite::record(&mut bench.recorder, wide.slice(0, 4), flags.buffer, 5);
+    CheckFinite::record(&mut bench.recorder, wide.slice(4, 4), flags.buffer, 6);
+    let (mut program, buffers) = bench.prepare("check_finite");
+    program.run().unwrap();
+    assert_eq!(stored(&buffers, "flags"), [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 7.0], "{values:?}, then two slices");
+}
