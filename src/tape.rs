@@ -2,7 +2,7 @@
 //!
 //! Not here: the name of any operation but [`Accumulate`], shapes of networks, GPU handles.
 
-use crate::device::{BufferId, Recorder, Source};
+use crate::device::{Recorder, Source};
 use crate::ops::{Accumulate, Backward, Forward, Op, View};
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
@@ -62,9 +62,11 @@ pub struct Recorded {
     pub kept: Vec<View>,
     /// Gradients with respect to [`Request::wrt`].
     pub gradients: Vec<View>,
-    /// Every value of the forward pass and every gradient, in order of execution, with its layer's name.
-    pub trace: Vec<(String, View)>,
 }
+
+/// Is shown every value and every gradient, with its layer's name, right after the dispatches that compute it: its memory
+/// may serve another value later.
+pub type Watch<'a> = &'a mut dyn FnMut(&mut Recorder, &str, View);
 
 impl Tape {
     /// A value that the caller provides under `name` when the recording is prepared.
@@ -132,15 +134,22 @@ impl Tape {
     /// # Errors
     /// [`Error::NoGradient`] when a path to the loss is not differentiable, [`Error::Objective`] when there is no path.
     pub fn record(&self, recorder: &mut Recorder, request: &Request) -> Result<Recorded> {
-        let mut lowering = Lowering::new(self, recorder, request);
+        self.record_watched(recorder, request, &mut |_, _, _| {})
+    }
+
+    /// [`Tape::record`] with somebody watching.
+    ///
+    /// # Errors
+    /// As [`Tape::record`].
+    pub fn record_watched(&self, recorder: &mut Recorder, request: &Request, watch: Watch) -> Result<Recorded> {
+        let mut lowering = Lowering::new(self, recorder, request, watch);
         lowering.forward();
         let gradients = lowering.backward(request)?;
         let kept: Vec<View> = request.keep.iter().map(|&var| lowering.view(var)).collect();
-        let trace = lowering.trace;
         for view in kept.iter().chain(&gradients) {
             recorder.keep(view.buffer);
         }
-        Ok(Recorded { kept, gradients, trace })
+        Ok(Recorded { kept, gradients })
     }
 }
 
@@ -148,6 +157,7 @@ impl Tape {
 struct Lowering<'a> {
     tape: &'a Tape,
     recorder: &'a mut Recorder,
+    watch: Watch<'a>,
     /// Nodes that the request depends on.
     needed: Vec<bool>,
     /// Values that depend on what the request differentiates with respect to.
@@ -156,7 +166,6 @@ struct Lowering<'a> {
     inside: Vec<Option<(Var, usize)>>,
     views: Vec<Option<View>>,
     saved: Vec<Vec<View>>,
-    trace: Vec<(String, View)>,
 }
 
 /// A gradient that has arrived at a value.
@@ -168,7 +177,7 @@ struct Arrived {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(tape: &'a Tape, recorder: &'a mut Recorder, request: &Request) -> Self {
+    fn new(tape: &'a Tape, recorder: &'a mut Recorder, request: &Request, watch: Watch<'a>) -> Self {
         let mut wanted = vec![false; tape.values.len()];
         for var in request.keep.iter().chain(&request.loss) {
             wanted[var.0] = true;
@@ -190,12 +199,12 @@ impl<'a> Lowering<'a> {
         let mut lowering = Lowering {
             tape,
             recorder,
+            watch,
             needed,
             differentiated,
             inside: vec![None; tape.values.len()],
             views: vec![None; tape.values.len()],
             saved: vec![Vec::new(); tape.nodes.len()],
-            trace: Vec::new(),
         };
         lowering.place();
         lowering
@@ -237,7 +246,7 @@ impl<'a> Lowering<'a> {
         let view = match (&value.origin, self.inside[var.0]) {
             (_, Some((whole, start))) => self.view(whole).slice(start, value.shape.c()),
             (Origin::External(name), None) => {
-                let buffer = self.recorder.buffer(name, bytes, Source::External(name.clone()));
+                let buffer = self.recorder.external(name, bytes);
                 View::whole(buffer, value.shape, value.layout)
             }
             (Origin::Constant(stored), None) => {
@@ -264,7 +273,7 @@ impl<'a> Lowering<'a> {
             if !self.placed(node) {
                 node.op.forward(self.recorder, &Forward { inputs: &inputs, output, saved: &self.saved[index] });
             }
-            self.trace.push((node.layer.clone(), output));
+            (self.watch)(self.recorder, &node.layer, output);
         }
     }
 
@@ -328,7 +337,9 @@ impl<'a> Lowering<'a> {
             let saved = &self.saved[index];
             let pass = Backward { inputs: &inputs, output, saved, grad_output, grads: &grads };
             node.op.backward(self.recorder, &pass)?;
-            self.trace.extend(grads.iter().flatten().map(|&view| (format!("gradient of {}", node.layer), view)));
+            for &grad in grads.iter().flatten() {
+                (self.watch)(self.recorder, &format!("the gradient of {}", node.layer), grad);
+            }
         }
         for (&input, new) in node.inputs.iter().zip(arriving) {
             let Some(new) = new else { continue };
@@ -353,12 +364,5 @@ impl<'a> Lowering<'a> {
             }
             (false, false) => Arrived { view: Accumulate::into_new(self.recorder, old.view, new.view), own: true },
         }
-    }
-}
-
-impl Recorded {
-    /// Buffers that hold what was asked for.
-    pub fn buffers(&self) -> impl Iterator<Item = BufferId> {
-        self.kept.iter().chain(&self.gradients).map(|view| view.buffer)
     }
 }

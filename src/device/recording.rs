@@ -141,6 +141,21 @@ impl Recorder {
         id
     }
 
+    /// The buffer that the caller gives under `name`; the same one each time.
+    pub fn external(&mut self, name: &str, bytes: u64) -> BufferId {
+        let known = self.recording.buffers.iter_mut().enumerate();
+        for (index, spec) in known {
+            if matches!(&spec.source, Source::External(other) if other == name) {
+                spec.bytes = spec.bytes.max(bytes.next_multiple_of(16));
+                return BufferId(index as u32);
+            }
+        }
+        let layer = std::mem::take(&mut self.layer);
+        let id = self.buffer(name, bytes, Source::External(name.to_owned()));
+        self.layer = layer;
+        id
+    }
+
     /// A buffer of constants, uploaded once when the recording is prepared.
     pub fn constants<T: bytemuck::NoUninit>(&mut self, what: &str, values: &[T]) -> BufferId {
         let bytes = bytemuck::cast_slice(values).to_vec();

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// Mean over windows that divide the input as evenly as whole pixels allow.
 ///
-/// **Shapes** `x` [N,C,H,W] -> [N,C,OH,OW] as asked for; window i of OH goes from floor(i·H/OH) to ceil((i+1)·H/OH).
+/// **Shapes** `x` [N, C, H, W] -> [N, C, OH, OW] as asked for; window i of OH goes from floor(i·H/OH) to ceil((i+1)·H/OH).
 ///
 /// **Errors** [`Error::TooSmall`] when the input has no pixels, [`Error::Shape`] when the output has none.
 ///

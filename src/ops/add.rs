@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 
 /// y = a + b.
 ///
-/// **Shapes** `a`, `b` [N,C,H,W] -> the same.
+/// **Shapes** `a`, `b` [N, C, H, W] -> the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Add;
 

@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 
 /// Mean over windows that may overlap, with zero padding.
 ///
-/// **Shapes** `x` [N,C,H,W] -> [N,C,OH,OW] with OH = floor((H + 2·padding − KH) / stride) + 1.
+/// **Shapes** `x` [N, C, H, W] -> [N, C, OH, OW] with OH = floor((H + 2·padding − KH) / stride) + 1.
 ///
 /// **Errors** [`Error::TooSmall`](crate::Error::TooSmall) when no window fits, [`Error::Shape`](crate::Error::Shape) when
 /// the padding is more than half the kernel.

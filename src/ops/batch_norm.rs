@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 
 /// y = (x − running_mean) · weight / sqrt(running_var + eps) + bias, channel by channel.
 ///
-/// **Shapes** `x` [N,C,H,W], `weight`, `bias`, `running_mean` and `running_var` [1,C,1,1] -> that of `x`.
+/// **Shapes** `x` [N, C, H, W], `weight`, `bias`, `running_mean` and `running_var` [1, C, 1, 1] -> that of `x`.
 ///
 /// **Errors** [`Error::Shape`](crate::Error::Shape) when channels differ;
 /// [`Error::NoGradient`](crate::Error::NoGradient) when the gradient of a statistic is asked for.

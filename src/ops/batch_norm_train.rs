@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// The forward pass also updates the running statistics in place: running = (1 − momentum) · running + momentum · batch,
 /// where the variance is the unbiased one.
 ///
-/// **Shapes** `x` [N,C,H,W], `weight`, `bias`, `running_mean` and `running_var` [1,C,1,1] -> that of `x`.
+/// **Shapes** `x` [N, C, H, W], `weight`, `bias`, `running_mean` and `running_var` [1, C, 1, 1] -> that of `x`.
 ///
 /// **Errors** [`Error::Shape`] when channels differ, or when there is only one value per channel;
 /// [`Error::NoGradient`] when the gradient of a running statistic is asked for.

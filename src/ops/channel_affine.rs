@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 
 /// y = x · scale + shift, channel by channel.
 ///
-/// **Shapes** `x` [N,C,H,W], `scale` and `shift` [1,C,1,1] -> that of `x`.
+/// **Shapes** `x` [N, C, H, W], `scale` and `shift` [1, C, 1, 1] -> that of `x`.
 ///
 /// **Errors** [`Error::Shape`](crate::Error::Shape) when channels differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

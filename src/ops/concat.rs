@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// Values one after another along the channels.
 ///
-/// **Shapes** one or more [N,Ci,H,W] -> [N,sum of Ci,H,W].
+/// **Shapes** one or more [N, Ci, H, W] -> [N,sum of Ci,H,W].
 ///
 /// **Errors** [`Error::Shape`] when there is no argument, or when they differ in more than channels.
 ///

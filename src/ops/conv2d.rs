@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// Cross-correlation with zero padding, as `torch.nn.functional.conv2d` with one group.
 ///
-/// **Shapes** `x` [N,Cin,H,W], `weight` [Cout,Cin,KH,KW], optionally `bias` [1,Cout,1,1] -> [N,Cout,OH,OW] with
+/// **Shapes** `x` [N, Cin, H, W], `weight` [Cout, Cin, KH, KW], optionally `bias` [1, Cout, 1, 1] -> [N, Cout, OH, OW] with
 /// OH = floor((H + 2·padding − KH) / stride) + 1.
 ///
 /// **Errors** [`Error::Shape`] when channels differ, [`Error::TooSmall`] when no window fits.

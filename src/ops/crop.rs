@@ -10,7 +10,7 @@ use crate::{Error, Result};
 ///
 /// The corners are an argument, so that they can change from step to step. A window that would overhang is moved inside.
 ///
-/// **Shapes** `x` [N,C,H,W], `corners` [N,2,1,1] (top and left in pixels) -> [N,C,`height`,`width`].
+/// **Shapes** `x` [N, C, H, W], `corners` [N, 2, 1, 1] (top and left in pixels) -> [N, C, `height`, `width`].
 ///
 /// **Errors** [`Error::Shape`] when there are not two numbers for each picture, [`Error::TooSmall`] when the window does not
 /// fit, [`Error::NoGradient`] for the corners.

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 ///
 /// A label beyond the last class means the last one.
 ///
-/// **Shapes** `x` [N,C,1,1], `label` [N,1,1,1] (a whole number from 0) -> [N,1,1,1].
+/// **Shapes** `x` [N, C, 1, 1], `label` [N, 1, 1, 1] (a whole number from 0) -> [N, 1, 1, 1].
 ///
 /// **Errors** [`Error::Shape`] when `x` has more than one pixel or there is not one label for each picture,
 /// [`Error::NoGradient`] for the label.

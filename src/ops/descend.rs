@@ -7,7 +7,7 @@ use crate::tensor::{Layout, Shape};
 
 /// picture -= rate · direction, where the rule makes the direction from the gradient. Without a gradient itself.
 ///
-/// **Shapes** `picture`, `grad` [N,C,H,W], `rate` [1,1,1,1].
+/// **Shapes** `picture`, `grad` [N, C, H, W], `rate` [1, 1, 1, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Descend {
     /// From gradient to direction.

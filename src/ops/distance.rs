@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 
 /// Distance of each picture's values from those of a goal. The goal is fixed: it has no gradient.
 ///
-/// **Shapes** `x`, `goal` [N,C,H,W] -> [N,1,1,1].
+/// **Shapes** `x`, `goal` [N, C, H, W] -> [N, 1, 1, 1].
 ///
 /// **Errors** [`Error::Shape`](crate::Error::Shape) when the two differ, [`Error::NoGradient`](crate::Error::NoGradient) for
 /// the goal.

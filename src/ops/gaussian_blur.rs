@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// The taps are an argument, so that sigma can change from step to step: exp(-½ (p/sigma)²) at p = -(K-1)/2 .. (K-1)/2,
 /// divided by their sum. They have no gradient.
 ///
-/// **Shapes** `x` [N,C,H,W], `taps` [1,K,1,1] -> as `x`.
+/// **Shapes** `x` [N, C, H, W], `taps` [1, K, 1, 1] -> as `x`.
 ///
 /// **Errors** [`Error::Shape`] when K is even or the taps are not K, [`Error::TooSmall`] when a side of `x` is not longer
 /// than K/2, [`Error::NoGradient`] for the taps.

@@ -9,7 +9,7 @@ use crate::tensor::Shape;
 /// Maximum over windows that may overlap, with padding of minus infinity; the first maximum in row-major order takes the
 /// whole gradient.
 ///
-/// **Shapes** `x` [N,C,H,W] -> [N,C,OH,OW] with OH = floor or ceil of (H + 2·padding − KH) / stride, plus 1; with `ceil_mode`
+/// **Shapes** `x` [N, C, H, W] -> [N, C, OH, OW] with OH = floor or ceil of (H + 2·padding − KH) / stride, plus 1; with `ceil_mode`
 /// a last window that would start outside is dropped.
 ///
 /// **Errors** [`Error::TooSmall`](crate::Error::TooSmall) when no window fits, [`Error::Shape`](crate::Error::Shape) when

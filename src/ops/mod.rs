@@ -21,6 +21,7 @@ mod descend;
 mod distance;
 mod gaussian_blur;
 mod max_pool2d;
+mod minimum;
 mod pad;
 mod pick;
 mod region_sum;
@@ -82,6 +83,7 @@ ops! {
     distance::Distance,
     gaussian_blur::GaussianBlur,
     max_pool2d::MaxPool2d,
+    minimum::Minimum,
     pad::Pad,
     pick::Pick,
     region_sum::RegionSum,

@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 
 /// Pixels of one value around a picture.
 ///
-/// **Shapes** `x` [N,C,H,W] -> [N,C,`top`+H+`bottom`,`left`+W+`right`].
+/// **Shapes** `x` [N, C, H, W] -> [N, C, `top`+H+`bottom`, `left`+W+`right`].
 ///
 /// **Reference** `torchvision.transforms.Pad`, whose order is left, top, right, bottom.
 #[derive(Clone, Copy, Debug, PartialEq)]

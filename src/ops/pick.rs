@@ -10,7 +10,7 @@ use crate::tensor::Shape;
 ///
 /// An index beyond the last channel means the last one.
 ///
-/// **Shapes** `x` [N,C,H,W], `index` [N,1,1,1] (a whole number from 0) -> [N,1,1,1].
+/// **Shapes** `x` [N, C, H, W], `index` [N, 1, 1, 1] (a whole number from 0) -> [N, 1, 1, 1].
 ///
 /// **Errors** [`Error::Shape`](crate::Error::Shape) when there is not one index for each picture,
 /// [`Error::NoGradient`](crate::Error::NoGradient) for the index.

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// Sum over some channels, rows and columns of each picture.
 ///
-/// **Shapes** `x` [N,C,H,W] -> [N,1,1,1].
+/// **Shapes** `x` [N, C, H, W] -> [N, 1, 1, 1].
 ///
 /// **Errors** [`Error::Shape`] when the box is empty or overhangs.
 #[derive(Clone, Debug, PartialEq, Eq)]

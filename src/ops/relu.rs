@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 
 /// y = max(x, 0), the gradient at 0 being 0 as in torch.
 ///
-/// **Shapes** `x` [N,C,H,W] -> the same.
+/// **Shapes** `x` [N, C, H, W] -> the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relu;
 

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 ///
 /// Which pixels make up a pixel of the result, and with what weight, is worked out on the host in f64; the kernel only adds.
 ///
-/// **Shapes** `x` [N,C,H,W] -> [N,C,`height`,`width`].
+/// **Shapes** `x` [N, C, H, W] -> [N, C, `height`, `width`].
 ///
 /// **Errors** [`Error::Shape`] when a side is 0.
 ///

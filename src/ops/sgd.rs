@@ -40,7 +40,7 @@ impl Sgd {
 
     /// Appends the update, in place, of a parameter of any layout that fills its buffer.
     ///
-    /// `velocity` is as large as the parameter and zero before the first step; `rate` is [1,1,1,1].
+    /// `velocity` is as large as the parameter and zero before the first step; `rate` is [1, 1, 1, 1].
     ///
     /// # Panics
     /// When there is momentum and no velocity, or shapes differ, which is a mistake of the caller.

@@ -1,0 +1,338 @@
+//! Arguments as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use entoptic::nets::Normalize;
+use entoptic::ops::Metric;
+
+use super::models::{Minus, Models, Target};
+
+/// See what image classifiers see.
+#[derive(Parser)]
+#[command(name = "entoptic", version, about, max_term_width = 110)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Args)]
+pub struct Global {
+    /// GPU to use: its number in `entoptic adapters`, or a part of its name
+    #[arg(long, global = true, env = "ENTOPTIC_ADAPTER", value_name = "NAME-OR-INDEX")]
+    pub adapter: Option<String>,
+    /// Say more: where memory goes, how many kernels a step launches
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Look for NaN and infinity behind every layer, and name the first one that makes any (slow)
+    #[arg(long, global = true)]
+    pub check_finite: bool,
+}
+
+impl Global {
+    /// A line for the user, unless quiet.
+    pub fn say(&self, line: std::fmt::Arguments) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+
+    /// A line for the curious.
+    pub fn explain(&self, line: impl FnOnce() -> String) {
+        if self.verbose {
+            eprintln!("{}", line());
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a picture of a class, with one network or several at once
+    Generate(GenerateArgs),
+    /// Make the picture of what one network sees in a class and another does not
+    Difference(DifferenceArgs),
+    /// Make the picture that a network cannot tell from a photograph, or from another network's picture
+    Match(MatchArgs),
+    /// Make the picture that is least like a class
+    Opposite(OppositeArgs),
+    /// Go from one class to another, as a film
+    Blend(BlendArgs),
+    /// Make a picture of two classes at once
+    Merge(MergeArgs),
+    /// Make a picture of what a channel, a unit or a whole layer responds to
+    Feature(FeatureArgs),
+    /// Let a layer exaggerate what it sees in a photograph
+    Dream(DreamArgs),
+    /// Run networks on pictures: logits, or a layer's values
+    Outputs(OutputsArgs),
+    /// The gradient of an objective with respect to a picture
+    Gradient(GradientArgs),
+    /// List a network's layers: names, shapes, parameters
+    Layers(LayersArgs),
+    /// List the recipes, or print one to change it
+    Recipes(RecipesArgs),
+    /// List the GPUs that could be used
+    Adapters,
+}
+
+/// How pictures are made.
+#[derive(Args, Clone)]
+pub struct MakingArgs {
+    /// A recipe's name (`entoptic recipes`) or a TOML file; by default the one that suits the network
+    #[arg(long, value_name = "NAME-or-FILE.toml")]
+    pub recipe: Option<String>,
+    /// The same seed gives the same picture on the same adapter
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// What pixel values 0..1 become before the first layer: `source` gives them as they are, `imagenet` normalises them; by
+    /// default what the recipe says (`entoptic recipes`)
+    #[arg(long)]
+    pub normalize: Option<NormalizeArg>,
+    /// Start from noise or from an image file
+    #[arg(long, default_value = "noise", value_name = "noise|IMAGE")]
+    pub init: String,
+    /// Picture to write (PNG), or a folder for several
+    #[arg(long, short)]
+    pub out: Option<PathBuf>,
+    /// Film of the first picture: a .gif file, or a folder for numbered frames
+    #[arg(long, value_name = "FILE.gif|FOLDER")]
+    pub film: Option<PathBuf>,
+    /// Frames of the film, about
+    #[arg(long, default_value_t = 40)]
+    pub frames: u32,
+}
+
+/// Which pictures are made.
+#[derive(Args)]
+pub struct PicturesArgs {
+    /// Class: index, synset or name; several with commas make a batch
+    #[arg(long, required = true, value_delimiter = ',')]
+    pub class: Vec<String>,
+    /// Pictures of each class, with seeds counting up from --seed
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub seeds: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum NormalizeArg {
+    Source,
+    Imagenet,
+}
+
+impl From<NormalizeArg> for Normalize {
+    fn from(argument: NormalizeArg) -> Self {
+        match argument {
+            NormalizeArg::Source => Normalize::Source,
+            NormalizeArg::Imagenet => Normalize::Imagenet,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum MetricArg {
+    /// Sum of absolute differences
+    L1,
+    /// Root of the sum of squares
+    L2,
+    /// Sum of squares
+    Sse,
+}
+
+impl From<MetricArg> for Metric {
+    fn from(argument: MetricArg) -> Self {
+        match argument {
+            MetricArg::L1 => Metric::L1,
+            MetricArg::L2 => Metric::L2,
+            MetricArg::Sse => Metric::SumOfSquares,
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub models: Models,
+    #[command(flatten)]
+    pub pictures: PicturesArgs,
+    /// The logit C aimed at. One network: the loss is |C - logit|; several: the mean of weight * (C - logit), in which C
+    /// carries no gradient
+    #[arg(long, default_value_t = 200.0, value_name = "C")]
+    pub constant: f32,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
+
+#[derive(Args)]
+pub struct DifferenceArgs {
+    #[command(flatten)]
+    pub models: Models<Minus>,
+    #[command(flatten)]
+    pub pictures: PicturesArgs,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
+
+#[derive(Args)]
+pub struct MatchArgs {
+    #[command(flatten)]
+    pub models: Models<Target>,
+    /// Photograph, or any picture, whose output is aimed at
+    #[arg(long, required_unless_present = "target-model", conflicts_with = "target-model")]
+    pub image: Option<PathBuf>,
+    /// Class of the other network's picture
+    #[arg(long, requires = "target-model", required_unless_present = "image")]
+    pub class: Option<String>,
+    /// The other network's picture, when it has been made before
+    #[arg(long, requires = "target-model", value_name = "IMAGE")]
+    pub target_picture: Option<PathBuf>,
+    /// Layer to match instead of the logits
+    #[arg(long)]
+    pub layer: Option<String>,
+    /// How the distance is measured
+    #[arg(long, default_value = "l1")]
+    pub metric: MetricArg,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
+
+#[derive(Args)]
+pub struct OppositeArgs {
+    #[command(flatten)]
+    pub models: Models,
+    #[command(flatten)]
+    pub pictures: PicturesArgs,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
+
+#[derive(Args)]
+pub struct BlendArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Class to start with: index, synset or name
+    #[arg(long)]
+    pub from: String,
+    /// Class to end with
+    #[arg(long)]
+    pub to: String,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
+
+#[derive(Args)]
+pub struct MergeArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// The two classes, given twice
+    #[arg(long, num_args = 1, required = true)]
+    pub class: Vec<String>,
+    /// Raise whichever of the two logits is lower, rather than both
+    #[arg(long)]
+    pub juxtapose: bool,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
+
+#[derive(Args)]
+pub struct FeatureArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Layer (`entoptic layers`)
+    #[arg(long)]
+    pub layer: String,
+    /// Channel of the layer; without one, the whole layer
+    #[arg(long, conflicts_with = "unit")]
+    pub channel: Option<usize>,
+    /// One unit of the layer: channel, row, column
+    #[arg(long, value_name = "K,Y,X", value_delimiter = ',')]
+    pub unit: Option<Vec<usize>>,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
+
+#[derive(Args)]
+pub struct DreamArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Layer (`entoptic layers`)
+    #[arg(long)]
+    pub layer: String,
+    /// Photograph to start from
+    #[arg(long)]
+    pub image: PathBuf,
+    /// Only this channel of the layer
+    #[arg(long)]
+    pub channel: Option<usize>,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
+
+#[derive(Args)]
+pub struct OutputsArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// PNG, JPEG, or safetensors with one tensor `image` [N,3,H,W], taken as it is
+    #[arg(long)]
+    pub image: PathBuf,
+    /// Layer whose values to write instead of the logits
+    #[arg(long)]
+    pub layer: Option<String>,
+    /// What pixel values become before the first layer; by default what the network was trained with
+    #[arg(long)]
+    pub normalize: Option<NormalizeArg>,
+    /// File to write (safetensors)
+    #[arg(long, short)]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct GradientArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// PNG, JPEG, or safetensors with one tensor `image` [N,3,H,W], taken as it is
+    #[arg(long)]
+    pub image: PathBuf,
+    /// class:C, joint:C, difference:C (the last network is subtracted), opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER,
+    /// or match:FILE.safetensors with one tensor, `target` or `logits`; C is an index or a name
+    #[arg(long)]
+    pub objective: String,
+    /// What pixel values become before the first layer; by default what the first network was trained with
+    #[arg(long)]
+    pub normalize: Option<NormalizeArg>,
+    /// File to write: safetensors with `gradient` and `loss`, or a picture of the gradient (PNG)
+    #[arg(long, short)]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
+pub struct LayersArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Side of the picture that shapes are given for
+    #[arg(long, default_value_t = 224)]
+    pub size: usize,
+    /// Show one layer only
+    #[arg(long)]
+    pub layer: Option<String>,
+}
+
+#[derive(Args)]
+pub struct RecipesArgs {
+    #[command(subcommand)]
+    pub command: Option<RecipesCommand>,
+}
+
+#[derive(Subcommand)]
+pub enum RecipesCommand {
+    /// Print a recipe, to be saved and changed
+    Show {
+        /// Its name
+        name: String,
+    },
+}

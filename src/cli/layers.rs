@@ -1,0 +1,33 @@
+//! `entoptic layers`
+
+use entoptic::nets::BatchNormMode;
+use entoptic::tape::Tape;
+use entoptic::tensor::Shape;
+
+use super::args::{Global, LayersArgs};
+use super::networks::{load, open};
+
+pub fn run(global: &Global, args: LayersArgs) -> anyhow::Result<()> {
+    args.models.single("layers")?;
+    let device = open(global)?;
+    let networks = load(global, &device, &args.models.models)?;
+    let mut tape = Tape::default();
+    let x = tape.input("picture", Shape::new(1, 3, args.size, args.size));
+    let outputs = networks[0].network.forward(&mut tape, x, BatchNormMode::Frozen, &[])?;
+    let shown = args.layer.as_deref().map(|layer| outputs.tap(layer)).transpose()?;
+    let mut total = 0;
+    println!("{:<32} {:>20} {:>12}", "layer", "shape", "parameters");
+    for (name, var) in &outputs.taps {
+        let own = outputs.trainable().filter(|parameter| {
+            parameter.name.strip_prefix(name.as_str()).is_some_and(|leaf| leaf == ".weight" || leaf == ".bias")
+        });
+        let parameters: usize = own.map(|parameter| parameter.shape.elements()).sum();
+        total += parameters;
+        if shown.is_none_or(|shown| shown == *var) {
+            let [_, c, h, w] = tape.shape(*var).0;
+            println!("{name:<32} {:>20} {parameters:>12}", format!("{c} x {h} x {w}"));
+        }
+    }
+    println!("{total} parameters in all");
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! What all commands share that make pictures: the recipe, the run, files with everything that made them inside.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use entoptic::device::Device;
+use entoptic::evaluate::{self, Scene};
+use entoptic::objective::{Place, class_input};
+use entoptic::picture;
+use entoptic::synthesis::octave::{Stream, initial};
+use entoptic::synthesis::recipe::Recipe;
+use entoptic::synthesis::{Event, Job, run};
+use entoptic::tensor::{Array, Shape};
+use serde_json::{Value, json};
+
+use super::args::{Global, MakingArgs, PicturesArgs};
+use super::film::Film;
+use super::networks::{Loaded, file_name, shared_classes};
+use super::progress::Watcher;
+
+/// Pictures to be made with some networks.
+pub struct Making<'a> {
+    pub global: &'a Global,
+    pub device: &'a Device,
+    pub networks: &'a [Loaded],
+    pub recipe: Recipe,
+    pub args: &'a MakingArgs,
+    started: Instant,
+}
+
+/// One picture of a batch.
+pub struct Picture {
+    /// Its file's name, when the user gives none.
+    pub name: String,
+    /// Where its random numbers come from.
+    pub stream: Stream,
+    /// What it shows, for its metadata.
+    pub what: Value,
+}
+
+impl<'a> Making<'a> {
+    /// Settles the recipe.
+    pub fn new(
+        global: &'a Global,
+        device: &'a Device,
+        networks: &'a [Loaded],
+        args: &'a MakingArgs,
+    ) -> anyhow::Result<Self> {
+        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(networks[0].recipe))?;
+        if let Some(normalize) = args.normalize {
+            recipe.normalize = normalize.into();
+        }
+        global.say(format_args!("recipe: {}, pixel values {:?}, seed {}", recipe.name, recipe.normalize, args.seed));
+        Ok(Making { global, device, networks, recipe, args, started: Instant::now() })
+    }
+
+    /// Scene with this making's networks and preprocessing, still without objective.
+    pub fn scene(&self) -> Scene<'a> {
+        Scene::of(self.networks.iter().map(|loaded| &loaded.network).collect(), self.recipe.normalize)
+    }
+
+    /// The place of network `index`'s logits.
+    pub fn logits(&self, index: usize) -> Place {
+        Place::Logits(index, self.networks[index].head)
+    }
+
+    /// Makes the pictures and writes them. Returns them as saved, [N,3,S,S] with values 0..1.
+    pub fn make(&self, scene: Scene, pictures: &[Picture], measured: &'static str) -> anyhow::Result<Array> {
+        let outs = self.outs(pictures)?;
+        let start = match self.args.init.as_str() {
+            "noise" => None,
+            _ => Some(self.start(pictures[0].stream)?),
+        };
+        let mut film = self.args.film.as_deref().map(Film::new).transpose()?;
+        let schedule_steps = self.recipe.stages.iter().map(|stage| stage.iterations as usize).sum::<usize>();
+        let job = Job {
+            scene,
+            recipe: self.recipe.clone(),
+            streams: pictures.iter().map(|picture| picture.stream).collect(),
+            start,
+            check_finite: self.global.check_finite,
+            report_every: 5,
+            frame_every: film.is_some().then(|| schedule_steps.div_ceil(self.args.frames.max(1) as usize)),
+        };
+        let mut watcher = Watcher::new(self.global, measured)?;
+        let finished = run(self.device, &job, &mut |event| {
+            if let (Event::Frame(frame), Some(film)) = (&event, &mut film) {
+                film.add(&frame.picture(0));
+            }
+            watcher.event(event)
+        })?;
+        for (index, (picture, out)) in pictures.iter().zip(&outs).enumerate() {
+            let metadata = [
+                ("Software".to_owned(), format!("entoptic {}", env!("CARGO_PKG_VERSION"))),
+                ("entoptic:recipe".to_owned(), self.recipe.to_toml()),
+                ("entoptic:run".to_owned(), self.description(picture, finished.steps).to_string()),
+            ];
+            picture::write_png(out, &finished.pictures.picture(index), &metadata)?;
+        }
+        if let Some(film) = film {
+            film.write()?;
+        }
+        if watcher.stopped() {
+            let made: Vec<String> = outs.iter().map(|out| out.display().to_string()).collect();
+            bail!("stopped after {} steps; the picture so far is in {}", finished.steps, made.join(", "));
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.global.say(format_args!("{} steps in {seconds:.1} s", finished.steps));
+        let mut saved = Array::filled(finished.pictures.shape, 0.0);
+        saved.values.clear();
+        for out in &outs {
+            println!("{}", out.display());
+            saved.values.extend(picture::read(out)?.values);
+        }
+        Ok(saved)
+    }
+
+    /// Where the pictures go: one to the file given, several into the folder given. Checked before anything slow happens.
+    fn outs(&self, pictures: &[Picture]) -> anyhow::Result<Vec<PathBuf>> {
+        let outs: Vec<PathBuf> = match (&self.args.out, pictures) {
+            (Some(out), [_]) => vec![out.clone()],
+            (None, [picture]) => vec![format!("{}.png", picture.name).into()],
+            (folder, _) => {
+                let folder = folder.clone().unwrap_or_default();
+                if !folder.as_os_str().is_empty() {
+                    std::fs::create_dir_all(&folder).with_context(|| format!("making folder {}", folder.display()))?;
+                }
+                pictures.iter().map(|picture| folder.join(format!("{}.png", picture.name))).collect()
+            }
+        };
+        for out in &outs {
+            if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+                bail!("{}: pictures are written as .png", out.display());
+            }
+            picture::check_writable(out)?;
+        }
+        Ok(outs)
+    }
+
+    /// What a picture starts from: noise, or a photograph at the size with which the recipe starts.
+    pub fn start(&self, stream: Stream) -> anyhow::Result<Array> {
+        match self.args.init.as_str() {
+            "noise" => Ok(initial(&self.recipe, stream)?),
+            path => {
+                let photograph = picture::read(Path::new(path)).with_context(|| format!("--init {path}"))?;
+                Ok(picture::fit(&photograph, self.recipe.init.size as usize))
+            }
+        }
+    }
+
+    /// Everything that decides how a picture looks.
+    fn description(&self, picture: &Picture, steps: usize) -> Value {
+        let adapter = self.device.adapter();
+        let network = |Loaded { network, weight, head, .. }: &Loaded| {
+            json!({
+                "network": network.architecture.name(),
+                "weights": file_name(Path::new(&network.source)),
+                "sha256": network.checksum,
+                "transform_input": network.transform_input,
+                "weight": weight,
+                "head": head.name(),
+            })
+        };
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "objective": picture.what,
+            "seed": picture.stream.seed,
+            "stream": picture.stream.picture,
+            "init": if self.args.init == "noise" { "noise".into() } else { file_name(Path::new(&self.args.init)) },
+            "networks": self.networks.iter().map(network).collect::<Vec<_>>(),
+            "steps": steps,
+            "adapter": { "name": adapter.name, "backend": adapter.backend, "driver": adapter.driver },
+        })
+    }
+
+    /// Probability that network `index` gives to each class, for each picture.
+    pub fn probabilities(&self, index: usize, pictures: &Array) -> anyhow::Result<Vec<Vec<f32>>> {
+        let place = [self.logits(index)];
+        let logits = evaluate::outputs(self.device, &self.scene(), pictures, &place, false)?.remove(0);
+        Ok((0..logits.shape.n()).map(|n| softmax(&logits.picture(n).values)).collect())
+    }
+
+    /// Tells what each network makes of the pictures' classes.
+    pub fn report(&self, pictures: &Array, classes: &[usize]) -> anyhow::Result<()> {
+        for (index, loaded) in self.networks.iter().enumerate() {
+            let after = self.probabilities(index, pictures)?;
+            for (n, &class) in classes.iter().enumerate() {
+                let names = &loaded.network.classes;
+                let stream = Stream { seed: self.args.seed, picture: class as u64 };
+                let before = self.probabilities(index, &self.start(stream)?)?[0][class];
+                let network = loaded.network.architecture;
+                let (name, after) = (names.name(class), after[n][class]);
+                self.global.say(format_args!("{network}: probability of {name} {after:.3}, at the start {before:.3}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pictures that `--class a,b --seeds K` means: every class with every seed.
+pub struct Set {
+    /// Class of each picture.
+    pub classes: Vec<usize>,
+    pub pictures: Vec<Picture>,
+}
+
+impl Set {
+    /// `what` describes a picture of a class with that index and name.
+    pub fn new(
+        making: &Making,
+        args: &PicturesArgs,
+        kind: &str,
+        what: impl Fn(usize, &str) -> Value,
+    ) -> anyhow::Result<Self> {
+        let names = shared_classes(making.networks)?;
+        let mut set = Set { classes: vec![], pictures: vec![] };
+        for text in &args.class {
+            let class = names.find(text)?;
+            for seed in making.args.seed..making.args.seed + args.seeds {
+                let suffix = if args.seeds > 1 { format!("-seed{seed}") } else { String::new() };
+                let name = format!("{}{kind}{suffix}", file_stem(names.name(class)));
+                let stream = Stream { seed, picture: class as u64 };
+                set.classes.push(class);
+                set.pictures.push(Picture { name, stream, what: what(class, names.name(class)) });
+            }
+        }
+        Ok(set)
+    }
+
+    /// The class input of the objective.
+    pub fn input(&self, slot: usize) -> (String, Array) {
+        let classes = self.classes.iter().map(|&class| class as f32).collect();
+        (class_input(slot), Array::new(Shape::per_picture(self.classes.len()), classes))
+    }
+}
+
+/// A class name as the name of a file.
+pub fn file_stem(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect()
+}
+
+/// exp(x) over the sum of exp(x), without overflow.
+pub fn softmax(logits: &[f32]) -> Vec<f32> {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|&x| f64::from(x - top).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| (power / sum) as f32).collect()
+}
+
+/// Positions of the largest values, largest first.
+pub fn largest(values: &[f32], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+    order.truncate(count);
+    order
+}

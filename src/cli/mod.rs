@@ -1,0 +1,45 @@
+//! The command line: arguments, defaults, messages, progress, exit codes. Nothing that a user of the library would miss.
+
+mod adapters;
+mod args;
+mod blend;
+mod difference;
+mod feature;
+mod film;
+mod generate;
+mod gradient;
+mod layers;
+mod making;
+mod merge;
+mod models;
+mod networks;
+mod objectives;
+mod opposite;
+mod outputs;
+mod progress;
+mod recipes;
+mod represent;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+
+/// Parses the arguments (exit code 2 when they make no sense) and does what they say.
+pub fn run() -> anyhow::Result<()> {
+    let Arguments { global, command } = Arguments::parse();
+    match command {
+        Command::Adapters => adapters::run(),
+        Command::Blend(args) => blend::run(&global, args),
+        Command::Difference(args) => difference::run(&global, args),
+        Command::Dream(args) => feature::dream(&global, args),
+        Command::Feature(args) => feature::run(&global, args),
+        Command::Generate(args) => generate::run(&global, args),
+        Command::Gradient(args) => gradient::run(&global, args),
+        Command::Layers(args) => layers::run(&global, args),
+        Command::Match(args) => represent::run(&global, args),
+        Command::Merge(args) => merge::run(&global, args),
+        Command::Opposite(args) => opposite::run(&global, args),
+        Command::Outputs(args) => outputs::run(&global, args),
+        Command::Recipes(args) => recipes::run(args),
+    }
+}

@@ -1,0 +1,96 @@
+//! How far a run is, for people: a bar on a terminal, some lines elsewhere.
+
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+use entoptic::device::Plan;
+use entoptic::synthesis::{Event, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::Global;
+
+/// Watches a run, shows it, and ends it when the user presses Ctrl-C.
+pub struct Watcher<'a> {
+    global: &'a Global,
+    stop: Arc<AtomicBool>,
+    bar: Option<ProgressBar>,
+    started: Instant,
+    /// Step of the last line, where there is no terminal.
+    shown: usize,
+    /// What the objective's first number is called.
+    measured: &'static str,
+}
+
+impl<'a> Watcher<'a> {
+    /// Takes over Ctrl-C.
+    pub fn new(global: &'a Global, measured: &'static str) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let pressed = Arc::clone(&stop);
+        ctrlc::set_handler(move || {
+            if pressed.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        })
+        .context("taking over Ctrl-C")?;
+        Ok(Watcher { global, stop, bar: None, started: Instant::now(), shown: 0, measured })
+    }
+
+    /// Whether the user has asked to stop.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub fn event(&mut self, event: Event) -> ControlFlow<()> {
+        match event {
+            Event::Prepared { size, plan, dispatches } => {
+                self.global.explain(|| format!("{size} px: {dispatches} kernel launches a step; {}", memory(plan)));
+            }
+            Event::Progress(progress) => self.progress(&progress),
+        }
+        if self.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        if self.global.quiet {
+            return;
+        }
+        let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len().max(1) as f32;
+        let (loss, measured) = (mean(progress.loss), mean(progress.measured));
+        let rate = progress.step as f64 / self.started.elapsed().as_secs_f64();
+        let now = format!("{:.2} steps/s, loss {loss:.3}, {} {measured:.3}", rate, self.measured);
+        if std::io::stderr().is_terminal() {
+            let bar = self.bar.get_or_insert_with(|| bar(progress.steps));
+            bar.set_position(progress.step as u64);
+            bar.set_message(now);
+            if progress.step == progress.steps {
+                bar.finish();
+            }
+        } else if progress.step == progress.steps || progress.step >= self.shown + progress.steps.div_ceil(10) {
+            self.shown = progress.step;
+            eprintln!("step {}/{} at {} px: {now}", progress.step, progress.steps, progress.size);
+        }
+    }
+}
+
+fn bar(steps: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left");
+    ProgressBar::new(steps as u64).with_style(style.expect("the template is valid"))
+}
+
+/// Where memory goes, in a line.
+pub fn memory(plan: &Plan) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    format!(
+        "{:.1} MiB of weights and pictures, {:.1} MiB of activations, gradients and scratch at the peak ({:.1} MiB without \
+         reuse, {} pieces), {:.1} MiB of constants",
+        mib(plan.external_bytes),
+        mib(plan.shared_bytes()),
+        mib(plan.unshared_bytes),
+        plan.slots.len(),
+        mib(plan.constant_bytes),
+    )
+}

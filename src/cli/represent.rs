@@ -1,0 +1,91 @@
+//! `entoptic match`: the picture whose output is that of a photograph, or of another network's picture.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use entoptic::device::Device;
+use entoptic::evaluate::{self, Scene};
+use entoptic::objective::{Objective, Place, goal_input};
+use entoptic::picture;
+use entoptic::synthesis::octave::Stream;
+use entoptic::tensor::Array;
+use serde_json::{Value, json};
+
+use super::args::{Global, MakingArgs, MatchArgs};
+use super::making::{Making, Picture, file_stem};
+use super::networks::{file_name, load, open};
+use super::{generate, objectives};
+
+/// Factor of the source's L1 loss, kept for every metric.
+const WEIGHT: f32 = 0.05;
+
+pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
+    args.models.single("match")?;
+    let device = open(global)?;
+    let networks = load(global, &device, &args.models.models)?;
+    let making = Making::new(global, &device, &networks, &args.making)?;
+    let place = match &args.layer {
+        Some(layer) => Place::Layer(0, layer.clone()),
+        None => making.logits(0),
+    };
+    let (aim, name, stream, of) = match &args.image {
+        Some(image) => {
+            let photograph = picture::read(image).with_context(|| format!("--image {}", image.display()))?;
+            let name = format!("{}-seen", image.file_stem().unwrap_or_default().to_string_lossy());
+            (photograph, name, 0, json!({ "image": file_name(image) }))
+        }
+        None => other_picture(global, &device, &args)?,
+    };
+    // The networks see windows of the size that the last stage gives them; so do they see what is aimed at.
+    let aim = picture::fit(&aim, making.recipe.final_window() as usize);
+    let scene = making.scene();
+    let goal = evaluate::outputs(&device, &scene, &aim, std::slice::from_ref(&place), global.check_finite)?.remove(0);
+    let scene = Scene {
+        objective: Objective::reach(place.clone(), args.metric.into(), WEIGHT),
+        inputs: vec![(goal_input(0), goal.clone())],
+        ..scene
+    };
+    let what = json!({ "kind": "match", "of": of, "layer": args.layer });
+    let stream = Stream { seed: args.making.seed, picture: stream };
+    let noise = making.start(stream)?;
+    let pictures = making.make(scene.clone(), &[Picture { name, stream, what }], "distance")?;
+    let distance = |picture: &Array| -> anyhow::Result<f64> {
+        let found = evaluate::outputs(&device, &scene, picture, std::slice::from_ref(&place), false)?.remove(0);
+        let apart = found.values.iter().zip(&goal.values).map(|(a, b)| f64::from(a - b).abs());
+        Ok(apart.sum())
+    };
+    let noise = picture::fit(&noise, aim.shape.h());
+    let (before, after) = (distance(&noise)?, distance(&picture::fit(&pictures, aim.shape.h()))?);
+    global.say(format_args!("L1 distance {after:.3}, of the start {before:.3}: {:.1} %", 100.0 * after / before));
+    Ok(())
+}
+
+/// The picture that the other network makes of a class, or has made.
+fn other_picture(
+    global: &Global,
+    device: &Device,
+    args: &MatchArgs,
+) -> anyhow::Result<(Array, String, u64, Value)> {
+    let [target] = args.models.others.as_slice() else { bail!("match takes one --target-model") };
+    let networks = load(global, device, [target])?;
+    let classes = &networks[0].network.classes;
+    let text = args.class.as_deref().context("--target-model needs --class")?;
+    let class = classes.find(text)?;
+    let stem = file_stem(classes.name(class));
+    let of = json!({
+        "network": target.architecture.name(),
+        "sha256": networks[0].network.checksum,
+        "class": class,
+        "name": classes.name(class),
+    });
+    let picture = match &args.target_picture {
+        Some(path) => picture::read(path).with_context(|| format!("--target-picture {}", path.display()))?,
+        None => {
+            let out = Path::new(&format!("{stem}-by-{}.png", target.architecture)).to_owned();
+            let making = MakingArgs { out: Some(out), film: None, ..args.making.clone() };
+            let making = Making::new(global, device, &networks, &making)?;
+            generate::one(&making, class, objectives::class(&networks, 200.0))?
+        }
+    };
+    Ok((picture, format!("{stem}-matched"), class as u64, of))
+}

@@ -1,0 +1,203 @@
+//! Networks run once on given pictures: outputs, losses, gradients with respect to the pictures.
+//!
+//! Not here: changing the pictures or the weights.
+
+use crate::device::{Buffer, Device, Externals, Plan, Program, Recorder};
+use crate::nets::{BatchNormMode, Head, Network, Normalize, Outputs};
+use crate::objective::{Loss, Objective, Place};
+use crate::ops::{CheckFinite, View};
+use crate::tape::{Recorded, Request, Tape, Var};
+use crate::tensor::{Array, Layout};
+use crate::{Error, Result};
+
+/// Name of the external value that holds the pictures [N,3,H,W].
+pub const PICTURE: &str = "picture";
+
+/// Networks, and what is asked of them.
+#[derive(Clone)]
+pub struct Scene<'a> {
+    /// The networks, all given the same picture.
+    pub networks: Vec<&'a Network>,
+    /// What pixel values become before they reach the networks.
+    pub normalize: Normalize,
+    /// The loss; without terms, none.
+    pub objective: Objective,
+    /// Class indices and goals, by the names of [`crate::objective::class_input`] and [`crate::objective::goal_input`].
+    pub inputs: Vec<(String, Array)>,
+}
+
+/// A scene on a tape.
+pub(crate) struct Staged {
+    /// The loss; none for a scene without terms.
+    pub loss: Option<Loss>,
+    /// The values at the places asked for.
+    pub places: Vec<Var>,
+}
+
+impl<'a> Scene<'a> {
+    /// Networks without an objective.
+    pub fn of(networks: Vec<&'a Network>, normalize: Normalize) -> Self {
+        Scene { networks, normalize, objective: Objective::default(), inputs: Vec::new() }
+    }
+
+    /// Puts the networks and the loss on a tape; `window` is what the networks see.
+    pub(crate) fn stage(&self, tape: &mut Tape, window: Var, places: &[Place]) -> Result<Staged> {
+        let x = self.normalize.apply(tape, window)?;
+        let mut outputs: Vec<Outputs> = Vec::with_capacity(self.networks.len());
+        for (index, network) in self.networks.iter().enumerate() {
+            let looked_at = places.iter().chain(self.objective.terms.iter().map(|term| &term.place));
+            let heads: Vec<Head> = looked_at.filter_map(|place| place.head(index)).collect();
+            outputs.push(network.forward(tape, x, BatchNormMode::Frozen, &heads)?);
+        }
+        let loss = match self.objective.terms.is_empty() {
+            true => None,
+            false => Some(self.objective.record(tape, window, &outputs)?),
+        };
+        let places = places.iter().map(|place| place.find(window, &outputs)).collect::<Result<_>>()?;
+        Ok(Staged { loss, places })
+    }
+
+    /// Buffers of the networks and of the inputs.
+    pub(crate) fn externals(&self, device: &Device) -> Result<Externals> {
+        let mut externals = Externals::new();
+        for network in &self.networks {
+            externals.extend(network.buffers().iter().map(|(name, buffer)| (name.clone(), buffer.clone())));
+        }
+        for (name, array) in &self.inputs {
+            externals.insert(name.clone(), device.upload(name, Layout::Picture, array)?);
+        }
+        Ok(externals)
+    }
+}
+
+/// A gradient with respect to a picture, and what it is the gradient of.
+#[derive(Clone, Debug)]
+pub struct Gradient {
+    /// Loss of each picture [N,1,1,1].
+    pub loss: Array,
+    /// The gradient of the sum of losses, in the shape of the picture.
+    pub gradient: Array,
+    /// Where the memory went.
+    pub plan: Plan,
+    /// Kernel launches.
+    pub dispatches: usize,
+}
+
+/// Values of a scene's networks at some places, for a picture [N,3,H,W].
+///
+/// # Errors
+/// [`Error::UnknownLayer`], [`Error::TooSmall`], [`Error::NotFinite`] with `check_finite`, those of the device.
+pub fn outputs(
+    device: &Device,
+    scene: &Scene,
+    picture: &Array,
+    places: &[Place],
+    check_finite: bool,
+) -> Result<Vec<Array>> {
+    let mut tape = Tape::default();
+    let x = tape.input(PICTURE, picture.shape);
+    let scene = Scene { objective: Objective::default(), ..scene.clone() };
+    let keep = scene.stage(&mut tape, x, places)?.places;
+    let request = Request { keep, ..Request::default() };
+    let once = Once::run(device, &scene, &tape, &request, picture, check_finite)?;
+    once.recorded.kept.iter().map(|view| once.fetch(device, view)).collect()
+}
+
+/// Loss of a scene, and its gradient with respect to the picture [N,3,H,W].
+///
+/// # Errors
+/// As [`outputs`], and those of [`Objective::record`].
+pub fn gradient(device: &Device, scene: &Scene, picture: &Array, check_finite: bool) -> Result<Gradient> {
+    let mut tape = Tape::default();
+    let x = tape.input(PICTURE, picture.shape);
+    let nothing = || Error::Objective { objective: "gradient".into(), reason: "no term is given".into() };
+    let loss = scene.stage(&mut tape, x, &[])?.loss.ok_or_else(nothing)?;
+    let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
+    let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
+    Ok(Gradient {
+        loss: once.fetch(device, &once.recorded.kept[0])?,
+        gradient: once.fetch(device, &once.recorded.gradients[0])?,
+        plan: once.program.plan().clone(),
+        dispatches: once.program.dispatches(),
+    })
+}
+
+/// A tape that has been run once.
+struct Once {
+    program: Program,
+    recorded: Recorded,
+}
+
+impl Once {
+    fn run(
+        device: &Device,
+        scene: &Scene,
+        tape: &Tape,
+        request: &Request,
+        picture: &Array,
+        check_finite: bool,
+    ) -> Result<Self> {
+        let mut recorder = Recorder::new(device.tuning());
+        let mut checks = check_finite.then(FiniteChecks::default);
+        let recorded = FiniteChecks::record(&mut checks, tape, &mut recorder, request)?;
+        let mut externals = scene.externals(device)?;
+        externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
+        let flags = checks.as_ref().map(|checks| checks.buffer(device, &mut externals)).transpose()?;
+        let mut program = Program::prepare(device, "evaluate", &recorder.finish(), &externals)?;
+        program.run()?;
+        if let (Some(checks), Some(flags)) = (checks, flags) {
+            checks.verify(device, &flags, None)?;
+        }
+        device.wait("evaluate")?;
+        Ok(Once { program, recorded })
+    }
+
+    fn fetch(&self, device: &Device, view: &View) -> Result<Array> {
+        device.download(self.program.buffer(view.buffer), view.layout, view.shape)
+    }
+}
+
+/// The layers whose values are looked through for NaN and infinity, in order of execution.
+#[derive(Default)]
+pub(crate) struct FiniteChecks {
+    layers: Vec<String>,
+}
+
+const FLAGS: &str = "finite flags";
+
+impl FiniteChecks {
+    /// Records a tape, with a check behind every value and gradient where there are `checks`.
+    pub fn record(
+        checks: &mut Option<Self>,
+        tape: &Tape,
+        recorder: &mut Recorder,
+        request: &Request,
+    ) -> Result<Recorded> {
+        let Some(checks) = checks else { return tape.record(recorder, request) };
+        tape.record_watched(recorder, request, &mut |recorder, layer, view| {
+            let slot = checks.layers.len();
+            let flags = recorder.external(FLAGS, (slot as u64 + 1) * 4);
+            CheckFinite::record(recorder, view, flags, slot);
+            checks.layers.push(layer.to_owned());
+        })
+    }
+
+    /// Memory for the flags, added to what the recording is given.
+    pub fn buffer(&self, device: &Device, externals: &mut Externals) -> Result<Buffer> {
+        let buffer = device.buffer(FLAGS, self.layers.len() as u64 * 4)?;
+        externals.insert(FLAGS.into(), buffer.clone());
+        Ok(buffer)
+    }
+
+    /// Reads the flags back.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with the first layer that raised one.
+    pub fn verify(&self, device: &Device, flags: &Buffer, step: Option<u64>) -> Result<()> {
+        let raised: Vec<f32> = device.readback(flags.bytes)?.read(device, flags)?;
+        match self.layers.iter().zip(raised).find(|(_, flag)| *flag != 0.0) {
+            Some((layer, _)) => Err(Error::NotFinite { layer: layer.clone(), step }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Layers made of operations, with their parameters looked up by torchvision's names.
+
+use std::collections::BTreeMap;
+
+use crate::Result;
+use crate::ops::{Add, BatchNorm, BatchNormTrain, Concat, Conv2d, MaxPool2d, Op, Relu};
+use crate::tape::{Tape, Var};
+use crate::tensor::{Layout, Shape};
+
+/// Which statistics batch norm uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BatchNormMode {
+    /// The running statistics of the weights; nothing changes (torch's `eval`).
+    #[default]
+    Frozen,
+    /// Those of the batch, with the running statistics updated (torch's `train`).
+    Batch,
+}
+
+/// A network under construction: the tape, the parameters it has asked for and the values it has named.
+pub struct Layers<'a> {
+    /// Where operations go.
+    pub tape: &'a mut Tape,
+    /// Shapes of the tensors that the weights hold.
+    shapes: &'a BTreeMap<String, Vec<usize>>,
+    /// Put before a tensor's name to name its buffer, so that two networks can share a tape.
+    prefix: &'a str,
+    mode: BatchNormMode,
+    parameters: Vec<Parameter>,
+    taps: Vec<(String, Var)>,
+    problems: Vec<String>,
+    /// Channels of the first convolution over those of the full network.
+    width: f64,
+}
+
+/// A tensor of the weights on a tape.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// torchvision's name.
+    pub name: String,
+    /// Its value on the tape.
+    pub var: Var,
+    /// Its shape in the engine.
+    pub shape: Shape,
+    /// Its order in the engine.
+    pub layout: Layout,
+}
+
+/// What has been built.
+pub(super) struct Built {
+    /// Tensors used, in order.
+    pub parameters: Vec<Parameter>,
+    /// Named values in order of execution.
+    pub taps: Vec<(String, Var)>,
+    /// Missing and wrong tensors.
+    pub problems: Vec<String>,
+}
+
+/// A convolution without bias: its window, and how many channels the full network gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv {
+    /// Output channels of the full network; the weights decide.
+    pub channels: usize,
+    /// Window, [height, width].
+    pub kernel: [usize; 2],
+    /// Step of the window.
+    pub stride: usize,
+    /// Zeros around the input, [height, width].
+    pub padding: [usize; 2],
+}
+
+impl Conv {
+    /// A square window of step 1 with as much padding as keeps the size.
+    pub const fn same(channels: usize, kernel: usize) -> Self {
+        Conv { channels, kernel: [kernel; 2], stride: 1, padding: [kernel / 2; 2] }
+    }
+
+    /// A rectangular window of step 1 with as much padding as keeps the size.
+    pub const fn rectangle(channels: usize, kernel: [usize; 2]) -> Self {
+        Conv { channels, kernel, stride: 1, padding: [kernel[0] / 2, kernel[1] / 2] }
+    }
+
+    /// A square window of step 2 with that much padding.
+    pub const fn halving(channels: usize, kernel: usize, padding: usize) -> Self {
+        Conv { channels, kernel: [kernel; 2], stride: 2, padding: [padding; 2] }
+    }
+
+    /// The same without padding.
+    pub const fn valid(self) -> Self {
+        Conv { padding: [0, 0], ..self }
+    }
+}
+
+impl<'a> Layers<'a> {
+    /// Starts on a tape, with the shapes that the weights have.
+    pub fn new(
+        tape: &'a mut Tape,
+        shapes: &'a BTreeMap<String, Vec<usize>>,
+        prefix: &'a str,
+        mode: BatchNormMode,
+        first: (&str, usize),
+    ) -> Self {
+        let width = shapes.get(first.0).and_then(|shape| shape.first()).map_or(1.0, |&c| c as f64 / first.1 as f64);
+        Layers { tape, shapes, prefix, mode, parameters: vec![], taps: vec![], problems: vec![], width }
+    }
+
+    pub(super) fn finish(self) -> Built {
+        Built { parameters: self.parameters, taps: self.taps, problems: self.problems }
+    }
+
+    /// Gives a value the name by which users ask for it.
+    pub fn tap(&mut self, name: &str, var: Var) -> Var {
+        self.taps.push((name.to_owned(), var));
+        var
+    }
+
+    /// A tensor of the weights. `None` in `expected` stands for a size that the weights decide, `nominal` for its value in
+    /// the full network.
+    fn parameter(&mut self, name: &str, expected: &[Option<usize>], nominal: usize) -> Var {
+        let sizes = self.sizes(name, expected, nominal);
+        let (shape, layout) = match *sizes {
+            [n, c, h, w] => (Shape::new(n, c, h, w), Layout::Filter),
+            _ => (Shape::channels(sizes.iter().product()), Layout::Picture),
+        };
+        self.external(name, shape, layout)
+    }
+
+    fn external(&mut self, name: &str, shape: Shape, layout: Layout) -> Var {
+        let var = self.tape.external(&format!("{}{name}", self.prefix), shape, layout);
+        self.parameters.push(Parameter { name: name.to_owned(), var, shape, layout });
+        var
+    }
+
+    /// What the weights say of a tensor, or what it would have to be, with the difference noted.
+    fn sizes(&mut self, name: &str, expected: &[Option<usize>], nominal: usize) -> Vec<usize> {
+        let full = ((nominal as f64 * self.width).round() as usize).max(1);
+        let show = |sizes: &[Option<usize>]| {
+            sizes.iter().map(|size| size.map_or("any".into(), |s| s.to_string())).collect::<Vec<_>>().join(", ")
+        };
+        let fallback = || expected.iter().map(|size| size.unwrap_or(full)).collect();
+        let fits = |sizes: &[usize]| {
+            let equal =
+                sizes.iter().zip(expected).all(|(&size, expected)| size > 0 && expected.is_none_or(|e| e == size));
+            equal && sizes.len() == expected.len()
+        };
+        match self.shapes.get(name) {
+            Some(sizes) if fits(sizes) => sizes.clone(),
+            Some(sizes) => {
+                self.problems.push(format!("wrong shape: {name} is {sizes:?}, expected [{}]", show(expected)));
+                fallback()
+            }
+            None => {
+                self.problems.push(format!("missing: {name} [{}]", show(expected)));
+                fallback()
+            }
+        }
+    }
+
+    /// A convolution without bias; `name.weight`.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooSmall`] when no window fits.
+    pub fn conv(&mut self, name: &str, x: Var, conv: Conv) -> Result<Var> {
+        self.tape.layer(name);
+        let [kh, kw] = conv.kernel;
+        let c_in = self.tape.shape(x).c();
+        let weight = format!("{name}.weight");
+        let weight = self.parameter(&weight, &[None, Some(c_in), Some(kh), Some(kw)], conv.channels);
+        let op = Conv2d { stride: [conv.stride; 2], padding: conv.padding };
+        let y = self.tape.apply(op, &[x, weight])?;
+        Ok(self.tap(name, y))
+    }
+
+    /// Batch norm; `name.weight`, `.bias`, `.running_mean`, `.running_var`.
+    ///
+    /// # Errors
+    /// None for shapes that the weights allow.
+    pub fn batch_norm(&mut self, name: &str, x: Var, eps: f32) -> Result<Var> {
+        self.tape.layer(name);
+        let c = self.tape.shape(x).c();
+        let mut inputs = vec![x];
+        for leaf in ["weight", "bias", "running_mean", "running_var"] {
+            inputs.push(self.parameter(&format!("{name}.{leaf}"), &[Some(c)], c));
+        }
+        let y = match self.mode {
+            BatchNormMode::Frozen => self.tape.apply(BatchNorm { eps }, &inputs)?,
+            BatchNormMode::Batch => self.tape.apply(BatchNormTrain { eps, momentum: 0.1 }, &inputs)?,
+        };
+        Ok(self.tap(name, y))
+    }
+
+    /// max(x, 0).
+    ///
+    /// # Errors
+    /// None.
+    pub fn relu(&mut self, x: Var) -> Result<Var> {
+        self.tape.apply(Relu, &[x])
+    }
+
+    /// A convolution, batch norm and relu under one name; `name.conv.weight`, `name.bn.*`.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooSmall`] when no window fits.
+    pub fn conv_norm_relu(&mut self, name: &str, x: Var, conv: Conv, eps: f32) -> Result<Var> {
+        let y = self.conv(&format!("{name}.conv"), x, conv)?;
+        let y = self.batch_norm(&format!("{name}.bn"), y, eps)?;
+        let y = self.relu(y)?;
+        Ok(self.tap(name, y))
+    }
+
+    /// A linear layer over all that is left of a picture; `name.weight`, `name.bias`.
+    ///
+    /// It is a convolution whose window covers its input: torch flattens [C,H,W] in the order in which the weights of such a
+    /// window lie.
+    ///
+    /// # Errors
+    /// None for shapes that the weights allow.
+    pub fn linear(&mut self, name: &str, x: Var, outputs: Option<usize>, nominal: usize) -> Result<Var> {
+        self.tape.layer(name);
+        let [_, c, h, w] = self.tape.shape(x).0;
+        let weight = format!("{name}.weight");
+        let sizes = self.sizes(&weight, &[outputs, Some(c * h * w)], nominal);
+        let weight = self.external(&weight, Shape::new(sizes[0], c, h, w), Layout::Filter);
+        let bias = self.parameter(&format!("{name}.bias"), &[Some(sizes[0])], sizes[0]);
+        let y = self.tape.apply(Conv2d::new(1, 0), &[x, weight, bias])?;
+        Ok(self.tap(name, y))
+    }
+
+    /// Average pooling of any kind.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooSmall`] when no window fits.
+    pub fn average(&mut self, name: &str, x: Var, op: impl Op + 'static) -> Result<Var> {
+        self.tape.layer(name);
+        let y = self.tape.apply(op, &[x])?;
+        Ok(self.tap(name, y))
+    }
+
+    /// Max pooling with square windows.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooSmall`] when no window fits.
+    pub fn max_pool(&mut self, name: &str, x: Var, op: MaxPool2d) -> Result<Var> {
+        self.tape.layer(name);
+        let y = self.tape.apply(op, &[x])?;
+        Ok(self.tap(name, y))
+    }
+
+    /// a + b, then max(., 0): the end of a residual block.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when the two differ.
+    pub fn add_relu(&mut self, name: &str, a: Var, b: Var) -> Result<Var> {
+        self.tape.layer(name);
+        let sum = self.tape.apply(Add, &[a, b])?;
+        let y = self.relu(sum)?;
+        Ok(self.tap(name, y))
+    }
+
+    /// Branches side by side.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when their pictures differ in size.
+    pub fn concat(&mut self, name: &str, branches: &[Var]) -> Result<Var> {
+        self.tape.layer(name);
+        let y = self.tape.apply(Concat, branches)?;
+        Ok(self.tap(name, y))
+    }
+}

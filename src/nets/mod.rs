@@ -1,0 +1,14 @@
+//! The three networks as calls on a tape, with torchvision's tensor names. Widths come from the weights' shapes.
+//!
+//! Not here: wgpu, losses, learning rates.
+
+mod googlenet;
+mod inception_v3;
+mod layers;
+mod network;
+mod preprocessing;
+mod resnet50;
+
+pub use layers::{BatchNormMode, Layers, Parameter};
+pub use network::{Architecture, Head, Network, Outputs};
+pub use preprocessing::Normalize;

@@ -1,0 +1,378 @@
+//! A network with its weights on a device.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use super::layers::{BatchNormMode, Built, Layers, Parameter};
+use super::preprocessing::transform_input;
+use super::{googlenet, inception_v3, resnet50};
+use crate::classes::ClassList;
+use crate::device::{Device, Externals};
+use crate::tape::{Tape, Var};
+use crate::tensor::{Array, Layout, Shape};
+use crate::weights::{Checkpoint, NamedArray};
+use crate::{Error, Result};
+
+/// The structures there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Architecture {
+    /// torchvision's `resnet50`.
+    ResNet50,
+    /// torchvision's `googlenet`.
+    GoogLeNet,
+    /// torchvision's `inception_v3`.
+    InceptionV3,
+}
+
+impl Architecture {
+    /// Every structure.
+    pub const ALL: [Architecture; 3] = [Architecture::ResNet50, Architecture::GoogLeNet, Architecture::InceptionV3];
+
+    /// torchvision's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Architecture::ResNet50 => "resnet50",
+            Architecture::GoogLeNet => "googlenet",
+            Architecture::InceptionV3 => "inception_v3",
+        }
+    }
+
+    fn first(self) -> (&'static str, usize) {
+        match self {
+            Architecture::ResNet50 => resnet50::FIRST,
+            Architecture::GoogLeNet => googlenet::FIRST,
+            Architecture::InceptionV3 => inception_v3::FIRST,
+        }
+    }
+
+    /// Heads besides the main one, with the tensor whose presence tells that the weights have it.
+    fn side_heads(self) -> &'static [(Head, &'static str)] {
+        match self {
+            Architecture::ResNet50 => &[],
+            Architecture::GoogLeNet => &[(Head::Aux1, "aux1.fc2.weight"), (Head::Aux2, "aux2.fc2.weight")],
+            Architecture::InceptionV3 => &[(Head::Aux, "AuxLogits.fc.weight")],
+        }
+    }
+
+    /// Whether torchvision's pretrained files of this network are used with `transform_input`.
+    fn transforms_input(self) -> bool {
+        self != Architecture::ResNet50
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Architecture::ALL.map(Architecture::name).join(", ");
+        let found = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
+        found.ok_or_else(|| format!("no network is called \"{name}\"; there are: {known}"))
+    }
+}
+
+/// Where logits come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Head {
+    /// The classifier at the end.
+    #[default]
+    Main,
+    /// GoogLeNet's head on inception4a.
+    Aux1,
+    /// GoogLeNet's head on inception4d.
+    Aux2,
+    /// InceptionV3's head on Mixed_6e; its picture must be large enough for a 5x5 window there, as 299 is.
+    Aux,
+}
+
+impl Head {
+    /// Every head.
+    pub const ALL: [Head; 4] = [Head::Main, Head::Aux1, Head::Aux2, Head::Aux];
+
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Head::Main => "main",
+            Head::Aux1 => "aux1",
+            Head::Aux2 => "aux2",
+            Head::Aux => "aux",
+        }
+    }
+}
+
+/// Values that a network has put on a tape.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// Logits [N,classes,1,1] of the main head.
+    pub logits: Var,
+    /// Logits of every head asked for, the main one first.
+    pub heads: Vec<(Head, Var)>,
+    /// Every named value, in order of execution.
+    pub taps: Vec<(String, Var)>,
+    /// Every tensor of the weights that took part.
+    pub parameters: Vec<Parameter>,
+    network: String,
+}
+
+impl Outputs {
+    /// The value that a layer computes.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLayer`] with the names that come near.
+    pub fn tap(&self, layer: &str) -> Result<Var> {
+        let found = self.taps.iter().rev().find(|(name, _)| name == layer);
+        found.map(|&(_, var)| var).ok_or_else(|| {
+            let mut near: Vec<(f64, &str)> =
+                self.taps.iter().map(|(name, _)| (strsim::jaro_winkler(layer, name), name.as_str())).collect();
+            near.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let candidates = near.iter().take(4).map(|(_, name)| (*name).to_owned()).collect();
+            Error::UnknownLayer { network: self.network.clone(), layer: layer.to_owned(), candidates }
+        })
+    }
+
+    /// Tensors that training changes: all but the running statistics.
+    pub fn trainable(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().filter(|parameter| !parameter.name.contains("running_"))
+    }
+
+    /// Logits of a head that was asked for.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn head(&self, head: Head) -> Var {
+        let found = self.heads.iter().find(|(other, _)| *other == head);
+        found.map(|&(_, logits)| logits).expect("heads are asked for when the network is put on the tape")
+    }
+}
+
+/// A network whose weights lie on a device.
+pub struct Network {
+    /// Its structure.
+    pub architecture: Architecture,
+    /// Whether its forward pass begins with torchvision's `transform_input`.
+    pub transform_input: bool,
+    /// Its classes.
+    pub classes: ClassList,
+    /// Where the weights come from, for messages.
+    pub source: String,
+    /// SHA-256 of the weights' file.
+    pub checksum: String,
+    prefix: String,
+    shapes: BTreeMap<String, Vec<usize>>,
+    forms: BTreeMap<String, (Shape, Layout)>,
+    buffers: Externals,
+}
+
+impl Network {
+    /// Checks the weights against the structure and uploads them. `id` tells networks on one tape apart.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] with everything that is missing, unexpected or of a wrong shape; those of
+    /// [`Checkpoint::read`]; those of [`Device::buffer`].
+    pub fn load(device: &Device, architecture: Architecture, checkpoint: &Checkpoint, id: &str) -> Result<Self> {
+        let shapes: BTreeMap<String, Vec<usize>> =
+            checkpoint.names().filter_map(|name| Some((name.to_owned(), checkpoint.shape(name)?.to_vec()))).collect();
+        let used = check(architecture, &shapes)?;
+        let prefix = format!("{id}/");
+        let mut buffers = Externals::new();
+        let mut forms = BTreeMap::new();
+        for Parameter { name, shape, layout, .. } in used {
+            let array = Array::new(shape, checkpoint.read(&name)?);
+            let key = format!("{prefix}{name}");
+            let buffer = device.upload(&key, layout, &array)?;
+            buffers.insert(key, buffer);
+            forms.insert(name, (shape, layout));
+        }
+        let transform_input = match checkpoint.metadata().get("transform_input").map(String::as_str) {
+            Some(said) => said.eq_ignore_ascii_case("true"),
+            None => architecture.transforms_input(),
+        };
+        Ok(Network {
+            architecture,
+            transform_input,
+            classes: ClassList::of_checkpoint(checkpoint, shapes["fc.weight"][0])?,
+            source: checkpoint.name().to_owned(),
+            checksum: checkpoint.sha256(),
+            prefix,
+            shapes,
+            forms,
+            buffers,
+        })
+    }
+
+    /// Puts the forward pass on a tape: `x` [N,3,H,W], normalised as the caller likes.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`] when a layer has no pixel left, [`Error::Shape`] when `x` has not three channels,
+    /// [`Error::Objective`] for a head that the weights do not have.
+    pub fn forward(&self, tape: &mut Tape, x: Var, mode: BatchNormMode, heads: &[Head]) -> Result<Outputs> {
+        heads.iter().try_for_each(|&head| self.check_head(head))?;
+        let x = if self.transform_input { transform_input(tape, x)? } else { x };
+        let (heads, built) = build(self.architecture, tape, &self.shapes, &self.prefix, mode, x, heads)?;
+        let network = self.architecture.name().to_owned();
+        Ok(Outputs { logits: heads[0].1, heads, taps: built.taps, parameters: built.parameters, network })
+    }
+
+    /// Whether the weights have a head.
+    ///
+    /// # Errors
+    /// [`Error::Objective`] when they have not.
+    pub fn check_head(&self, head: Head) -> Result<()> {
+        if head == Head::Main || side_heads(self.architecture, &self.shapes).contains(&head) {
+            return Ok(());
+        }
+        let objective = format!("head {}", head.name());
+        let reason = format!("{} ({}) has no such head", self.architecture, self.source);
+        Err(Error::Objective { objective, reason })
+    }
+
+    /// Number of classes.
+    pub fn class_count(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// The weights' buffers, by the names that recordings use.
+    pub fn buffers(&self) -> &Externals {
+        &self.buffers
+    }
+
+    /// The name under which recordings know a tensor.
+    pub fn key(&self, tensor: &str) -> String {
+        format!("{}{tensor}", self.prefix)
+    }
+
+    /// The weights as they are now, in torchvision's names and order of elements.
+    ///
+    /// # Errors
+    /// As [`Device::download`].
+    pub fn weights(&self, device: &Device) -> Result<Vec<NamedArray>> {
+        let fetch = |(name, &(shape, layout)): (&String, &(Shape, Layout))| {
+            let buffer = &self.buffers[&self.key(name)];
+            let values = device.download(buffer, layout, shape)?.values;
+            Ok(NamedArray { name: name.clone(), shape: self.shapes[name].clone(), values })
+        };
+        self.forms.iter().map(fetch).collect()
+    }
+}
+
+fn build(
+    architecture: Architecture,
+    tape: &mut Tape,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    prefix: &str,
+    mode: BatchNormMode,
+    x: Var,
+    heads: &[Head],
+) -> Result<(Vec<(Head, Var)>, Built)> {
+    let mut layers = Layers::new(tape, shapes, prefix, mode, architecture.first());
+    let heads = match architecture {
+        Architecture::ResNet50 => resnet50::forward(&mut layers, x)?,
+        Architecture::GoogLeNet => googlenet::forward(&mut layers, x, heads)?,
+        Architecture::InceptionV3 => inception_v3::forward(&mut layers, x, heads)?,
+    };
+    Ok((heads, layers.finish()))
+}
+
+/// Side heads that the weights hold.
+fn side_heads(architecture: Architecture, shapes: &BTreeMap<String, Vec<usize>>) -> Vec<Head> {
+    let present = architecture.side_heads().iter().filter(|(_, tensor)| shapes.contains_key(*tensor));
+    present.map(|(head, _)| *head).collect()
+}
+
+/// The tensors that a structure uses, or everything in which the weights differ from it.
+fn check(architecture: Architecture, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Vec<Parameter>> {
+    // The shapes of weights do not depend on the picture's; this size passes every layer.
+    let mut tape = Tape::default();
+    let x = tape.input("picture", Shape::new(1, 3, 299, 299));
+    let heads = side_heads(architecture, shapes);
+    let network = architecture.name().to_owned();
+    let built = match build(architecture, &mut tape, shapes, "", BatchNormMode::Frozen, x, &heads) {
+        Ok((_, built)) => built,
+        // Blocks whose parts do not fit together.
+        Err(error) => return Err(Error::Weights { network, problems: vec![error.to_string()] }),
+    };
+    let used: BTreeSet<&str> = built.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    let mut problems = built.problems;
+    let unexpected = shapes.keys().filter(|name| !used.contains(name.as_str()) && !tolerated(name));
+    problems.extend(unexpected.map(|name| format!("unexpected: {name} {:?}", shapes[name])));
+    if problems.is_empty() {
+        return Ok(built.parameters);
+    }
+    let more = problems.len().saturating_sub(PROBLEMS_SHOWN);
+    problems.truncate(PROBLEMS_SHOWN);
+    if more > 0 {
+        problems.push(format!("and {more} more; is this a checkpoint of another network?"));
+    }
+    Err(Error::Weights { network, problems })
+}
+
+/// More lines than this do not help to see what is wrong.
+const PROBLEMS_SHOWN: usize = 40;
+
+/// Entries that published files hold and evaluation does not use.
+fn tolerated(name: &str) -> bool {
+    name.ends_with("num_batches_tracked") || ["aux1.", "aux2.", "AuxLogits."].iter().any(|head| name.starts_with(head))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the structure asks for when only its first tensor is there, which is what it would accept.
+    fn shapes(architecture: Architecture, width: f64) -> BTreeMap<String, Vec<usize>> {
+        let mut tape = Tape::default();
+        let x = tape.input("picture", Shape::new(1, 3, 299, 299));
+        let (name, channels) = architecture.first();
+        let kernel = if architecture == Architecture::InceptionV3 { 3 } else { 7 };
+        let first = vec![(channels as f64 * width) as usize, 3, kernel, kernel];
+        let first = BTreeMap::from([(name.to_owned(), first)]);
+        let heads = Head::ALL;
+        let built =
+            build(architecture, &mut tape, &first, "", BatchNormMode::Frozen, x, &heads).expect("any width fits").1;
+        let sizes = |parameter: &Parameter| {
+            let sizes = match (parameter.name.contains("fc"), parameter.layout) {
+                (_, Layout::Picture) => vec![parameter.shape.c()],
+                (true, _) => vec![parameter.shape.n(), parameter.shape.elements() / parameter.shape.n()],
+                _ => parameter.shape.0.to_vec(),
+            };
+            (parameter.name.clone(), sizes)
+        };
+        built.parameters.iter().map(sizes).collect()
+    }
+
+    #[test]
+    fn full_and_narrow_networks_have_torchvisions_tensors() {
+        for (architecture, tensors) in
+            [(Architecture::ResNet50, 267), (Architecture::GoogLeNet, 305), (Architecture::InceptionV3, 484)]
+        {
+            for width in [1.0, 0.25] {
+                assert_eq!(check(architecture, &shapes(architecture, width)).expect("fits").len(), tensors);
+            }
+        }
+    }
+
+    #[test]
+    fn everything_that_differs_comes_in_one_error() {
+        let mut shapes = shapes(Architecture::ResNet50, 1.0);
+        shapes.remove("layer2.1.bn3.bias");
+        shapes.remove("layer4.2.conv2.weight");
+        shapes.insert("layer1.0.conv2.weight".into(), vec![64, 64, 5, 5]);
+        shapes.insert("head.extra".into(), vec![3]);
+        shapes.insert("bn1.num_batches_tracked".into(), vec![]);
+        let error = check(Architecture::ResNet50, &shapes).unwrap_err().to_string();
+        for part in ["missing: layer2.1.bn3.bias", "missing: layer4.2.conv2.weight", "head.extra"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(
+            error.contains("wrong shape: layer1.0.conv2.weight is [64, 64, 5, 5], expected [any, 64, 3, 3]"),
+            "{error}"
+        );
+        assert!(!error.contains("num_batches_tracked"), "{error}");
+    }
+}

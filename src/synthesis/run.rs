@@ -1,0 +1,239 @@
+//! The loop: stages, steps, changes of size.
+
+use std::ops::ControlFlow;
+
+use super::octave::{Schedule, Stream, initial};
+use super::recipe::Recipe;
+use super::stage::{BlurOn, Resize as ResizeKind, Stage};
+use super::step::StepProgram;
+use crate::device::{Buffer, Device, Externals, Plan, Program, Recorder};
+use crate::evaluate::{PICTURE, Scene};
+use crate::ops::{Op, Pad, Resize, ResizeMode};
+use crate::tape::{Request, Tape};
+use crate::tensor::{Array, Layout, Shape};
+use crate::{Error, Result};
+
+/// What a run makes.
+pub struct Job<'a> {
+    /// Networks and objective; inputs for as many pictures as there are streams.
+    pub scene: Scene<'a>,
+    /// How.
+    pub recipe: Recipe,
+    /// Where each picture's random numbers come from.
+    pub streams: Vec<Stream>,
+    /// What to start from instead of noise: [1,3,S,S] or [N,3,S,S].
+    pub start: Option<Array>,
+    /// Look for NaN and infinity in every layer after every step; slow.
+    pub check_finite: bool,
+    /// Steps between two reports.
+    pub report_every: usize,
+    /// Steps between two frames of a film; none for no film.
+    pub frame_every: Option<usize>,
+}
+
+/// How far a run is.
+pub struct Progress<'a> {
+    /// Steps done.
+    pub step: usize,
+    /// Steps of the whole run.
+    pub steps: usize,
+    /// Stage, counted from 1.
+    pub stage: usize,
+    /// Side of the picture, in pixels.
+    pub size: usize,
+    /// Loss of each picture before the last step.
+    pub loss: &'a [f32],
+    /// The objective's first number of each picture, a logit for class objectives.
+    pub measured: &'a [f32],
+}
+
+/// Something that happens during a run.
+pub enum Event<'a> {
+    /// Steps at a size begin: memory and launches of one of them.
+    Prepared {
+        /// Side of the picture, in pixels.
+        size: usize,
+        /// Where the memory goes.
+        plan: &'a Plan,
+        /// Kernel launches of a step.
+        dispatches: usize,
+    },
+    /// Some steps are done.
+    Progress(Progress<'a>),
+    /// The pictures [N, 3, S, S] as they are now, for a film.
+    Frame(&'a Array),
+}
+
+/// Told of events; ends the run early with [`ControlFlow::Break`].
+pub type Observer<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
+
+/// What a run has made.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The pictures [N,3,S,S], not clamped.
+    pub pictures: Array,
+    /// Steps done; fewer than the recipe has when the observer ended the run.
+    pub steps: usize,
+    /// Loss of each picture before the last step.
+    pub loss: Vec<f32>,
+    /// The objective's first number of each picture before the last step.
+    pub measured: Vec<f32>,
+}
+
+/// Makes pictures.
+///
+/// # Errors
+/// [`Error::Recipe`] for a recipe that cannot be run, [`Error::TooSmall`] for a network that cannot see so small a window,
+/// [`Error::NotFinite`] with `check_finite`, those of the device.
+pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<Finished> {
+    let schedule = Schedule::new(&job.recipe, &job.streams)?;
+    let mut canvas = Canvas::new(device, start(job)?)?;
+    let mut finished =
+        Finished { pictures: Array::filled(canvas.shape, 0.0), steps: 0, loss: vec![], measured: vec![] };
+    for (index, (stage, numbers)) in job.recipe.stages.iter().zip(schedule.stages()).enumerate() {
+        available(&job.recipe, stage)?;
+        canvas.resize(device, numbers.size_at(0) as usize, stage.resize.mode())?;
+        let mut from = 0;
+        while from < numbers.steps.len() {
+            let size = numbers.size_at(from);
+            let to = (from + 1..numbers.steps.len()).find(|&i| numbers.size_at(i) != size);
+            let to = to.unwrap_or(numbers.steps.len());
+            let steps = &numbers.steps[from..to];
+            let picture = (&canvas.buffer, canvas.shape);
+            let mut program = StepProgram::prepare(
+                device,
+                &job.scene,
+                stage,
+                steps,
+                (finished.steps, schedule.steps()),
+                picture,
+                job.check_finite,
+            )?;
+            let (plan, dispatches) = program.plan();
+            let _ = observer(Event::Prepared { size: size as usize, plan, dispatches });
+            for _ in steps {
+                program.run(finished.steps as u64)?;
+                finished.steps += 1;
+                let last = finished.steps == schedule.steps();
+                if job.frame_every.is_some_and(|every| last || finished.steps.is_multiple_of(every.max(1))) {
+                    let _ = observer(Event::Frame(&canvas.download(device)?));
+                }
+                if last || finished.steps.is_multiple_of(job.report_every.max(1)) {
+                    (finished.loss, finished.measured) = program.last()?;
+                    let progress = Progress {
+                        step: finished.steps,
+                        steps: schedule.steps(),
+                        stage: index + 1,
+                        size: size as usize,
+                        loss: &finished.loss,
+                        measured: &finished.measured,
+                    };
+                    if observer(Event::Progress(progress)).is_break() {
+                        finished.pictures = canvas.download(device)?;
+                        return Ok(finished);
+                    }
+                }
+            }
+            if let Some(pad) = stage.pad {
+                canvas.pad(device, pad.width as usize, pad.value as f32)?;
+            } else {
+                canvas.resize(device, numbers.size_at(to) as usize, ResizeMode::Nearest)?;
+            }
+            from = to;
+        }
+    }
+    finished.pictures = canvas.download(device)?;
+    Ok(finished)
+}
+
+/// The pictures before the first step.
+fn start(job: &Job) -> Result<Array> {
+    let n = job.streams.len();
+    match &job.start {
+        None => {
+            let pictures =
+                job.streams.iter().map(|&stream| initial(&job.recipe, stream)).collect::<Result<Vec<_>>>()?;
+            let [_, c, h, w] = pictures[0].shape.0;
+            Ok(Array::new(Shape::new(n, c, h, w), pictures.into_iter().flat_map(|picture| picture.values).collect()))
+        }
+        Some(given) if given.shape.n() == n => Ok(given.clone()),
+        Some(given) if given.shape.n() == 1 => {
+            let [_, c, h, w] = given.shape.0;
+            Ok(Array::new(Shape::new(n, c, h, w), given.values.repeat(n)))
+        }
+        Some(given) => Err(Error::shape("start", "number of pictures", format!("1 or {n}"), given.shape.n())),
+    }
+}
+
+/// Refuses what this version cannot do, rather than leaving it out.
+fn available(recipe: &Recipe, stage: &Stage) -> Result<()> {
+    let asked = [
+        ("total_variation", stage.total_variation > 0.0),
+        ("bn_statistics", stage.bn_statistics > 0.0),
+        ("colour_jitter", stage.colour_jitter > 0.0),
+        ("shift", stage.shift > 0),
+        ("scale", stage.scale != [1.0, 1.0]),
+        ("flip", stage.flip),
+        ("rotation", stage.rotation > 0.0),
+        ("blur_on = \"crop\"", stage.blur_on == BlurOn::Crop),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((key, _)) => {
+            Err(Error::Recipe { name: recipe.name.clone(), reason: format!("{key} is not available in this version") })
+        }
+        None => Ok(()),
+    }
+}
+
+impl ResizeKind {
+    fn mode(self) -> ResizeMode {
+        match self {
+            ResizeKind::Bilinear => ResizeMode::Bilinear { antialias: true },
+            ResizeKind::BilinearNoAntialias => ResizeMode::Bilinear { antialias: false },
+            ResizeKind::Nearest => ResizeMode::Nearest,
+        }
+    }
+}
+
+/// The pictures on the device.
+struct Canvas {
+    buffer: Buffer,
+    shape: Shape,
+}
+
+impl Canvas {
+    fn new(device: &Device, pictures: Array) -> Result<Self> {
+        let buffer = device.upload(PICTURE, Layout::Picture, &pictures)?;
+        Ok(Canvas { buffer, shape: pictures.shape })
+    }
+
+    fn download(&self, device: &Device) -> Result<Array> {
+        device.download(&self.buffer, Layout::Picture, self.shape)
+    }
+
+    fn resize(&mut self, device: &Device, size: usize, mode: ResizeMode) -> Result<()> {
+        if [self.shape.h(), self.shape.w()] == [size; 2] {
+            return Ok(());
+        }
+        self.replace(device, Resize { height: size, width: size, mode })
+    }
+
+    fn pad(&mut self, device: &Device, width: usize, value: f32) -> Result<()> {
+        self.replace(device, Pad { left: width, top: width, right: width, bottom: width, value })
+    }
+
+    /// Runs one operation on the pictures, outside of any step.
+    fn replace(&mut self, device: &Device, op: impl Op + 'static) -> Result<()> {
+        let mut tape = Tape::default();
+        let x = tape.input(PICTURE, self.shape);
+        let y = tape.apply(op, &[x])?;
+        let mut recorder = Recorder::new(device.tuning());
+        let request = Request { keep: vec![y], ..Request::default() };
+        let recorded = tape.record(&mut recorder, &request)?;
+        let externals = Externals::from([(PICTURE.to_owned(), self.buffer.clone())]);
+        let mut program = Program::prepare(device, "change of size", &recorder.finish(), &externals)?;
+        program.run()?;
+        *self = Canvas { buffer: program.buffer(recorded.kept[0].buffer).clone(), shape: tape.shape(y) };
+        Ok(())
+    }
+}

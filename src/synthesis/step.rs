@@ -1,0 +1,193 @@
+//! One generation step as a recording: window, networks, loss, gradient, descent, blur. Replayed without a word from the
+//! host: the numbers of all steps are uploaded ahead and read by a counter on the GPU.
+
+use super::octave::StepNumbers;
+use super::stage::{Stage, StepRule};
+use crate::Result;
+use crate::device::{Buffer, Device, Plan, Program, Readback, Recorder};
+use crate::evaluate::{FiniteChecks, PICTURE, Scene};
+use crate::objective::{Form, Measure, Objective, Place, Term, fade_input};
+use crate::ops::{Advance, Crop, Descend, GaussianBlur, Metric, Rule, View};
+use crate::tape::{Request, Tape};
+use crate::tensor::{Layout, Shape};
+
+/// Names of external values.
+const STEP: &str = "step";
+const HISTORIES: [&str; 2] = ["losses", "measured values"];
+
+/// Some consecutive steps at one picture size.
+pub(super) struct StepProgram {
+    device: Device,
+    program: Program,
+    /// Losses and measured values of all steps.
+    history: Vec<Buffer>,
+    readback: Readback,
+    checks: Option<(FiniteChecks, Buffer)>,
+    pictures: usize,
+    done: usize,
+}
+
+/// A value of every step, uploaded as a table with one row of vec4s for each.
+struct Table {
+    name: &'static str,
+    shape: Shape,
+    rows: Vec<f32>,
+}
+
+impl Table {
+    /// `shape` says how one row lies in memory; `row` gives its numbers in the engine's order.
+    fn new(name: &'static str, shape: Shape, steps: &[StepNumbers], row: impl Fn(&StepNumbers) -> Vec<f32>) -> Self {
+        let rows = steps.iter().flat_map(|step| Layout::Picture.pack(shape, &row(step))).collect();
+        Table { name, shape, rows }
+    }
+}
+
+impl StepProgram {
+    /// Records and prepares `steps` of a stage, the `first` of which is one `of` so many in the run, for the pictures
+    /// [N, 3, S, S] in `picture`.
+    pub(super) fn prepare(
+        device: &Device,
+        scene: &Scene,
+        stage: &Stage,
+        steps: &[StepNumbers],
+        (first, of): (usize, usize),
+        (picture, shape): (&Buffer, Shape),
+        check_finite: bool,
+    ) -> Result<Self> {
+        let n = shape.n();
+        let mut tape = Tape::default();
+        let x = tape.input(PICTURE, shape);
+        let mut tables = vec![Table::new("rate", Shape::channels(1), steps, |step| vec![step.rate])];
+        let mut window = x;
+        if let Some(side) = stage.crop {
+            let corners = Shape::new(n, 2, 1, 1);
+            let place = |step: &StepNumbers| {
+                step.pictures.iter().flat_map(|picture| [picture.top as f32, picture.left as f32]).collect()
+            };
+            tables.push(Table::new("corners", corners, steps, place));
+            let corners = tape.input("corners", corners);
+            tape.layer("crop");
+            window = tape.apply(Crop { height: side as usize, width: side as usize }, &[x, corners])?;
+        }
+        let blurs = steps.iter().any(|step| step.sigma > 0.0);
+        if blurs {
+            let taps = Shape::channels(stage.blur_kernel as usize);
+            tables.push(Table::new("taps", taps, steps, |step| step.taps.clone()));
+        }
+        for rising in [true, false].into_iter().filter(|&rising| scene.objective.fades(rising)) {
+            let share = (first..first + steps.len()).map(|step| step as f32 / of as f32);
+            let shares = share.map(|share| if rising { share } else { 1.0 - share });
+            let rows = shares.flat_map(|share| [share, 0.0, 0.0, 0.0]).collect();
+            tables.push(Table { name: fade_input(rising), shape: Shape::channels(1), rows });
+        }
+        let scene = Scene { objective: with_penalties(scene, stage), ..scene.clone() };
+        let loss = scene.stage(&mut tape, window, &[])?.loss.expect("a run has an objective");
+        let request = Request { keep: vec![loss.total, loss.measured[0]], loss: Some(loss.total), wrt: vec![x] };
+
+        let mut recorder = Recorder::new(device.tuning());
+        let mut externals = scene.externals(device)?;
+        externals.insert(PICTURE.into(), picture.clone());
+        let counter = recorder.external(STEP, 16);
+        externals.insert(STEP.into(), device.buffer(STEP, 16)?);
+        recorder.layer("numbers of the step");
+        let mut numbers = Vec::new();
+        for table in &tables {
+            let name = format!("{} table", table.name);
+            let buffer = device.buffer(&name, table.rows.len() as u64 * 4)?;
+            device.write(&buffer, &table.rows)?;
+            let id = recorder.external(&name, buffer.bytes);
+            externals.insert(name, buffer);
+            let bytes = Layout::Picture.bytes(table.shape);
+            let now = View::whole(recorder.external(table.name, bytes), table.shape, Layout::Picture);
+            externals.insert(table.name.into(), device.buffer(table.name, bytes)?);
+            Advance::read_row(&mut recorder, counter, id, steps.len(), now);
+            numbers.push((table.name, now));
+        }
+        let number = |name: &str| numbers.iter().find(|(other, _)| *other == name).map(|(_, view)| *view);
+
+        let mut checks = check_finite.then(FiniteChecks::default);
+        let recorded = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
+        recorder.layer("step");
+        let history_bytes = (steps.len() * n * 16) as u64;
+        let mut history = Vec::with_capacity(HISTORIES.len());
+        for (name, view) in HISTORIES.into_iter().zip(&recorded.kept) {
+            let id = recorder.external(name, history_bytes);
+            let buffer = device.buffer(name, history_bytes)?;
+            externals.insert(name.into(), buffer.clone());
+            Advance::log(&mut recorder, counter, *view, id, steps.len());
+            history.push(buffer);
+        }
+        let whole = View::whole(recorder.external(PICTURE, picture.bytes), shape, Layout::Picture);
+        let rate = number("rate").expect("every stage has a rate");
+        let rule = match stage.step {
+            StepRule::Raw => Rule::Raw,
+            StepRule::Normalized => {
+                let side = stage.crop.map_or(shape.h(), |side| side as usize);
+                Rule::Normalized { count: 3 * side * side }
+            }
+            StepRule::Adam => {
+                let [m, v] = ["adam mean", "adam mean square"].map(|name| recorder.external(name, picture.bytes));
+                for name in ["adam mean", "adam mean square"] {
+                    externals.insert(name.into(), device.buffer(name, picture.bytes)?);
+                }
+                Rule::Adam { m, v, step: counter }
+            }
+        };
+        let limits = stage.clamp.map(|bounds| bounds.map(|bound| bound as f32));
+        Descend { rule, limits }.record(&mut recorder, whole, recorded.gradients[0], rate);
+        if blurs {
+            let taps = number("taps").expect("a stage that blurs has taps");
+            GaussianBlur { kernel: stage.blur_kernel as usize }.record(&mut recorder, whole, taps, whole);
+        }
+        Advance::next(&mut recorder, counter);
+
+        let checks = match checks {
+            Some(checks) => {
+                let flags = checks.buffer(device, &mut externals)?;
+                Some((checks, flags))
+            }
+            None => None,
+        };
+        let program = Program::prepare(device, "generation step", &recorder.finish(), &externals)?;
+        let readback = device.readback(history_bytes)?;
+        Ok(StepProgram { device: device.clone(), program, history, readback, checks, pictures: n, done: 0 })
+    }
+
+    /// Where the memory goes, and how many kernels a step launches.
+    pub(super) fn plan(&self) -> (&Plan, usize) {
+        (self.program.plan(), self.program.dispatches())
+    }
+
+    /// Submits the next step.
+    pub(super) fn run(&mut self, step: u64) -> Result<()> {
+        self.program.run()?;
+        self.done += 1;
+        match &self.checks {
+            Some((checks, flags)) => checks.verify(&self.device, flags, Some(step)),
+            None => Ok(()),
+        }
+    }
+
+    /// Loss and first measured value of each picture, as the last step that ran found them.
+    pub(super) fn last(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+        Ok((self.last_of(&self.history[0])?, self.last_of(&self.history[1])?))
+    }
+
+    fn last_of(&self, history: &Buffer) -> Result<Vec<f32>> {
+        let rows: Vec<f32> = self.readback.read(&self.device, history)?;
+        let row = self.pictures * 4;
+        Ok(rows[(self.done - 1) * row..self.done * row].iter().step_by(4).copied().collect())
+    }
+}
+
+/// The scene's objective with the penalties that a stage asks for.
+fn with_penalties(scene: &Scene, stage: &Stage) -> Objective {
+    let mut objective = scene.objective.clone();
+    for (weight, metric) in [(stage.l1, Metric::L1), (stage.l2, Metric::SumOfSquares)] {
+        if weight > 0.0 {
+            let measure = Measure::Norm(metric);
+            objective.terms.push(Term { place: Place::Picture, measure, form: Form::Plain, weight: weight as f32 });
+        }
+    }
+    objective
+}

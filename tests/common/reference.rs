@@ -1,0 +1,63 @@
+//! The three full-size networks with weights from the generator, on the test device.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use entoptic::nets::{Architecture, Network};
+use entoptic::tensor::{Array, Shape};
+use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
+
+use super::fixture::json;
+use super::generator::Generator;
+use super::gpu::device;
+
+pub const SEED: Generator = Generator { seed: 1 };
+
+/// A network filled by the recipe, with whatever metadata is asked for.
+pub fn network_with(name: &str, metadata: &[(&str, &str)], id: &str) -> Network {
+    let manifest = json(&format!("manifest_{name}.json"));
+    let entries = manifest["entries"].as_array().expect("a list of entries");
+    let shapes: BTreeMap<String, Vec<usize>> = entries
+        .iter()
+        .map(|entry| {
+            let sizes = entry["shape"].as_array().expect("sizes").iter();
+            let sizes = sizes.map(|size| size.as_u64().expect("a size") as usize).collect();
+            (entry["name"].as_str().expect("a name").to_owned(), sizes)
+        })
+        .collect();
+    let state = SEED.state(name, &shapes);
+    let arrays: Vec<NamedArray> =
+        state.into_iter().map(|(name, values)| NamedArray { shape: shapes[&name].clone(), name, values }).collect();
+    let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join(format!("{name}.safetensors"));
+    write(&path, &arrays, &metadata, Precision::F32).expect("room for the weights");
+    let architecture: Architecture = name.parse().expect("a known network");
+    Network::load(device(), architecture, &Checkpoint::open(&path).expect("readable"), id).expect("weights that fit")
+}
+
+/// A network filled by the recipe, made once for the test process.
+pub fn network(name: &str) -> &'static Network {
+    static NETWORKS: [OnceLock<Network>; 3] = [const { OnceLock::new() }; 3];
+    let index = Architecture::ALL.iter().position(|architecture| architecture.name() == name).expect("a known network");
+    NETWORKS[index].get_or_init(|| network_with(name, &[], name))
+}
+
+/// White noise [n,3,side,side].
+pub fn input(n: usize, side: usize) -> Array {
+    Array::new(Shape::new(n, 3, side, side), SEED.input(n, side))
+}
+
+/// Squares of one colour [n,3,side,side].
+pub fn blocks(n: usize, side: usize) -> Array {
+    Array::new(Shape::new(n, 3, side, side), SEED.blocks(n, side))
+}
+
+/// The picture that a fixture's key means, such as `blocks/299/b2`.
+pub fn picture(kind: &str, side: usize, n: usize) -> Array {
+    match kind {
+        "input" => input(n, side),
+        "blocks" => blocks(n, side),
+        _ => panic!("no picture is called {kind}"),
+    }
+}
