@@ -10,7 +10,7 @@ use crate::tape::{Recorded, Request, Tape, Var};
 use crate::tensor::{Array, Layout};
 use crate::{Error, Result};
 
-/// Name of the external value that holds the pictures [N,3,H,W].
+/// Name of the external value that holds the pictures [N, 3, H, W].
 pub const PICTURE: &str = "picture";
 
 /// Networks, and what is asked of them.
@@ -73,7 +73,7 @@ impl<'a> Scene<'a> {
 /// A gradient with respect to a picture, and what it is the gradient of.
 #[derive(Clone, Debug)]
 pub struct Gradient {
-    /// Loss of each picture [N,1,1,1].
+    /// Loss of each picture [N, 1, 1, 1].
     pub loss: Array,
     /// The gradient of the sum of losses, in the shape of the picture.
     pub gradient: Array,
@@ -83,7 +83,7 @@ pub struct Gradient {
     pub dispatches: usize,
 }
 
-/// Values of a scene's networks at some places, for a picture [N,3,H,W].
+/// Values of a scene's networks at some places, for a picture [N, 3, H, W].
 ///
 /// # Errors
 /// [`Error::UnknownLayer`], [`Error::TooSmall`], [`Error::NotFinite`] with `check_finite`, those of the device.
@@ -103,7 +103,7 @@ pub fn outputs(
     once.recorded.kept.iter().map(|view| once.fetch(device, view)).collect()
 }
 
-/// Loss of a scene, and its gradient with respect to the picture [N,3,H,W].
+/// Loss of a scene, and its gradient with respect to the picture [N, 3, H, W].
 ///
 /// # Errors
 /// As [`outputs`], and those of [`Objective::record`].

@@ -20,6 +20,14 @@ pub mod classes;
 
 pub mod picture;
 
+pub mod nets;
+
+pub mod objective;
+
+pub mod evaluate;
+
 pub mod synthesis;
+
+pub mod training;
 
 pub use error::{Error, Result};

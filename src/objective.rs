@@ -97,18 +97,18 @@ pub enum Form {
 /// A recorded objective.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    /// The sum [N,1,1,1].
+    /// The sum [N, 1, 1, 1].
     pub total: Var,
-    /// The number m of each term [N,1,1,1].
+    /// The number m of each term [N, 1, 1, 1].
     pub measured: Vec<Var>,
 }
 
-/// Name of the external value that holds class indices [N,1,1,1].
+/// Name of the external value that holds class indices [N, 1, 1, 1].
 pub fn class_input(slot: usize) -> String {
     format!("class/{slot}")
 }
 
-/// Name of the external value [1,1,1,1] that goes from 0 to 1 over a run, or back.
+/// Name of the external value [1, 1, 1, 1] that goes from 0 to 1 over a run, or back.
 pub fn fade_input(rising: bool) -> &'static str {
     if rising { "rising" } else { "falling" }
 }

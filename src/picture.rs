@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Rgb};
 use png::text_metadata::ITXtChunk;
 
 pub use crate::files::check_writable;
@@ -147,6 +148,32 @@ fn planes<T: Copy + Into<f32>>((h, w): (usize, usize), channels: usize, full: f3
         }
     }
     array
+}
+
+/// The centre of a picture as a square of `side` pixels: the shorter side is scaled to it (triangle filter), the rest of the
+/// longer one is cut off.
+///
+/// **Shapes** [N, 3, H, W] -> [N, 3, side, side].
+pub fn fit(picture: &Array, side: usize) -> Array {
+    let [n, _, h, w] = picture.shape.0;
+    let scale = side as f64 / h.min(w) as f64;
+    let scaled = |size: usize| ((size as f64 * scale).round() as u32).max(side as u32);
+    let mut values = Vec::with_capacity(n * 3 * side * side);
+    for index in 0..n {
+        let planes = picture.picture(index).values;
+        let pixel = |x: u32, y: u32| {
+            let at = y as usize * w + x as usize;
+            Rgb([planes[at], planes[h * w + at], planes[2 * h * w + at]])
+        };
+        let full = ImageBuffer::from_fn(w as u32, h as u32, pixel);
+        let scaled = imageops::resize(&full, scaled(w), scaled(h), FilterType::Triangle);
+        let (left, top) = ((scaled.width() - side as u32) / 2, (scaled.height() - side as u32) / 2);
+        let square = imageops::crop_imm(&scaled, left, top, side as u32, side as u32).to_image();
+        for channel in 0..3 {
+            values.extend(square.pixels().map(|pixel| pixel.0[channel]));
+        }
+    }
+    Array::new(Shape::new(n, 3, side, side), values)
 }
 
 /// Writes a picture as PNG with words about it. The file appears whole or not at all.

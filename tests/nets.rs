@@ -105,7 +105,7 @@ fn compare_layer(fixture: &Fixture, key: &str, found: &Array) {
     let [n, c, h, w] = found.shape.0;
     let channel = |channel: usize| {
         let values = move |n: usize| (n * c + channel) * h * w..(n * c + channel + 1) * h * w;
-        (0..n).flat_map(move |n| values(n)).map(|index| f64::from(found.values[index]))
+        (0..n).flat_map(values).map(|index| f64::from(found.values[index]))
     };
     let count = (n * h * w) as f64;
     let means: Vec<f64> = (0..c).map(|index| channel(index).sum::<f64>() / count).collect();

@@ -37,7 +37,7 @@ const fn pool(kernel: usize, stride: usize, padding: usize) -> MaxPool2d {
     MaxPool2d { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], ceil_mode: true }
 }
 
-/// x [N,3,H,W] -> logits [N,classes,1,1] of each head asked for, the main one first.
+/// x [N, 3, H, W] -> logits [N, classes, 1, 1] of each head asked for, the main one first.
 pub(super) fn forward(net: &mut Layers, x: Var, heads: &[Head]) -> Result<Vec<(Head, Var)>> {
     let mut logits = Vec::new();
     let x = net.conv_norm_relu("conv1", x, Conv::halving(64, 7, 3), EPS)?;

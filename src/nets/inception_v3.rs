@@ -19,7 +19,7 @@ const HALVING_POOL: MaxPool2d = MaxPool2d { kernel: [3, 3], stride: [2, 2], padd
 const AVERAGE: AvgPool2d = AvgPool2d { kernel: [3, 3], stride: [1, 1], padding: [1, 1], count_include_pad: true };
 const SIDE_AVERAGE: AvgPool2d = AvgPool2d { kernel: [5, 5], stride: [3, 3], padding: [0, 0], count_include_pad: true };
 
-/// x [N,3,H,W] -> logits [N,classes,1,1] of each head asked for, the main one first.
+/// x [N, 3, H, W] -> logits [N, classes, 1, 1] of each head asked for, the main one first.
 pub(super) fn forward(net: &mut Layers, x: Var, heads: &[Head]) -> Result<Vec<(Head, Var)>> {
     let mut logits = Vec::new();
     let x = net.conv_norm_relu("Conv2d_1a_3x3", x, Conv::halving(32, 3, 0), EPS)?;

@@ -210,7 +210,7 @@ impl<'a> Layers<'a> {
 
     /// A linear layer over all that is left of a picture; `name.weight`, `name.bias`.
     ///
-    /// It is a convolution whose window covers its input: torch flattens [C,H,W] in the order in which the weights of such a
+    /// It is a convolution whose window covers its input: torch flattens [C, H, W] in the order in which the weights of such a
     /// window lie.
     ///
     /// # Errors

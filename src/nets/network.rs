@@ -109,7 +109,7 @@ impl Head {
 /// Values that a network has put on a tape.
 #[derive(Clone, Debug)]
 pub struct Outputs {
-    /// Logits [N,classes,1,1] of the main head.
+    /// Logits [N, classes, 1, 1] of the main head.
     pub logits: Var,
     /// Logits of every head asked for, the main one first.
     pub heads: Vec<(Head, Var)>,
@@ -206,7 +206,7 @@ impl Network {
         })
     }
 
-    /// Puts the forward pass on a tape: `x` [N,3,H,W], normalised as the caller likes.
+    /// Puts the forward pass on a tape: `x` [N, 3, H, W], normalised as the caller likes.
     ///
     /// # Errors
     /// [`Error::TooSmall`] when a layer has no pixel left, [`Error::Shape`] when `x` has not three channels,

@@ -22,7 +22,7 @@ pub enum Normalize {
 }
 
 impl Normalize {
-    /// The network's input from pixel values [N,3,H,W].
+    /// The network's input from pixel values [N, 3, H, W].
     ///
     /// # Errors
     /// [`crate::Error::Shape`] when the picture has not three channels.

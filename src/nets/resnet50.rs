@@ -18,7 +18,7 @@ const STAGES: [(usize, usize); 4] = [(3, 64), (4, 128), (6, 256), (3, 512)];
 /// The tensor whose first size gives the width, and that size in the full network.
 pub(super) const FIRST: (&str, usize) = ("conv1.weight", 64);
 
-/// x [N,3,H,W] -> logits [N,classes,1,1] of the one head.
+/// x [N, 3, H, W] -> logits [N, classes, 1, 1] of the one head.
 pub(super) fn forward(net: &mut Layers, x: Var) -> Result<Vec<(Head, Var)>> {
     let x = net.conv("conv1", x, Conv::halving(64, 7, 3))?;
     let x = net.batch_norm("bn1", x, EPS)?;

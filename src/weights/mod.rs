@@ -4,7 +4,9 @@
 //! bytes) and, for the format we write, one writer.
 
 mod checkpoint;
+mod demo;
 mod safetensors;
 
 pub use checkpoint::Checkpoint;
+pub use demo::demo;
 pub use safetensors::{NamedArray, Precision, write};
