@@ -5,4 +5,8 @@
 mod check;
 pub mod octave;
 pub mod recipe;
+mod run;
 pub mod stage;
+mod step;
+
+pub use run::{Event, Finished, Job, Observer, Progress, run};

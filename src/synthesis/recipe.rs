@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::check::explain;
 use super::stage::Stage;
 use crate::error::{Error, Result};
+use crate::nets::Normalize;
 
 /// The recipes in the binary: name and text.
 const SHIPPED: &[(&str, &str)] = &[
@@ -35,16 +36,6 @@ pub struct Recipe {
     /// The stages, done in order; at least one.
     #[serde(rename = "stage")]
     pub stages: Vec<Stage>,
-}
-
-/// What happens to pixel values (nominally 0..1) before the first layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Normalize {
-    /// Nothing but what the network itself does (`transform_input`), as the original experiments did.
-    Source,
-    /// ImageNet's mean and standard deviation, as the networks were trained.
-    Imagenet,
 }
 
 /// The picture before the first step.
@@ -187,6 +178,18 @@ impl Recipe {
     /// The complete recipe as TOML, defaults written out: what a picture's metadata holds.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("numbers, strings, lists and tables all have a form in TOML")
+    }
+
+    /// Side of the window that the networks see at the end of a run.
+    pub fn final_window(&self) -> u32 {
+        let mut size = self.init.size;
+        let mut window = size;
+        for stage in &self.stages {
+            let start = stage.start_size(size);
+            size = stage.size_at(start, stage.iterations);
+            window = stage.crop.unwrap_or(stage.size_at(start, stage.iterations - 1));
+        }
+        window
     }
 
     /// Checks a recipe that was changed after it was read.

@@ -21,7 +21,7 @@ pub struct Job<'a> {
     pub recipe: Recipe,
     /// Where each picture's random numbers come from.
     pub streams: Vec<Stream>,
-    /// What to start from instead of noise: [1,3,S,S] or [N,3,S,S].
+    /// What to start from instead of noise: [1, 3, S, S] or [N, 3, S, S].
     pub start: Option<Array>,
     /// Look for NaN and infinity in every layer after every step; slow.
     pub check_finite: bool,
@@ -70,7 +70,7 @@ pub type Observer<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
 /// What a run has made.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// The pictures [N,3,S,S], not clamped.
+    /// The pictures [N, 3, S, S], not clamped.
     pub pictures: Array,
     /// Steps done; fewer than the recipe has when the observer ended the run.
     pub steps: usize,
