@@ -20,7 +20,7 @@ const GOAL: &str = "train goal";
 /// What the student's logits are brought to.
 #[derive(Clone)]
 pub enum Goal<'a> {
-    /// Given logits [N,classes], summed over pictures.
+    /// Given logits [N, classes], summed over pictures.
     Logits(Metric),
     /// The logits of a teacher for the same pictures, summed over pictures.
     Teacher(&'a Network, Metric),
@@ -49,12 +49,12 @@ pub struct Setup<'a> {
     pub normalize: Normalize,
     /// Statistics of the student's batch norms.
     pub batch_norm: BatchNormMode,
-    /// Pictures [N,3,H,W] of a step.
+    /// Pictures [N, 3, H, W] of a step.
     pub pictures: Shape,
 }
 
 impl Setup<'_> {
-    /// Student, goal and loss [N,1,1,1] on a tape.
+    /// Student, goal and loss [N, 1, 1, 1] on a tape.
     fn stage(&self, tape: &mut Tape) -> Result<(Outputs, Var)> {
         let n = self.pictures.n();
         let pixels = tape.input(PICTURE, self.pictures);
@@ -204,7 +204,7 @@ impl TrainStep {
         self.device.write_array(&self.pictures, Layout::Picture, pictures)
     }
 
-    /// Gives the next step the logits to aim at, [N,classes,1,1].
+    /// Gives the next step the logits to aim at, [N, classes, 1, 1].
     ///
     /// # Errors
     /// Those of the device.
