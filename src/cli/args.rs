@@ -277,7 +277,7 @@ pub struct DreamArgs {
 pub struct OutputsArgs {
     #[command(flatten)]
     pub models: Models,
-    /// PNG, JPEG, or safetensors with one tensor `image` [N,3,H,W], taken as it is
+    /// PNG, JPEG, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
     #[arg(long)]
     pub image: PathBuf,
     /// Layer whose values to write instead of the logits
@@ -295,7 +295,7 @@ pub struct OutputsArgs {
 pub struct GradientArgs {
     #[command(flatten)]
     pub models: Models,
-    /// PNG, JPEG, or safetensors with one tensor `image` [N,3,H,W], taken as it is
+    /// PNG, JPEG, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
     #[arg(long)]
     pub image: PathBuf,
     /// class:C, joint:C, difference:C (the last network is subtracted), opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER,

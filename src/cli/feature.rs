@@ -46,7 +46,11 @@ fn show(
     let making = Making::new(global, &device, &networks, args)?;
     let shape = shape(&networks[0], layer, making.recipe.final_window() as usize)?;
     let inside = |what: &str, value: usize, size: usize| {
-        if value < size { Ok(()) } else { bail!("{layer} has {size} {what}s, numbered from 0; {what} {value} is not among them") }
+        if value < size {
+            Ok(())
+        } else {
+            bail!("{layer} has {size} {what}s, numbered from 0; {what} {value} is not among them")
+        }
     };
     if let Some(channel) = channel {
         inside("channel", channel, shape.c())?;

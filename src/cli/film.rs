@@ -38,9 +38,10 @@ impl Film {
     /// Writes the film, all frames at the size of the last.
     pub fn write(self) -> anyhow::Result<()> {
         let Some(side) = self.frames.last().map(|frame| frame.shape.h()) else { return Ok(()) };
-        let frames = self.frames.iter().map(|frame| {
-            if frame.shape.h() == side { frame.clone() } else { picture::fit(frame, side) }
-        });
+        let frames = self
+            .frames
+            .iter()
+            .map(|frame| if frame.shape.h() == side { frame.clone() } else { picture::fit(frame, side) });
         if is_gif(&self.path) {
             let file = File::create(&self.path).with_context(|| format!("writing {}", self.path.display()))?;
             let mut encoder = GifEncoder::new_with_speed(BufWriter::new(file), 10);

@@ -65,7 +65,7 @@ impl<'a> Making<'a> {
         Place::Logits(index, self.networks[index].head)
     }
 
-    /// Makes the pictures and writes them. Returns them as saved, [N,3,S,S] with values 0..1.
+    /// Makes the pictures and writes them. Returns them as saved, [N, 3, S, S] with values 0..1.
     pub fn make(&self, scene: Scene, pictures: &[Picture], measured: &'static str) -> anyhow::Result<Array> {
         let outs = self.outs(pictures)?;
         let start = match self.args.init.as_str() {

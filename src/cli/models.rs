@@ -111,7 +111,11 @@ impl<R: Role> FromArgMatches for Models<R> {
         for (name, second) in [("model", false)].into_iter().chain(other) {
             for (index, architecture) in occurrences::<Architecture>(matches, name) {
                 let head = Head::Main;
-                named.push((index, second, Model { architecture, weights: None, weight: 1.0, head, transform_input: None }));
+                named.push((
+                    index,
+                    second,
+                    Model { architecture, weights: None, weight: 1.0, head, transform_input: None },
+                ));
             }
         }
         named.sort_by_key(|(index, ..)| *index);

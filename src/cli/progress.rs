@@ -50,6 +50,7 @@ impl<'a> Watcher<'a> {
                 self.global.explain(|| format!("{size} px: {dispatches} kernel launches a step; {}", memory(plan)));
             }
             Event::Progress(progress) => self.progress(&progress),
+            Event::Frame(_) => {}
         }
         if self.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

@@ -61,11 +61,7 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
 }
 
 /// The picture that the other network makes of a class, or has made.
-fn other_picture(
-    global: &Global,
-    device: &Device,
-    args: &MatchArgs,
-) -> anyhow::Result<(Array, String, u64, Value)> {
+fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::Result<(Array, String, u64, Value)> {
     let [target] = args.models.others.as_slice() else { bail!("match takes one --target-model") };
     let networks = load(global, device, [target])?;
     let classes = &networks[0].network.classes;
