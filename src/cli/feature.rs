@@ -1,9 +1,9 @@
 //! `entoptic feature` and `entoptic dream`: what a layer responds to, from noise or from a photograph.
 
 use anyhow::bail;
-use entoptic::evaluate::Scene;
+use entoptic::evaluate::{self, Scene};
 use entoptic::nets::BatchNormMode;
-use entoptic::objective::Measure;
+use entoptic::objective::{Measure, Place};
 use entoptic::synthesis::octave::Stream;
 use entoptic::tape::Tape;
 use entoptic::tensor::Shape;
@@ -71,7 +71,18 @@ fn show(
     let channel = channel.map(|channel| format!("-{channel}")).unwrap_or_default();
     let name = format!("{}{channel}", file_stem(layer));
     let stream = Stream { seed: args.seed, picture: 0 };
-    making.make(scene, &[Picture { name, stream, what }], "response")?;
+    let pictures = making.make(scene, &[Picture { name, stream, what }], "response")?;
+    let place = Place::Layer(0, layer.to_owned());
+    let values = evaluate::outputs(&device, &making.scene(), &pictures, &[place], false)?.remove(0);
+    let plane = values.shape.h() * values.shape.w();
+    let seen =
+        channel.map_or(values.values.as_slice(), |channel| &values.values[channel * plane..(channel + 1) * plane]);
+    if seen.iter().all(|&value| value == 0.0) {
+        global.say(format_args!(
+            "the response is zero everywhere, so it had no gradient to follow: try another seed, --init IMAGE, or another \
+             channel"
+        ));
+    }
     Ok(())
 }
 

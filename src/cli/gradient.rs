@@ -4,30 +4,28 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use entoptic::classes::ClassList;
 use entoptic::evaluate::{self, Scene};
-use entoptic::nets::Head;
-use entoptic::objective::{Form, Objective, Place, Term, class_input, goal_input};
+use entoptic::objective::{Form, Measure, Objective, Place, Term, class_input, goal_input};
 use entoptic::ops::Metric;
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 
 use super::args::{Global, GradientArgs};
-use super::networks::{load, open};
+use super::networks::{Loaded, load, open, shared_classes};
+use super::objectives;
 use super::progress::memory;
 
 pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
-    args.models.single("gradient")?;
     let image = picture::read(&args.image).with_context(|| format!("--image {}", args.image.display()))?;
     picture::check_writable(&args.out)?;
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
     let normalize = args.normalize.map_or(networks[0].trained_with, Into::into);
     global.say(format_args!("pixel values {normalize:?}"));
-    let network = &networks[0].network;
-    let (objective, inputs) = parse(&args.objective, &network.classes, image.shape.n())?;
-    let scene = Scene { objective, inputs, ..Scene::of(vec![network], normalize) };
+    let (objective, inputs) = parse(&args.objective, &networks, image.shape.n())?;
+    let all = networks.iter().map(|loaded| &loaded.network).collect();
+    let scene = Scene { objective, inputs, ..Scene::of(all, normalize) };
     let found = evaluate::gradient(&device, &scene, &image, global.check_finite)?;
     global.explain(|| format!("{} kernel launches; {}", found.dispatches, memory(&found.plan)));
     for (n, loss) in found.loss.values.iter().enumerate() {
@@ -50,21 +48,53 @@ pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
 }
 
 /// The objective that a text means, with the values it needs for a batch.
-fn parse(text: &str, classes: &ClassList, pictures: usize) -> anyhow::Result<(Objective, Vec<(String, Array)>)> {
-    match text.split_once(':') {
-        Some(("class", class)) => {
-            let class = classes.find(class)?;
-            let objective = Objective { terms: vec![Term::class(0, Head::Main, Form::Lacking(200.0), 1.0)] };
-            let index = Array::filled(Shape::per_picture(pictures), class as f32);
-            Ok((objective, vec![(class_input(0), index)]))
+fn parse(text: &str, networks: &[Loaded], pictures: usize) -> anyhow::Result<(Objective, Vec<(String, Array)>)> {
+    let usage =
+        "write class:C, joint:C, difference:C, opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER or match:FILE";
+    let Some((kind, of)) = text.split_once(':') else { bail!("--objective {text}: {usage}") };
+    let count = networks.len();
+    let takes = |wanted: &str, fits: bool| {
+        if fits { Ok(()) } else { bail!("--objective {kind} takes {wanted}, not {count}") }
+    };
+    let class = |slot: usize, text: &str| -> anyhow::Result<(String, Array)> {
+        let class = shared_classes(networks)?.find(text)?;
+        Ok((class_input(slot), Array::filled(Shape::per_picture(pictures), class as f32)))
+    };
+    let region = |layer: &str, channels| {
+        let measure = Measure::Region { channels, rows: None, columns: None };
+        (objectives::region(layer, measure, 1.0), vec![])
+    };
+    Ok(match kind {
+        "class" => {
+            takes("one network", count == 1)?;
+            let term = Term::class(0, networks[0].head, Form::Lacking(200.0), networks[0].weight);
+            (Objective { terms: vec![term] }, vec![class(0, of)?])
         }
-        Some(("match", file)) => {
-            let goal = goal(Path::new(file), classes.len(), pictures)?;
-            let objective = Objective::reach(Place::Logits(0, Head::Main), Metric::L1, 0.05);
-            Ok((objective, vec![(goal_input(0), goal)]))
+        "joint" => (objectives::joint(networks, 200.0), vec![class(0, of)?]),
+        "difference" => {
+            takes("two networks or more", count > 1)?;
+            (objectives::difference(networks, 1), vec![class(0, of)?])
         }
-        _ => bail!("--objective {text}: write class:C or match:FILE.safetensors"),
-    }
+        "opposite" => (objectives::opposite(networks), vec![class(0, of)?]),
+        "merge" => {
+            let (first, second) = of.split_once('+').context("--objective merge takes two classes, merge:C+D")?;
+            (objectives::merge(networks, false), vec![class(0, first)?, class(1, second)?])
+        }
+        "channel" => {
+            let (layer, channel) = of.rsplit_once('/').context("--objective channel takes channel:LAYER/K")?;
+            let channel: usize =
+                channel.parse().with_context(|| format!("{channel} is not the number of a channel"))?;
+            region(layer, Some(channel..channel + 1))
+        }
+        "layer" => region(of, None),
+        "match" => {
+            takes("one network", count == 1)?;
+            let goal = goal(Path::new(of), networks[0].network.class_count(), pictures)?;
+            let place = Place::Logits(0, networks[0].head);
+            (Objective::reach(place, Metric::L1, 0.05), vec![(goal_input(0), goal)])
+        }
+        _ => bail!("--objective {text}: {usage}"),
+    })
 }
 
 /// Logits to aim at, from a safetensors file with one tensor; one row serves all pictures.

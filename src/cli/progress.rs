@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -13,10 +13,26 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Global;
 
+/// Set by the first Ctrl-C; the second one ends the process.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Makes Ctrl-C (and SIGTERM) end the run after its current step.
+fn take_over_interrupts() -> anyhow::Result<()> {
+    static ONCE: Once = Once::new();
+    let mut taken = Ok(());
+    ONCE.call_once(|| {
+        taken = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        });
+    });
+    taken.context("taking over Ctrl-C")
+}
+
 /// Watches a run, shows it, and ends it when the user presses Ctrl-C.
 pub struct Watcher<'a> {
     global: &'a Global,
-    stop: Arc<AtomicBool>,
     bar: Option<ProgressBar>,
     started: Instant,
     /// Step of the last line, where there is no terminal.
@@ -26,22 +42,15 @@ pub struct Watcher<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    /// Takes over Ctrl-C.
+    /// Watches a run whose objective's first number is called `measured`.
     pub fn new(global: &'a Global, measured: &'static str) -> anyhow::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let pressed = Arc::clone(&stop);
-        ctrlc::set_handler(move || {
-            if pressed.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-        })
-        .context("taking over Ctrl-C")?;
-        Ok(Watcher { global, stop, bar: None, started: Instant::now(), shown: 0, measured })
+        take_over_interrupts()?;
+        Ok(Watcher { global, bar: None, started: Instant::now(), shown: 0, measured })
     }
 
     /// Whether the user has asked to stop.
     pub fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        STOP.load(Ordering::Relaxed)
     }
 
     pub fn event(&mut self, event: Event) -> ControlFlow<()> {

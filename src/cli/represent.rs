@@ -23,7 +23,10 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     args.models.single("match")?;
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
-    let making = Making::new(global, &device, &networks, &args.making)?;
+    let recipe = if networks[0].recipe == "demo" { "demo-match" } else { networks[0].recipe };
+    let recipe = args.making.recipe.clone().or_else(|| Some(recipe.to_owned()));
+    let making = MakingArgs { recipe, ..args.making.clone() };
+    let making = Making::new(global, &device, &networks, &making)?;
     let place = match &args.layer {
         Some(layer) => Place::Layer(0, layer.clone()),
         None => making.logits(0),

@@ -14,6 +14,7 @@ use crate::nets::Normalize;
 /// The recipes in the binary: name and text.
 const SHIPPED: &[(&str, &str)] = &[
     ("demo", include_str!("recipes/demo.toml")),
+    ("demo-match", include_str!("recipes/demo-match.toml")),
     ("googlenet", include_str!("recipes/googlenet.toml")),
     ("resnet50", include_str!("recipes/resnet50.toml")),
     ("padded", include_str!("recipes/padded.toml")),
@@ -281,7 +282,7 @@ mod tests {
         for name in Recipe::names() {
             let recipe = Recipe::named(name).unwrap();
             assert_eq!(recipe.name, name);
-            assert_eq!(recipe.normalize == Normalize::Source, name != "demo");
+            assert_eq!(recipe.normalize == Normalize::Source, !name.starts_with("demo"));
             assert_eq!(Recipe::parse(name, &recipe.to_toml()).unwrap(), recipe);
         }
     }
