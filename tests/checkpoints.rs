@@ -100,6 +100,7 @@ fn every_good_file_gives_exactly_the_expected_tensors() {
         names.sort_unstable();
         assert_eq!(checkpoint.names().collect::<Vec<_>>(), names, "{file}");
         assert!(checkpoint.metadata().is_empty(), "{file}");
+        assert_eq!(checkpoint.architecture(), None, "{file}");
         for (name, tensor) in expected {
             let numbers = |word: &str| tensor[word].as_array().expect("a list").iter();
             let shape: Vec<usize> = numbers("shape").map(|size| size.as_u64().unwrap() as usize).collect();
@@ -134,6 +135,14 @@ fn every_bad_file_gives_its_error() {
         let error = bounded(file, || Checkpoint::open(&path(file))).expect_err(file).to_string();
         assert!(error.starts_with(&format!("{}: ", path(file).display())), "{error}");
         assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn networks_are_told_by_their_tensors() {
+    for (file, network) in [("demo-resnet50", "resnet50"), ("demo-googlenet", "googlenet")] {
+        let demo = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("weights/{file}.safetensors"));
+        assert_eq!(Checkpoint::open(&demo).unwrap().architecture(), Some(network));
     }
 }
 
@@ -226,6 +235,7 @@ fn put(bytes: &mut Vec<u8>, at: usize, piece: &[u8], over: bool) {
 /// Opens the bytes and reads every tensor; whether they could be opened.
 fn survive(bytes: Vec<u8>) -> bool {
     let Ok(checkpoint) = Checkpoint::from_bytes("mutant", bytes) else { return false };
+    checkpoint.architecture();
     for name in checkpoint.names() {
         if let Ok(values) = checkpoint.read(name) {
             assert_eq!(values.len(), checkpoint.shape(name).expect("it is named").iter().product::<usize>(), "{name}");

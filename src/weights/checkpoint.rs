@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 
 use super::zip::Deflated;
-use super::{safetensors, torch_file};
+use super::{names, safetensors, torch_file};
 use crate::{Error, Result};
 
 /// A file of weights: arrays by name and a few words about them.
@@ -86,6 +86,7 @@ impl Checkpoint {
     ///
     /// Of PyTorch's files the tensors by name are read: a `state_dict` alone or inside of a dictionary under
     /// `state_dict`, `model_state_dict` or `model`. No code in a file is run: its pickle may only describe tensors.
+    /// Where every name begins with `module.` or `_orig_mod.`, as wrapped models write it, that is left out.
     ///
     /// # Errors
     /// [`Error::File`] when the file is absent, empty, truncated or something else, or asks for anything but tensors,
@@ -140,7 +141,7 @@ impl Checkpoint {
             )),
             Format::Unknown => Err("is not a file of weights; give a .safetensors or .pth file".into()),
         };
-        match index {
+        match index.map(|index| Index { entries: names::strip(index.entries), ..index }) {
             Ok(index) => Ok(Checkpoint { name, bytes, index, sha256: OnceLock::new() }),
             Err(reason) => Err(Error::file(name, reason)),
         }
@@ -170,6 +171,14 @@ impl Checkpoint {
     pub fn dtype(&self, tensor: &str) -> Option<&str> {
         let entry = self.index.entries.get(tensor)?;
         Some(entry.element.as_ref().map_or_else(String::as_str, |element| element.name()))
+    }
+
+    /// The network that the tensors are of, told by their names: `resnet50`, `googlenet` or `inception_v3`.
+    ///
+    /// The names are those of torchvision; timm's files of `resnet50` and `inception_v3` have the same. Width and
+    /// heads may be any, and whether every shape fits is not asked.
+    pub fn architecture(&self) -> Option<&'static str> {
+        names::architecture(&self.index.entries)
     }
 
     /// The numbers of a tensor, row-major. Half, double and integer types become `f32`.

@@ -6,6 +6,7 @@
 mod checkpoint;
 mod demo;
 mod globals;
+mod names;
 mod pickle;
 mod safetensors;
 mod torch_file;
