@@ -24,6 +24,9 @@ pub struct Checkpoint {
     sha256: OnceLock<String>,
 }
 
+/// Parts of a mapped file are let go from this size on; a system call for less costs more than it saves.
+const RELEASED: usize = 1 << 20;
+
 /// Where the bytes of a file are.
 enum Bytes {
     Mapped(memmap2::Mmap),
@@ -199,6 +202,7 @@ impl Checkpoint {
                 entry.values(*element, &bytes.map_err(|reason| fail(format!("tensor {tensor}: {reason}")))?)
             }
         };
+        self.bytes.release(entry.deflated.as_ref().map_or(&entry.at, |deflated| &deflated.at).clone());
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(index) => Err(fail(format!(
@@ -210,8 +214,16 @@ impl Checkpoint {
 
     /// SHA-256 of the whole file in hexadecimal, computed at the first call.
     pub fn sha256(&self) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.sha256.get_or_init(|| hex(&Sha256::digest(self.bytes.get()))).clone()
+        let digest = || {
+            let (mut sum, length) = (Sha256::new(), self.bytes.get().len());
+            for start in (0..length).step_by(RELEASED) {
+                let part = start..(start + RELEASED).min(length);
+                sum.update(&self.bytes.get()[part.clone()]);
+                self.bytes.release(part);
+            }
+            sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        self.sha256.get_or_init(digest).clone()
     }
 }
 
@@ -228,6 +240,21 @@ impl Bytes {
             Bytes::Embedded(bytes) => bytes,
             Bytes::Owned(bytes) => bytes,
         }
+    }
+
+    /// Tells the system that a part of a mapped file has been read, so that it need not stay in memory.
+    fn release(&self, part: Range<usize>) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = self
+            && part.len() >= RELEASED
+        {
+            // SAFETY: The map is read-only and of a file, so pages that are dropped come back from it, the same.
+            let advised =
+                unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, part.start, part.len()) };
+            drop(advised); // Advice that is refused costs memory, nothing else.
+        }
+        #[cfg(not(unix))]
+        drop(part);
     }
 }
 
