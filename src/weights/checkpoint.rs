@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 
-use super::safetensors;
+use super::zip::Deflated;
+use super::{names, safetensors, torch_file};
 use crate::{Error, Result};
 
 /// A file of weights: arrays by name and a few words about them.
@@ -23,10 +24,14 @@ pub struct Checkpoint {
     sha256: OnceLock<String>,
 }
 
+/// Parts of a mapped file are let go from this size on; a system call for less costs more than it saves.
+const RELEASED: usize = 1 << 20;
+
 /// Where the bytes of a file are.
 enum Bytes {
     Mapped(memmap2::Mmap),
     Embedded(&'static [u8]),
+    Owned(Vec<u8>),
 }
 
 /// What a reader of some format finds in a file.
@@ -36,12 +41,17 @@ pub(super) struct Index {
     pub entries: BTreeMap<String, Entry>,
 }
 
-/// One array: row-major, little-endian, at these bytes of the file.
+/// One array, little-endian.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub shape: Vec<usize>,
+    /// From one element to the next along each dimension, in elements; `None` when row-major.
+    pub strides: Option<Vec<usize>>,
     /// The type of its elements, or the name of one that we cannot read.
     pub element: Result<Element, String>,
+    /// The bytes it is in are compressed.
+    pub deflated: Option<Deflated>,
+    /// From its first element to its last: bytes of the file, or of what `deflated` unpacks to.
     pub at: Range<usize>,
 }
 
@@ -66,18 +76,24 @@ pub(super) enum Element {
 #[derive(Debug, PartialEq, Eq)]
 enum Format {
     SafeTensors,
-    Torch,
+    Zip,
+    Pickle,
     WebPage,
     LfsPointer,
     Unknown,
 }
 
 impl Checkpoint {
-    /// Maps a `.safetensors` file. Its extension does not matter, its first bytes do.
+    /// Maps a `.safetensors` file or one that PyTorch's `torch.save` wrote, new or legacy. Its extension does not
+    /// matter, its first bytes do.
+    ///
+    /// Of PyTorch's files the tensors by name are read: a `state_dict` alone or inside of a dictionary under
+    /// `state_dict`, `model_state_dict` or `model`. No code in a file is run: its pickle may only describe tensors.
+    /// Where every name begins with `module.` or `_orig_mod.`, as wrapped models write it, that is left out.
     ///
     /// # Errors
-    /// [`Error::File`] when the file is absent, empty, truncated or something else, with what to do; [`Error::Io`] when
-    /// the system refuses it.
+    /// [`Error::File`] when the file is absent, empty, truncated or something else, or asks for anything but tensors,
+    /// with what to do; [`Error::Io`] when the system refuses it.
     pub fn open(path: &Path) -> Result<Self> {
         let kind = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
@@ -107,19 +123,28 @@ impl Checkpoint {
         Self::index(name.to_owned(), Bytes::Embedded(bytes))
     }
 
+    /// Reads a file that is in memory; `name` stands for its path in messages.
+    ///
+    /// # Errors
+    /// [`Error::File`] as for [`Checkpoint::open`].
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        Self::index(name.to_owned(), Bytes::Owned(bytes))
+    }
+
     fn index(name: String, bytes: Bytes) -> Result<Self> {
         let index = match Format::of(bytes.get()) {
             Format::SafeTensors => safetensors::index(bytes.get()),
-            Format::Torch => Err("is a PyTorch file, which is not read yet; convert it to .safetensors".into()),
+            Format::Zip => torch_file::index_zip(bytes.get()),
+            Format::Pickle => torch_file::index_legacy(bytes.get()),
             Format::WebPage => Err("is a web page, so the download failed; download it again".into()),
             Format::LfsPointer => Err("is a pointer to a file in Git LFS; run `git lfs pull`".into()),
             Format::Unknown if bytes.get().len() < 16 => Err(format!(
                 "file is truncated: {} bytes cannot hold any weights; download it again",
                 bytes.get().len()
             )),
-            Format::Unknown => Err("is not a file of weights; give a .safetensors file".into()),
+            Format::Unknown => Err("is not a file of weights; give a .safetensors or .pth file".into()),
         };
-        match index {
+        match index.map(|index| Index { entries: names::strip(index.entries), ..index }) {
             Ok(index) => Ok(Checkpoint { name, bytes, index, sha256: OnceLock::new() }),
             Err(reason) => Err(Error::file(name, reason)),
         }
@@ -145,17 +170,39 @@ impl Checkpoint {
         self.index.entries.get(tensor).map(|entry| &entry.shape[..])
     }
 
+    /// How the numbers of a tensor are stored: `F32`, `F16`, `I64` or another, in the words of safetensors.
+    pub fn dtype(&self, tensor: &str) -> Option<&str> {
+        let entry = self.index.entries.get(tensor)?;
+        Some(entry.element.as_ref().map_or_else(String::as_str, |element| element.name()))
+    }
+
+    /// The network that the tensors are of, told by their names: `resnet50`, `googlenet` or `inception_v3`.
+    ///
+    /// The names are those of torchvision; timm's files of `resnet50` and `inception_v3` have the same. Width and
+    /// heads may be any, and whether every shape fits is not asked.
+    pub fn architecture(&self) -> Option<&'static str> {
+        names::architecture(&self.index.entries)
+    }
+
     /// The numbers of a tensor, row-major. Half, double and integer types become `f32`.
     ///
     /// # Errors
-    /// [`Error::File`] when there is no such tensor, its type is not one of those, or a value is not finite as `f32`.
+    /// [`Error::File`] when there is no such tensor, its type is not one of those, a value is not finite as `f32`, or
+    /// compressed bytes are damaged.
     pub fn read(&self, tensor: &str) -> Result<Vec<f32>> {
         let fail = |reason: String| Error::file(&self.name, reason);
         let entry = self.index.entries.get(tensor).ok_or_else(|| fail(format!("has no tensor \"{tensor}\"")))?;
         let element = entry.element.as_ref().map_err(|kind| {
             fail(format!("tensor {tensor} holds numbers of type {kind}, which is not read; convert it to F32"))
         })?;
-        let values = element.decode(&self.bytes.get()[entry.at.clone()]);
+        let values = match &entry.deflated {
+            None => entry.values(*element, &self.bytes.get()[entry.at.clone()]),
+            Some(deflated) => {
+                let bytes = deflated.unpack(self.bytes.get(), entry.at.clone());
+                entry.values(*element, &bytes.map_err(|reason| fail(format!("tensor {tensor}: {reason}")))?)
+            }
+        };
+        self.bytes.release(entry.deflated.as_ref().map_or(&entry.at, |deflated| &deflated.at).clone());
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(index) => Err(fail(format!(
@@ -167,8 +214,16 @@ impl Checkpoint {
 
     /// SHA-256 of the whole file in hexadecimal, computed at the first call.
     pub fn sha256(&self) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.sha256.get_or_init(|| hex(&Sha256::digest(self.bytes.get()))).clone()
+        let digest = || {
+            let (mut sum, length) = (Sha256::new(), self.bytes.get().len());
+            for start in (0..length).step_by(RELEASED) {
+                let part = start..(start + RELEASED).min(length);
+                sum.update(&self.bytes.get()[part.clone()]);
+                self.bytes.release(part);
+            }
+            sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        self.sha256.get_or_init(digest).clone()
     }
 }
 
@@ -183,7 +238,23 @@ impl Bytes {
         match self {
             Bytes::Mapped(map) => map,
             Bytes::Embedded(bytes) => bytes,
+            Bytes::Owned(bytes) => bytes,
         }
+    }
+
+    /// Tells the system that a part of a mapped file has been read, so that it need not stay in memory.
+    fn release(&self, part: Range<usize>) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = self
+            && part.len() >= RELEASED
+        {
+            // SAFETY: The map is read-only and of a file, so pages that are dropped come back from it, the same.
+            let advised =
+                unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, part.start, part.len()) };
+            drop(advised); // Advice that is refused costs memory, nothing else.
+        }
+        #[cfg(not(unix))]
+        drop(part);
     }
 }
 
@@ -192,8 +263,10 @@ impl Format {
         // The length of a safetensors header may look like any other file's first bytes; the brace after it settles it.
         if bytes.get(8) == Some(&b'{') {
             Format::SafeTensors
-        } else if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02") {
-            Format::Torch
+        } else if bytes.starts_with(b"PK\x03\x04") {
+            Format::Zip
+        } else if matches!(bytes, [0x80, 2..=5, ..]) {
+            Format::Pickle
         } else if bytes.trim_ascii_start().starts_with(b"<") {
             Format::WebPage
         } else if bytes.starts_with(b"version https://git-lfs") {
@@ -204,27 +277,70 @@ impl Format {
     }
 }
 
-impl Element {
-    fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Element::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
-            Element::Bf16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Element::F32 => each(bytes, f32::from_le_bytes),
-            Element::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
-            Element::I8 => each(bytes, |b| f32::from(i8::from_le_bytes(b))),
-            Element::I16 => each(bytes, |b| f32::from(i16::from_le_bytes(b))),
-            Element::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
-            Element::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
-            Element::U8 => each(bytes, |b| f32::from(u8::from_le_bytes(b))),
-            Element::U16 => each(bytes, |b| f32::from(u16::from_le_bytes(b))),
-            Element::U32 => each(bytes, |b| u32::from_le_bytes(b) as f32),
-            Element::U64 => each(bytes, |b| u64::from_le_bytes(b) as f32),
+impl Entry {
+    /// The numbers in `bytes`, row-major.
+    fn values(&self, element: Element, bytes: &[u8]) -> Vec<f32> {
+        match element {
+            Element::F16 => self.each(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Element::Bf16 => self.each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Element::F32 => self.each(bytes, f32::from_le_bytes),
+            Element::F64 => self.each(bytes, |b| f64::from_le_bytes(b) as f32),
+            Element::I8 => self.each(bytes, |b| f32::from(i8::from_le_bytes(b))),
+            Element::I16 => self.each(bytes, |b| f32::from(i16::from_le_bytes(b))),
+            Element::I32 => self.each(bytes, |b| i32::from_le_bytes(b) as f32),
+            Element::I64 => self.each(bytes, |b| i64::from_le_bytes(b) as f32),
+            Element::U8 => self.each(bytes, |b| f32::from(u8::from_le_bytes(b))),
+            Element::U16 => self.each(bytes, |b| f32::from(u16::from_le_bytes(b))),
+            Element::U32 => self.each(bytes, |b| u32::from_le_bytes(b) as f32),
+            Element::U64 => self.each(bytes, |b| u64::from_le_bytes(b) as f32),
+        }
+    }
+
+    fn each<const N: usize>(&self, bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        let elements = bytes.as_chunks::<N>().0;
+        match &self.strides {
+            None => elements.iter().map(|element| value(*element)).collect(),
+            Some(strides) => {
+                let count = self.shape.iter().product();
+                let mut values = Vec::with_capacity(count);
+                let (mut index, mut at) = (vec![0; strides.len()], 0);
+                while values.len() < count {
+                    values.push(value(elements[at]));
+                    // On to the next index: the last dimension that has not reached its end moves, those after restart.
+                    for (k, stride) in strides.iter().enumerate().rev() {
+                        index[k] += 1;
+                        at += stride;
+                        if index[k] < self.shape[k] {
+                            break;
+                        }
+                        at -= stride * index[k];
+                        index[k] = 0;
+                    }
+                }
+                values
+            }
         }
     }
 }
 
-fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    bytes.as_chunks::<N>().0.iter().map(|chunk| value(*chunk)).collect()
+impl Element {
+    /// The word of safetensors for it.
+    fn name(self) -> &'static str {
+        match self {
+            Element::F16 => "F16",
+            Element::Bf16 => "BF16",
+            Element::F32 => "F32",
+            Element::F64 => "F64",
+            Element::I8 => "I8",
+            Element::I16 => "I16",
+            Element::I32 => "I32",
+            Element::I64 => "I64",
+            Element::U8 => "U8",
+            Element::U16 => "U16",
+            Element::U32 => "U32",
+            Element::U64 => "U64",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -265,6 +381,7 @@ mod tests {
             let checkpoint = embed(file(dtype, &data)).expect("a good file");
             assert_eq!(checkpoint.read("t").expect("numbers"), [3.0, 7.0], "{dtype}");
             assert_eq!(checkpoint.shape("t"), Some(&[2][..]));
+            assert_eq!(checkpoint.dtype("t"), Some(dtype));
         }
     }
 
@@ -296,9 +413,9 @@ mod tests {
     fn other_files_are_recognised() {
         assert_eq!(message(b"<!DOCTYPE html>"), "demo: is a web page, so the download failed; download it again");
         assert!(message(b"version https://git-lfs.github.com/spec/v1\noid").ends_with("run `git lfs pull`"));
-        assert!(message(b"PK\x03\x04\0\0\0\0\0\0\0\0\0\0").contains("PyTorch file"));
-        assert!(message(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P").contains("PyTorch file"));
-        assert_eq!(message(&[7; 100]), "demo: is not a file of weights; give a .safetensors file");
+        assert!(message(b"PK\x03\x04\0\0\0\0\0\0\0\0\0\0").contains("the directory at the end of the archive"));
+        assert!(message(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P").contains("its pickle does not end"));
+        assert_eq!(message(&[7; 100]), "demo: is not a file of weights; give a .safetensors or .pth file");
         assert!(message(&[7; 5]).contains("file is truncated: 5 bytes cannot hold"));
     }
 

@@ -5,7 +5,12 @@
 
 mod checkpoint;
 mod demo;
+mod globals;
+mod names;
+mod pickle;
 mod safetensors;
+mod torch_file;
+mod zip;
 
 pub use checkpoint::Checkpoint;
 pub use demo::demo;

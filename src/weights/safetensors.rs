@@ -36,7 +36,9 @@ pub(super) fn index(bytes: &[u8]) -> Result<Index, String> {
     let start = 8 + length;
     let entry = |info: &safetensors::tensor::TensorInfo| Entry {
         shape: info.shape.clone(),
+        strides: None,
         element: element(info.dtype),
+        deflated: None,
         at: start + info.data_offsets.0..start + info.data_offsets.1,
     };
     Ok(Index {
