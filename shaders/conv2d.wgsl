@@ -49,15 +49,26 @@ fn seen_by_tap(at: vec3<i32>, ky: u32, kx: u32) -> i32 {
     return select(NOWHERE, ((at.x + iy) * i32(params.w) + ix) * i32(params.x_stride) + i32(params.x_offset), inside);
 }
 
-// Output pixel p as seen_by_tap wants it: the corner of its window, outside of everything beyond the last pixel.
-fn window_corner(p: u32) -> vec3<i32> {
-    let area = params.oh * params.ow;
-    let picture = p / area;
-    let oy = (p % area) / params.ow;
-    let ox = p % params.ow;
-    let corner = vec3<i32>(i32(picture * params.h), i32(oy * params.stride_h) - i32(params.pad_h),
-                           i32(ox * params.stride_w) - i32(params.pad_w));
-    return select(vec3<i32>(0, -65536, -65536), corner, picture < params.n);
+// Output pixel p: (picture, row, column).
+fn output_pixel(p: u32) -> vec3<u32> {
+    let row = divide(p, params.ow);
+    let picture = divide(row, params.oh);
+    return vec3<u32>(picture, row - picture * params.oh, p - row * params.ow);
+}
+
+// The pixel after q in a map of so many rows and columns: cheaper than to divide again.
+fn next_pixel(q: vec3<u32>, rows: u32, columns: u32) -> vec3<u32> {
+    let right = vec3<u32>(q.x, q.y, q.z + 1u);
+    let below = vec3<u32>(q.x, q.y + 1u, 0u);
+    let first = vec3<u32>(q.x + 1u, 0u, 0u);
+    return select(right, select(below, first, q.y + 1u == rows), q.z + 1u == columns);
+}
+
+// Output pixel q as seen_by_tap wants it: the corner of its window, outside of everything beyond the last picture.
+fn window_corner(q: vec3<u32>) -> vec3<i32> {
+    let corner = vec3<i32>(i32(q.x * params.h), i32(q.y * params.stride_h) - i32(params.pad_h),
+                           i32(q.z * params.stride_w) - i32(params.pad_w));
+    return select(vec3<i32>(0, -65536, -65536), corner, q.x < params.n);
 }
 
 fn load_x(at: i32, c: u32) -> vec4<f32> {
@@ -88,17 +99,26 @@ fn store_y(p: u32, co: u32, value: vec4<f32>) {
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) lane: u32) {
     let i = linear_index(group, groups, lane);
-    let co = i % params.c_out;
-    let p = (i / params.c_out) * 8u;
+    let block = divide(i, params.c_out);
+    let co = i - block * params.c_out;
+    let p = block * 8u;
     if (p >= params.n * params.oh * params.ow) { return; }
-    let q0 = window_corner(p);
-    let q1 = window_corner(p + 1u);
-    let q2 = window_corner(p + 2u);
-    let q3 = window_corner(p + 3u);
-    let q4 = window_corner(p + 4u);
-    let q5 = window_corner(p + 5u);
-    let q6 = window_corner(p + 6u);
-    let q7 = window_corner(p + 7u);
+    let p0 = output_pixel(p);
+    let p1 = next_pixel(p0, params.oh, params.ow);
+    let p2 = next_pixel(p1, params.oh, params.ow);
+    let p3 = next_pixel(p2, params.oh, params.ow);
+    let p4 = next_pixel(p3, params.oh, params.ow);
+    let p5 = next_pixel(p4, params.oh, params.ow);
+    let p6 = next_pixel(p5, params.oh, params.ow);
+    let p7 = next_pixel(p6, params.oh, params.ow);
+    let q0 = window_corner(p0);
+    let q1 = window_corner(p1);
+    let q2 = window_corner(p2);
+    let q3 = window_corner(p3);
+    let q4 = window_corner(p4);
+    let q5 = window_corner(p5);
+    let q6 = window_corner(p6);
+    let q7 = window_corner(p7);
     var s0 = vec4<f32>(0.0);
     if (has_bias) { s0 = bias[co]; }
     var s1 = s0;
@@ -109,8 +129,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     var s6 = s0;
     var s7 = s0;
     for (var tap = 0u; tap < params.kh * params.kw; tap++) {
-        let ky = tap / params.kw;
-        let kx = tap % params.kw;
+        let ky = divide(tap, params.kw);
+        let kx = tap - ky * params.kw;
         let a0 = seen_by_tap(q0, ky, kx);
         let a1 = seen_by_tap(q1, ky, kx);
         let a2 = seen_by_tap(q2, ky, kx);
@@ -152,7 +172,9 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 
 // Pixel p of the phase: (picture, row, column) counted in strides.
 fn phase_pixel(p: u32, rows: u32, columns: u32) -> vec3<u32> {
-    return vec3<u32>(p / (rows * columns), (p / columns) % rows, p % columns);
+    let row = divide(p, columns);
+    let picture = divide(row, rows);
+    return vec3<u32>(picture, row - picture * rows, p - row * columns);
 }
 
 // Where grad_y holds the output pixel that saw input pixel q through a tap, or NOWHERE.
@@ -176,21 +198,22 @@ fn store_x(q: vec3<u32>, phase: vec2<u32>, ci: u32, value: vec4<f32>) {
 fn grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
               @builtin(local_invocation_index) lane: u32) {
     let i = linear_index(group, groups, lane);
-    let ci = i % params.c_in;
-    let p = (i / params.c_in) * 8u;
+    let block = divide(i, params.c_in);
+    let ci = i - block * params.c_in;
+    let p = block * 8u;
     let phase = vec2<u32>(group.z / params.stride_w, group.z % params.stride_w);
     if (phase.x >= params.h || phase.y >= params.w) { return; }
     let rows = (params.h - phase.x + params.stride_h - 1u) / params.stride_h;
     let columns = (params.w - phase.y + params.stride_w - 1u) / params.stride_w;
     if (p >= params.n * rows * columns) { return; }
     let q0 = phase_pixel(p, rows, columns);
-    let q1 = phase_pixel(p + 1u, rows, columns);
-    let q2 = phase_pixel(p + 2u, rows, columns);
-    let q3 = phase_pixel(p + 3u, rows, columns);
-    let q4 = phase_pixel(p + 4u, rows, columns);
-    let q5 = phase_pixel(p + 5u, rows, columns);
-    let q6 = phase_pixel(p + 6u, rows, columns);
-    let q7 = phase_pixel(p + 7u, rows, columns);
+    let q1 = next_pixel(q0, rows, columns);
+    let q2 = next_pixel(q1, rows, columns);
+    let q3 = next_pixel(q2, rows, columns);
+    let q4 = next_pixel(q3, rows, columns);
+    let q5 = next_pixel(q4, rows, columns);
+    let q6 = next_pixel(q5, rows, columns);
+    let q7 = next_pixel(q6, rows, columns);
     var s0 = vec4<f32>(0.0);
     var s1 = vec4<f32>(0.0);
     var s2 = vec4<f32>(0.0);
@@ -245,12 +268,13 @@ fn grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
                @builtin(local_invocation_index) lane: u32) {
     let i = linear_index(group, groups, lane);
     let pairs = (params.c_in + 1u) / 2u; // input channel groups, two by two
-    let co = i % params.c_out;
-    let ci = ((i / params.c_out) % pairs) * 2u;
-    let tap = i / (params.c_out * pairs);
+    let block = divide(i, params.c_out);
+    let co = i - block * params.c_out;
+    let tap = divide(block, pairs);
+    let ci = (block - tap * pairs) * 2u;
     if (tap >= params.kh * params.kw) { return; }
-    let ky = tap / params.kw;
-    let kx = tap % params.kw;
+    let ky = divide(tap, params.kw);
+    let kx = tap - ky * params.kw;
     let second = min(ci + 1u, params.c_in - 1u); // the last pair may be half empty: then it computes one group twice
     var s0 = vec4<f32>(0.0);
     var s1 = vec4<f32>(0.0);
@@ -260,8 +284,10 @@ fn grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
     var s5 = vec4<f32>(0.0);
     var s6 = vec4<f32>(0.0);
     var s7 = vec4<f32>(0.0);
+    var q = vec3<u32>(0u);
     for (var p = 0u; p < params.n * params.oh * params.ow; p++) {
-        let at = seen_by_tap(window_corner(p), ky, kx);
+        let at = seen_by_tap(window_corner(q), ky, kx);
+        q = next_pixel(q, params.oh, params.ow);
         if (at == NOWHERE) { continue; }
         let g = grad_y[p * params.y_stride + params.y_offset + co];
         let a = x[u32(at) + ci];

@@ -68,8 +68,8 @@ fn show(
     // A whole layer sums over all of its channels, and would step that much farther.
     let weight = if channel.is_none() { 1.0 / shape.c() as f32 } else { 1.0 };
     let scene = Scene { objective: objectives::region(layer, measure, weight), ..making.scene() };
-    let channel = channel.map(|channel| format!("-{channel}")).unwrap_or_default();
-    let name = format!("{}{channel}", file_stem(layer));
+    let suffix = channel.map(|channel| format!("-{channel}")).unwrap_or_default();
+    let name = format!("{}{suffix}", file_stem(layer));
     let stream = Stream { seed: args.seed, picture: 0 };
     let pictures = making.make(scene, &[Picture { name, stream, what }], "response")?;
     let place = Place::Layer(0, layer.to_owned());
