@@ -152,12 +152,12 @@ pub enum Error {
         reason: String,
     },
     /// Reading or writing failed.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
+        /// The system's words; part of the message, so it is not the error's source, which a chain would print again.
+        reason: std::io::Error,
     },
     /// Weights that do not fit the network, everything that differs in one list.
     #[error("the weights do not fit {network}:\n  {}", .problems.join("\n  "))]
@@ -200,7 +200,7 @@ impl Error {
     /// An [`Error::Io`] for a path.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Error::Io { path, source }
+        move |reason| Error::Io { path, reason }
     }
 
     /// An [`Error::File`] for a path.

@@ -140,10 +140,12 @@ impl Once {
         let mut recorder = Recorder::new(device.tuning());
         let mut checks = check_finite.then(FiniteChecks::default);
         let recorded = FiniteChecks::record(&mut checks, tape, &mut recorder, request)?;
+        let recording = recorder.finish();
+        Program::plan_for(device, &recording)?;
         let mut externals = scene.externals(device)?;
         externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
         let flags = checks.as_ref().map(|checks| checks.buffer(device, &mut externals)).transpose()?;
-        let mut program = Program::prepare(device, "evaluate", &recorder.finish(), &externals)?;
+        let mut program = Program::prepare(device, "evaluate", &recording, &externals)?;
         program.run()?;
         if let (Some(checks), Some(flags)) = (checks, flags) {
             checks.verify(device, &flags, None)?;

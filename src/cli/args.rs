@@ -186,10 +186,10 @@ pub struct MatchArgs {
     #[arg(long, required_unless_present = "target-model", conflicts_with = "target-model")]
     pub image: Option<PathBuf>,
     /// Class of the other network's picture
-    #[arg(long, requires = "target-model", required_unless_present = "image")]
+    #[arg(long, requires = "target-model", required_unless_present = "image", conflicts_with = "image")]
     pub class: Option<String>,
     /// The other network's picture, when it has been made before
-    #[arg(long, requires = "target-model", value_name = "IMAGE")]
+    #[arg(long, requires = "target-model", conflicts_with = "image", value_name = "IMAGE")]
     pub target_picture: Option<PathBuf>,
     /// Layer to match instead of the logits
     #[arg(long)]

@@ -17,7 +17,7 @@ use super::objectives;
 use super::progress::memory;
 
 pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
-    let image = picture::read(&args.image).with_context(|| format!("--image {}", args.image.display()))?;
+    let image = picture::read(&args.image).context("--image")?;
     picture::check_writable(&args.out)?;
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;

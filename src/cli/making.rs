@@ -143,7 +143,7 @@ impl<'a> Making<'a> {
         match self.args.init.as_str() {
             "noise" => Ok(initial(&self.recipe, stream)?),
             path => {
-                let photograph = picture::read(Path::new(path)).with_context(|| format!("--init {path}"))?;
+                let photograph = picture::read(Path::new(path)).context("--init")?;
                 Ok(picture::fit(&photograph, self.recipe.init.size as usize))
             }
         }

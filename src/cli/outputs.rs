@@ -13,7 +13,7 @@ use super::making::{largest, softmax};
 use super::networks::{load, open};
 
 pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
-    let image = picture::read(&args.image).with_context(|| format!("--image {}", args.image.display()))?;
+    let image = picture::read(&args.image).context("--image")?;
     if let Some(out) = &args.out {
         picture::check_writable(out)?;
     }

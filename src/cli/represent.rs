@@ -33,7 +33,7 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     };
     let (aim, name, stream, of) = match &args.image {
         Some(image) => {
-            let photograph = picture::read(image).with_context(|| format!("--image {}", image.display()))?;
+            let photograph = picture::read(image).context("--image")?;
             let name = format!("{}-seen", image.file_stem().unwrap_or_default().to_string_lossy());
             (photograph, name, 0, json!({ "image": file_name(image) }))
         }
@@ -78,7 +78,7 @@ fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::
         "name": classes.name(class),
     });
     let picture = match &args.target_picture {
-        Some(path) => picture::read(path).with_context(|| format!("--target-picture {}", path.display()))?,
+        Some(path) => picture::read(path).context("--target-picture")?,
         None => {
             let out = Path::new(&format!("{stem}-by-{}.png", target.architecture)).to_owned();
             let making = MakingArgs { out: Some(out), film: None, ..args.making.clone() };

@@ -185,7 +185,9 @@ impl Device {
     /// [`Error::BufferLimit`], [`Error::OutOfMemory`].
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
         let bytes = bytes.next_multiple_of(16).max(16);
-        let (_, allowed) = self.buffer_limits();
+        // Kernels bind buffers whole.
+        let (max_binding, max_buffer) = self.buffer_limits();
+        let allowed = max_binding.min(max_buffer);
         if bytes > allowed {
             return Err(Error::BufferLimit { label: label.to_owned(), needed: bytes, allowed });
         }

@@ -41,9 +41,7 @@ impl Program {
     /// # Panics
     /// When an external buffer is missing or smaller than recorded, which is a mistake of the caller.
     pub fn prepare(device: &Device, label: &str, recording: &Recording, externals: &Externals) -> Result<Self> {
-        let plan = Plan::new(recording);
-        let (max_binding, max_buffer) = device.buffer_limits();
-        plan.check(recording, max_binding, max_buffer)?;
+        let plan = Self::plan_for(device, recording)?;
         let slots = plan.slots.iter().map(|slot| device.buffer(&slot.label, slot.bytes)).collect::<Result<Vec<_>>>()?;
         let mut buffers = Vec::with_capacity(recording.buffers.len());
         for (spec, slot) in recording.buffers.iter().zip(&plan.slot_of) {
@@ -64,6 +62,17 @@ impl Program {
         let steps = bind(device, recording, &buffers)?;
         let label = label.to_owned();
         Ok(Program { device: device.clone(), label, steps, buffers, plan, measured: false, last: None })
+    }
+
+    /// Plans memory and checks it against the adapter's limits, for callers that allocate external buffers themselves.
+    ///
+    /// # Errors
+    /// [`Error::BufferLimit`].
+    pub fn plan_for(device: &Device, recording: &Recording) -> Result<Plan> {
+        let plan = Plan::new(recording);
+        let (max_binding, max_buffer) = device.buffer_limits();
+        plan.check(recording, max_binding, max_buffer)?;
+        Ok(plan)
     }
 
     /// Where the memory goes.

@@ -182,14 +182,11 @@ pub(super) fn same(op: &str, what: &str, expected: Shape, found: Shape) -> Resul
 ///
 /// With `ceil_mode` a last window that would start in the padding or outside is dropped, as torch does.
 pub(super) fn windows(size: usize, kernel: usize, stride: usize, padding: usize, ceil_mode: bool) -> Option<usize> {
-    let room = (size + 2 * padding).checked_sub(kernel)?;
-    if ceil_mode {
-        let count = room.div_ceil(stride) + 1;
-        let starts_outside = (count - 1) * stride >= size + padding;
-        Some(if starts_outside { count - 1 } else { count })
-    } else {
-        Some(room / stride + 1)
-    }
+    // Rounding up also lets in a first window that reaches over the far edge by less than a step.
+    let over = if ceil_mode { stride - 1 } else { 0 };
+    let count = (size + 2 * padding + over).checked_sub(kernel)? / stride + 1;
+    let starts_outside = ceil_mode && (count - 1) * stride >= size + padding;
+    Some(if starts_outside { count - 1 } else { count }).filter(|&count| count > 0)
 }
 
 /// Shape after a pooling whose windows each hold a pixel of `x`: the padding is at most half the kernel, as torch demands.
@@ -226,5 +223,9 @@ mod tests {
         // The third window would start at pixel 4 of a padded row of which pixels 1 to 3 are real.
         assert_eq!(windows(3, 2, 2, 1, true), Some(2));
         assert_eq!(windows(2, 5, 1, 1, false), None);
+        // A window of three over two pixels, as in GoogLeNet for a picture of 15.
+        assert_eq!(windows(2, 3, 2, 0, true), Some(1));
+        assert_eq!(windows(2, 3, 2, 0, false), None);
+        assert_eq!(windows(1, 3, 2, 0, true), None);
     }
 }

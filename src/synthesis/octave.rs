@@ -121,6 +121,34 @@ impl Schedule {
         &self.stages
     }
 
+    /// The stages, to give steps other numbers than those drawn: crops found elsewhere, for instance.
+    pub fn stages_mut(&mut self) -> &mut [StageNumbers] {
+        &mut self.stages
+    }
+
+    /// Whether a recipe can run with these numbers for a batch of `pictures`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] when stages, steps, pictures or taps are not as many, or a window leaves the picture.
+    pub fn check(&self, recipe: &Recipe, pictures: usize) -> Result<()> {
+        let fits = |stage: &Stage, numbers: &StageNumbers| {
+            numbers.steps.len() < numbers.sizes.len()
+                && numbers.steps.iter().zip(&numbers.sizes).all(|(step, &size)| {
+                    let inside =
+                        |place: u32| place.checked_add(stage.crop.unwrap_or(size)).is_some_and(|end| end <= size);
+                    step.pictures.len() == pictures
+                        && step.taps.len() == stage.blur_kernel as usize
+                        && step.pictures.iter().all(|picture| inside(picture.top) && inside(picture.left))
+                })
+        };
+        let stages = recipe.stages.iter().zip(&self.stages);
+        if recipe.stages.len() == self.stages.len() && stages.clone().all(|(stage, numbers)| fits(stage, numbers)) {
+            return Ok(());
+        }
+        let reason = format!("the numbers of its steps do not fit it, or not {pictures} pictures");
+        Err(Error::Recipe { name: recipe.name.clone(), reason })
+    }
+
     /// Steps of the whole run.
     pub fn steps(&self) -> usize {
         self.stages.iter().map(|stage| stage.steps.len()).sum()
@@ -342,6 +370,24 @@ mod tests {
         }
         let step = &together.stages()[1].steps;
         assert!(step.iter().any(|step| step.pictures[0] != step.pictures[1]));
+    }
+
+    #[test]
+    fn numbers_given_from_outside_are_checked() {
+        let demo = Recipe::named("demo").unwrap();
+        let good = Schedule::new(&demo, &[STREAM]).unwrap();
+        good.check(&demo, 1).unwrap();
+        let changed = |change: fn(&mut Schedule)| {
+            let mut schedule = good.clone();
+            change(&mut schedule);
+            schedule.check(&demo, 1)
+        };
+        changed(|schedule| schedule.stages_mut()[1].steps[0].pictures[0].top = 20).unwrap();
+        changed(|schedule| schedule.stages_mut()[1].steps.truncate(1)).unwrap();
+        changed(|schedule| schedule.stages_mut()[1].steps[0].pictures[0].top = 21).unwrap_err();
+        changed(|schedule| schedule.stages_mut()[1].steps[0].taps.clear()).unwrap_err();
+        changed(|schedule| drop(schedule.stages.pop())).unwrap_err();
+        good.check(&demo, 2).unwrap_err();
     }
 
     #[test]

@@ -334,7 +334,7 @@ mod tests {
         let unknown = Recipe::load("dmeo").unwrap_err().to_string();
         assert_eq!(
             unknown,
-            "recipe dmeo: there is none of that name; there are demo, googlenet, resnet50, padded, inception_v3, \
+            "recipe dmeo: there is none of that name; there are demo, demo-match, googlenet, resnet50, padded, inception_v3, \
              multiscale, or give a .toml file"
         );
         assert!(matches!(Recipe::load("absent.toml"), Err(Error::Io { .. })));

@@ -86,7 +86,15 @@ pub struct Finished {
 /// [`Error::Recipe`] for a recipe that cannot be run, [`Error::TooSmall`] for a network that cannot see so small a window,
 /// [`Error::NotFinite`] with `check_finite`, those of the device.
 pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<Finished> {
-    let schedule = Schedule::new(&job.recipe, &job.streams)?;
+    run_schedule(device, job, &Schedule::new(&job.recipe, &job.streams)?, observer)
+}
+
+/// [`run`] with the numbers of all steps given, rather than drawn from the job's streams.
+///
+/// # Errors
+/// As [`run`], and those of [`Schedule::check`].
+pub fn run_schedule(device: &Device, job: &Job, schedule: &Schedule, observer: Observer) -> Result<Finished> {
+    schedule.check(&job.recipe, job.streams.len())?;
     let mut canvas = Canvas::new(device, start(job)?)?;
     let mut finished =
         Finished { pictures: Array::filled(canvas.shape, 0.0), steps: 0, loss: vec![], measured: vec![] };

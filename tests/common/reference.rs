@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use entoptic::device::Device;
 use entoptic::nets::{Architecture, Network};
 use entoptic::tensor::{Array, Shape};
-use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
+use entoptic::weights::{Checkpoint, NamedArray, Precision, demo, write};
 
 use super::fixture::json;
 use super::generator::Generator;
@@ -60,4 +61,11 @@ pub fn picture(kind: &str, side: usize, n: usize) -> Array {
         "blocks" => blocks(n, side),
         _ => panic!("no picture is called {kind}"),
     }
+}
+
+/// One of the small trained networks.
+pub fn demo_network(device: &Device, name: &str, id: &str) -> Network {
+    let checkpoint = demo(name).expect("readable").expect("there is a demo network of that name");
+    let architecture: Architecture = name.parse().expect("a known network");
+    Network::load(device, architecture, &checkpoint, id).expect("weights that fit")
 }
