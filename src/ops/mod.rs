@@ -28,6 +28,7 @@ mod region_sum;
 mod relu;
 mod resize;
 mod sgd;
+mod warp;
 
 pub use accumulate::Accumulate;
 pub use advance::Advance;
@@ -89,6 +90,7 @@ ops! {
     region_sum::RegionSum,
     relu::Relu,
     resize::Resize,
+    warp::Warp,
 }
 
 /// Kernel files that only update in place of a graph.
