@@ -28,6 +28,8 @@ mod region_sum;
 mod relu;
 mod resize;
 mod sgd;
+mod statistics_distance;
+mod total_variation;
 mod warp;
 
 pub use accumulate::Accumulate;
@@ -90,6 +92,8 @@ ops! {
     region_sum::RegionSum,
     relu::Relu,
     resize::Resize,
+    statistics_distance::StatisticsDistance,
+    total_variation::TotalVariation,
     warp::Warp,
 }
 
