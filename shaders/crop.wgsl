@@ -4,6 +4,7 @@
 // One invocation = four channels of one pixel.
 
 #import linear
+#import corner
 
 struct Params {
     vectors: u32,         // vec4s of y, or of grad_x
@@ -28,7 +29,7 @@ struct Params {
 // Top and left of the window in picture n.
 fn corner(n: u32) -> vec2<u32> {
     let wanted = corners[n * params.corners_stride + params.corners_offset].xy;
-    return min(vec2<u32>(max(wanted, vec2<f32>(0.0))), vec2<u32>(params.h - params.oh, params.w - params.ow));
+    return inside_corner(wanted, vec2<u32>(params.h - params.oh, params.w - params.ow));
 }
 
 @compute @workgroup_size(WG)

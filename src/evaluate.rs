@@ -40,9 +40,10 @@ impl<'a> Scene<'a> {
         Scene { networks, normalize, objective: Objective::default(), inputs: Vec::new() }
     }
 
-    /// Puts the networks and the loss on a tape; `window` is what the networks see.
-    pub(crate) fn stage(&self, tape: &mut Tape, window: Var, places: &[Place]) -> Result<Staged> {
-        let x = self.normalize.apply(tape, window)?;
+    /// Puts the networks and the loss on a tape. `seen` is what the networks are given of the `picture`; terms on the picture
+    /// itself look at the latter.
+    pub(crate) fn stage(&self, tape: &mut Tape, picture: Var, seen: Var, places: &[Place]) -> Result<Staged> {
+        let x = self.normalize.apply(tape, seen)?;
         let mut outputs: Vec<Outputs> = Vec::with_capacity(self.networks.len());
         for (index, network) in self.networks.iter().enumerate() {
             let looked_at = places.iter().chain(self.objective.terms.iter().map(|term| &term.place));
@@ -51,9 +52,9 @@ impl<'a> Scene<'a> {
         }
         let loss = match self.objective.terms.is_empty() {
             true => None,
-            false => Some(self.objective.record(tape, window, &outputs)?),
+            false => Some(self.objective.record(tape, picture, &outputs)?),
         };
-        let places = places.iter().map(|place| place.find(window, &outputs)).collect::<Result<_>>()?;
+        let places = places.iter().map(|place| place.find(picture, &outputs)).collect::<Result<_>>()?;
         Ok(Staged { loss, places })
     }
 
@@ -97,7 +98,7 @@ pub fn outputs(
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, picture.shape);
     let scene = Scene { objective: Objective::default(), ..scene.clone() };
-    let keep = scene.stage(&mut tape, x, places)?.places;
+    let keep = scene.stage(&mut tape, x, x, places)?.places;
     let request = Request { keep, ..Request::default() };
     let once = Once::run(device, &scene, &tape, &request, picture, check_finite)?;
     once.recorded.kept.iter().map(|view| once.fetch(device, view)).collect()
@@ -111,7 +112,7 @@ pub fn gradient(device: &Device, scene: &Scene, picture: &Array, check_finite: b
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, picture.shape);
     let nothing = || Error::Objective { objective: "gradient".into(), reason: "no term is given".into() };
-    let loss = scene.stage(&mut tape, x, &[])?.loss.ok_or_else(nothing)?;
+    let loss = scene.stage(&mut tape, x, x, &[])?.loss.ok_or_else(nothing)?;
     let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
     let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
     Ok(Gradient {

@@ -5,7 +5,9 @@
 use std::ops::Range;
 
 use crate::nets::{Head, Outputs};
-use crate::ops::{Add, ChannelAffine, CrossEntropy, Distance, Metric, Minimum, Pick, RegionSum};
+use crate::ops::{
+    Add, ChannelAffine, CrossEntropy, Distance, Metric, Minimum, Pick, RegionSum, StatisticsDistance, TotalVariation,
+};
 use crate::tape::{Tape, Var};
 use crate::tensor::{Array, Shape};
 use crate::{Error, Result};
@@ -69,6 +71,14 @@ pub enum Measure {
     },
     /// The sum of absolute values, squares, or its root.
     Norm(Metric),
+    /// The sum of absolute differences between neighbouring pixels.
+    TotalVariation,
+    /// How far the values that the picture gives rise to at a network's batch norms lie from what these know of training,
+    /// added up over all of them: see [`StatisticsDistance`]. It is a measure of the picture, whatever the place.
+    Statistics {
+        /// The network by its position among the networks.
+        network: usize,
+    },
     /// Softmax cross-entropy with the label that input `class/slot` names.
     CrossEntropy {
         /// Which of the class inputs.
@@ -152,7 +162,7 @@ impl Objective {
         let mut measured = Vec::with_capacity(self.terms.len());
         for term in &self.terms {
             let value = term.place.find(picture, networks)?;
-            let number = term.measure.record(tape, value)?;
+            let number = term.measure.record(tape, value, networks)?;
             measured.push(number);
             let part = term.shape(tape, number)?;
             total = Some(match total {
@@ -218,7 +228,7 @@ impl Term {
 }
 
 impl Measure {
-    fn record(&self, tape: &mut Tape, value: Var) -> Result<Var> {
+    fn record(&self, tape: &mut Tape, value: Var, networks: &[Outputs]) -> Result<Var> {
         let shape = tape.shape(value);
         match self {
             Measure::Class { slot } => {
@@ -254,6 +264,21 @@ impl Measure {
                 let zero = tape.constant(&Array::filled(shape, 0.0));
                 tape.apply(Distance { metric: *metric }, &[value, zero])
             }
+            Measure::TotalVariation => tape.apply(TotalVariation, &[value]),
+            Measure::Statistics { network } => statistics(tape, &networks[*network]),
         }
     }
+}
+
+fn statistics(tape: &mut Tape, network: &Outputs) -> Result<Var> {
+    let mut sum = None;
+    for norm in &network.norms {
+        let op = StatisticsDistance { eps: norm.eps };
+        let distance = tape.apply(op, &[norm.x, norm.running_mean, norm.running_var])?;
+        sum = Some(match sum {
+            None => distance,
+            Some(sum) => tape.apply(Add, &[sum, distance])?,
+        });
+    }
+    Ok(sum.expect("every network has batch norms"))
 }

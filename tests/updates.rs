@@ -9,7 +9,7 @@ use common::compare::{Bound, assert_close};
 use common::generator::Generator;
 use common::gpu::{Bench, device};
 use entoptic::device::Externals;
-use entoptic::ops::{Advance, CheckFinite, Descend, GaussianBlur, Rule, View};
+use entoptic::ops::{Advance, Brighten, CheckFinite, Crop, Descend, GaussianBlur, Paste, Rule, View};
 use entoptic::tensor::{Array, Layout, Shape};
 
 /// Two pictures with a padding lane.
@@ -154,6 +154,52 @@ fn a_picture_is_blurred_in_place() {
         stored(&buffers, if in_place { "x" } else { "y" })
     };
     assert_eq!(blurred(true), blurred(false));
+}
+
+#[test]
+fn each_picture_gets_its_own_brightness() {
+    let mut bench = Bench::new();
+    let picture = bench.put("picture", Layout::Picture, &random("picture"));
+    // The factor as it comes from a table of two groups.
+    let factors =
+        Array::new(Shape::new(2, 8, 1, 1), (0..16).map(|k| if k % 8 == 4 { 0.75 + k as f32 } else { 9.0 }).collect());
+    let factors = bench.put("factors", Layout::Picture, &factors);
+    Brighten::record(&mut bench.recorder, picture, factors.slice(4, 1));
+    let (mut program, buffers) = bench.prepare("brighten");
+    program.run().unwrap();
+    let found = device().download(&buffers["picture"], Layout::Picture, SHAPE).unwrap();
+    let half = SHAPE.elements() / 2;
+    let factor = |k: usize| if k < half { 4.75 } else { 12.75 };
+    let expected: Vec<f32> = random("picture").values.iter().enumerate().map(|(k, p)| p * factor(k)).collect();
+    assert_eq!(found.values, expected);
+}
+
+#[test]
+fn a_window_goes_back_to_where_it_was_taken() {
+    let mut bench = Bench::new();
+    let picture = bench.put("picture", Layout::Picture, &random("picture"));
+    // The second corner would let the window overhang at the bottom right: it begins at (3, 3).
+    let corners = bench.put("corners", Layout::Picture, &Array::new(Shape::new(2, 2, 1, 1), vec![1.0, 2.0, 9.0, 9.0]));
+    let crop = Crop { height: 4, width: 2 };
+    let window = Shape::new(2, 3, 4, 2);
+    let taken = bench.put("taken", Layout::Picture, &Array::filled(window, 0.0));
+    crop.record(&mut bench.recorder, picture, corners, taken);
+    let put = bench.put("put", Layout::Picture, &Array::filled(window, 5.0));
+    Paste::record(&mut bench.recorder, put, corners, picture);
+    let (mut program, buffers) = bench.prepare("paste");
+    program.run().unwrap();
+    let found = device().download(&buffers["picture"], Layout::Picture, SHAPE).unwrap();
+    let mut expected = random("picture");
+    let mut window = Vec::new();
+    for (k, value) in expected.values.iter_mut().enumerate() {
+        let (n, y, x) = (k / (3 * 7 * 5), k / 5 % 7, k % 5);
+        let [top, left] = [[1, 2], [3, 3]][n];
+        if (top..top + 4).contains(&y) && (left..left + 2).contains(&x) {
+            window.push(std::mem::replace(value, 5.0));
+        }
+    }
+    assert_eq!(found, expected);
+    assert_eq!(device().download(&buffers["taken"], Layout::Picture, Shape::new(2, 3, 4, 2)).unwrap().values, window);
 }
 
 #[test]

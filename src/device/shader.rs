@@ -18,6 +18,7 @@ pub struct Shader {
 
 /// Fragments for `#import`.
 const SHARED: &[(&str, &str)] = &[
+    ("corner", include_str!("../../shaders/shared/corner.wgsl")),
     ("linear", include_str!("../../shaders/shared/linear.wgsl")),
     ("reduce", include_str!("../../shaders/shared/reduce.wgsl")),
     ("window", include_str!("../../shaders/shared/window.wgsl")),

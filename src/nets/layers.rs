@@ -28,6 +28,7 @@ pub struct Layers<'a> {
     mode: BatchNormMode,
     parameters: Vec<Parameter>,
     taps: Vec<(String, Var)>,
+    norms: Vec<Norm>,
     problems: Vec<String>,
     /// Channels of the first convolution over those of the full network.
     width: f64,
@@ -46,12 +47,27 @@ pub struct Parameter {
     pub layout: Layout,
 }
 
+/// A batch norm on a tape: what it is given, and what it has run up of that in training.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm {
+    /// The values before it, [N, C, H, W].
+    pub x: Var,
+    /// Their mean in training, [1, C, 1, 1].
+    pub running_mean: Var,
+    /// Their variance in training, [1, C, 1, 1].
+    pub running_var: Var,
+    /// Added to variances.
+    pub eps: f32,
+}
+
 /// What has been built.
 pub(super) struct Built {
     /// Tensors used, in order.
     pub parameters: Vec<Parameter>,
     /// Named values in order of execution.
     pub taps: Vec<(String, Var)>,
+    /// Batch norms in order of execution.
+    pub norms: Vec<Norm>,
     /// Missing and wrong tensors.
     pub problems: Vec<String>,
 }
@@ -101,11 +117,11 @@ impl<'a> Layers<'a> {
         first: (&str, usize),
     ) -> Self {
         let width = shapes.get(first.0).and_then(|shape| shape.first()).map_or(1.0, |&c| c as f64 / first.1 as f64);
-        Layers { tape, shapes, prefix, mode, parameters: vec![], taps: vec![], problems: vec![], width }
+        Layers { tape, shapes, prefix, mode, parameters: vec![], taps: vec![], norms: vec![], problems: vec![], width }
     }
 
     pub(super) fn finish(self) -> Built {
-        Built { parameters: self.parameters, taps: self.taps, problems: self.problems }
+        Built { parameters: self.parameters, taps: self.taps, norms: self.norms, problems: self.problems }
     }
 
     /// Gives a value the name by which users ask for it.
@@ -182,6 +198,7 @@ impl<'a> Layers<'a> {
         for leaf in ["weight", "bias", "running_mean", "running_var"] {
             inputs.push(self.parameter(&format!("{name}.{leaf}"), &[Some(c)], c));
         }
+        self.norms.push(Norm { x, running_mean: inputs[3], running_var: inputs[4], eps });
         let y = match self.mode {
             BatchNormMode::Frozen => self.tape.apply(BatchNorm { eps }, &inputs)?,
             BatchNormMode::Batch => self.tape.apply(BatchNormTrain { eps, momentum: 0.1 }, &inputs)?,

@@ -9,6 +9,6 @@ mod network;
 mod preprocessing;
 mod resnet50;
 
-pub use layers::{BatchNormMode, Layers, Parameter};
+pub use layers::{BatchNormMode, Layers, Norm, Parameter};
 pub use network::{Architecture, Head, Network, Outputs};
 pub use preprocessing::Normalize;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use super::layers::{BatchNormMode, Built, Layers, Parameter};
+use super::layers::{BatchNormMode, Built, Layers, Norm, Parameter};
 use super::preprocessing::transform_input;
 use super::{googlenet, inception_v3, resnet50};
 use crate::classes::ClassList;
@@ -115,6 +115,8 @@ pub struct Outputs {
     pub heads: Vec<(Head, Var)>,
     /// Every named value, in order of execution.
     pub taps: Vec<(String, Var)>,
+    /// Every batch norm, in order of execution; those of a side head only where it was asked for.
+    pub norms: Vec<Norm>,
     /// Every tensor of the weights that took part.
     pub parameters: Vec<Parameter>,
     network: String,
@@ -216,7 +218,8 @@ impl Network {
         let x = if self.transform_input { transform_input(tape, x)? } else { x };
         let (heads, built) = build(self.architecture, tape, &self.shapes, &self.prefix, mode, x, heads)?;
         let network = self.architecture.name().to_owned();
-        Ok(Outputs { logits: heads[0].1, heads, taps: built.taps, parameters: built.parameters, network })
+        let Built { parameters, taps, norms, .. } = built;
+        Ok(Outputs { logits: heads[0].1, heads, taps, norms, parameters, network })
     }
 
     /// Whether the weights have a head.

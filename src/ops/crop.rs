@@ -42,6 +42,11 @@ struct Params {
 shader!("crop", Params);
 
 impl Crop {
+    /// Appends the crop of a picture off the tape.
+    pub fn record(&self, recorder: &mut Recorder, x: View, corners: View, y: View) {
+        self.launch(recorder, "forward", x.shape, corners, x, y);
+    }
+
     fn launch(&self, recorder: &mut Recorder, entry: &'static str, whole: Shape, corners: View, x: View, y: View) {
         let params = Params {
             vectors: y.vectors() as u32,
@@ -78,8 +83,7 @@ impl Op for Crop {
     }
 
     fn forward(&self, recorder: &mut Recorder, pass: &Forward) {
-        let (x, corners) = (pass.inputs[0], pass.inputs[1]);
-        self.launch(recorder, "forward", x.shape, corners, x, pass.output);
+        self.record(recorder, pass.inputs[0], pass.inputs[1], pass.output);
     }
 
     fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {

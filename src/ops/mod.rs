@@ -11,6 +11,7 @@ mod advance;
 mod avg_pool2d;
 mod batch_norm;
 mod batch_norm_train;
+mod brighten;
 mod channel_affine;
 mod check_finite;
 mod concat;
@@ -23,18 +24,24 @@ mod gaussian_blur;
 mod max_pool2d;
 mod minimum;
 mod pad;
+mod paste;
 mod pick;
 mod region_sum;
 mod relu;
 mod resize;
 mod sgd;
+mod statistics_distance;
+mod total_variation;
+mod warp;
 
 pub use accumulate::Accumulate;
 pub use advance::Advance;
+pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
+pub use paste::Paste;
 pub use resize::ResizeMode;
 pub use sgd::Sgd;
 
@@ -89,11 +96,21 @@ ops! {
     region_sum::RegionSum,
     relu::Relu,
     resize::Resize,
+    statistics_distance::StatisticsDistance,
+    total_variation::TotalVariation,
+    warp::Warp,
 }
 
 /// Kernel files that only update in place of a graph.
-const UPDATES: &[&Shader] =
-    &[&accumulate::SHADER, &advance::SHADER, &check_finite::SHADER, &descend::SHADER, &sgd::SHADER];
+const UPDATES: &[&Shader] = &[
+    &accumulate::SHADER,
+    &advance::SHADER,
+    &brighten::SHADER,
+    &check_finite::SHADER,
+    &descend::SHADER,
+    &paste::SHADER,
+    &sgd::SHADER,
+];
 
 /// Every kernel file.
 pub fn shaders() -> impl Iterator<Item = &'static Shader> {

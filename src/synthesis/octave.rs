@@ -96,6 +96,19 @@ pub struct PictureNumbers {
     pub brightness: f32,
 }
 
+impl PictureNumbers {
+    /// What the network sees, as [`Warp`](crate::ops::Warp) takes it: the window shifted, magnified, turned and mirrored, in
+    /// this order; for each place of the result, the place in the window.
+    pub fn map(&self) -> [f32; 6] {
+        let (sin, cos) = f64::from(self.rotation).to_radians().sin_cos();
+        let [sin, cos] = [sin, cos].map(|part| part / f64::from(self.scale));
+        let mirror = if self.flip { -1.0 } else { 1.0 };
+        let [down, right] = self.shift.map(f64::from);
+        // Rows count downwards, so that a counter-clockwise turn of the window takes its right end up.
+        [mirror * cos, -sin, -right, mirror * sin, cos, -down].map(|entry| entry as f32)
+    }
+}
+
 impl Schedule {
     /// The numbers of a recipe for a batch of pictures.
     ///
@@ -448,6 +461,29 @@ mod tests {
         let none =
             PictureNumbers { top: 0, left: 0, shift: [0, 0], scale: 1.0, rotation: 0.0, flip: false, brightness: 1.0 };
         assert!(still.iter().all(|numbers| *numbers == none));
+    }
+
+    #[test]
+    fn maps_lead_from_what_is_seen_to_the_window() {
+        let still =
+            PictureNumbers { top: 0, left: 0, shift: [0, 0], scale: 1.0, rotation: 0.0, flip: false, brightness: 1.0 };
+        // Where the place (column, row) right of and below the centre of what is seen lies in the window.
+        let seen = |numbers: PictureNumbers, [u, v]: [f32; 2]| {
+            let [a, b, c, d, e, f] = numbers.map();
+            [a * u + b * v + c, d * u + e * v + f].map(|place| (place * 1000.0).round() / 1000.0)
+        };
+        assert_eq!(seen(still, [3.0, 5.0]), [3.0, 5.0]);
+        // Moved down by 1 and right by 2, a thing seen at (3, 5) was at (1, 4).
+        assert_eq!(seen(PictureNumbers { shift: [1, 2], ..still }, [3.0, 5.0]), [1.0, 4.0]);
+        assert_eq!(seen(PictureNumbers { scale: 2.0, ..still }, [3.0, 5.0]), [1.5, 2.5]);
+        // Turned counter-clockwise, what was on the right is seen above: negative rows.
+        assert_eq!(seen(PictureNumbers { rotation: 90.0, ..still }, [0.0, -4.0]), [4.0, 0.0]);
+        assert_eq!(seen(PictureNumbers { flip: true, ..still }, [3.0, 5.0]), [-3.0, 5.0]);
+        // From (4, 0) right by 2 to (6, 0), magnified to (12, 0), turned to (0, -12), where a mirror changes nothing.
+        let all = PictureNumbers { shift: [0, 2], scale: 2.0, rotation: 90.0, flip: true, ..still };
+        assert_eq!(seen(all, [0.0, -12.0]), [4.0, 0.0]);
+        // From (0, 1) right by 2 to (2, 1), magnified to (4, 2), turned to (2, -4), mirrored to (-2, -4).
+        assert_eq!(seen(all, [-2.0, -4.0]), [0.0, 1.0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::octave::{Schedule, Stream, initial};
 use super::recipe::Recipe;
-use super::stage::{BlurOn, Resize as ResizeKind, Stage};
+use super::stage::Resize as ResizeKind;
 use super::step::StepProgram;
 use crate::device::{Buffer, Device, Externals, Plan, Program, Recorder};
 use crate::evaluate::{PICTURE, Scene};
@@ -99,7 +99,6 @@ pub fn run_schedule(device: &Device, job: &Job, schedule: &Schedule, observer: O
     let mut finished =
         Finished { pictures: Array::filled(canvas.shape, 0.0), steps: 0, loss: vec![], measured: vec![] };
     for (index, (stage, numbers)) in job.recipe.stages.iter().zip(schedule.stages()).enumerate() {
-        available(&job.recipe, stage)?;
         canvas.resize(device, numbers.size_at(0) as usize, stage.resize.mode())?;
         let mut from = 0;
         while from < numbers.steps.len() {
@@ -170,26 +169,6 @@ fn start(job: &Job) -> Result<Array> {
             Ok(Array::new(Shape::new(n, c, h, w), given.values.repeat(n)))
         }
         Some(given) => Err(Error::shape("start", "number of pictures", format!("1 or {n}"), given.shape.n())),
-    }
-}
-
-/// Refuses what this version cannot do, rather than leaving it out.
-fn available(recipe: &Recipe, stage: &Stage) -> Result<()> {
-    let asked = [
-        ("total_variation", stage.total_variation > 0.0),
-        ("bn_statistics", stage.bn_statistics > 0.0),
-        ("colour_jitter", stage.colour_jitter > 0.0),
-        ("shift", stage.shift > 0),
-        ("scale", stage.scale != [1.0, 1.0]),
-        ("flip", stage.flip),
-        ("rotation", stage.rotation > 0.0),
-        ("blur_on = \"crop\"", stage.blur_on == BlurOn::Crop),
-    ];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((key, _)) => {
-            Err(Error::Recipe { name: recipe.name.clone(), reason: format!("{key} is not available in this version") })
-        }
-        None => Ok(()),
     }
 }
 

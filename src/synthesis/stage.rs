@@ -1,8 +1,8 @@
 //! One stage of a recipe: what its keys mean, and the size of the picture at each of its steps.
 //!
 //! One step does, in this order: multiply by the colour jitter; take the window (the crop, or the whole picture);
-//! transform it (shift, scale, rotate, flip); gradient of the objective and the regularisers; change the window by the
-//! step rule; clamp; blur; then the picture is resized to the next of `nearest_sizes`, or padded.
+//! transform it (shift, scale, rotate, flip); gradient of the objective on that and of the penalties on the window as it
+//! was; change the window by the step rule; clamp; blur; then the picture is resized to the next of `nearest_sizes`, or padded.
 
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +187,11 @@ impl Stage {
             flip: false,
             rotation: 0.0,
         }
+    }
+
+    /// Whether the networks see the window other than it is.
+    pub fn transforms(&self) -> bool {
+        self.shift > 0 || self.scale != one_to_one() || self.flip || self.rotation > 0.0
     }
 
     /// Side of the picture at the stage's first step, when the stage before left `size`.

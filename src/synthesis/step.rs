@@ -1,13 +1,13 @@
-//! One generation step as a recording: window, networks, loss, gradient, descent, blur. Replayed without a word from the
+//! One generation step as a recording: brightness, window, what is seen of it, networks, loss, gradient, descent, blur. Replayed without a word from the
 //! host: the numbers of all steps are uploaded ahead and read by a counter on the GPU.
 
-use super::octave::StepNumbers;
-use super::stage::{Stage, StepRule};
+use super::octave::{PictureNumbers, StepNumbers};
+use super::stage::{BlurOn, Stage, StepRule};
 use crate::Result;
 use crate::device::{Buffer, Device, Plan, Program, Readback, Recorder};
 use crate::evaluate::{FiniteChecks, PICTURE, Scene};
 use crate::objective::{Form, Measure, Objective, Place, Term, fade_input};
-use crate::ops::{Advance, Crop, Descend, GaussianBlur, Metric, Rule, View};
+use crate::ops::{Advance, Brighten, Crop, Descend, GaussianBlur, Metric, Paste, Rule, View, Warp};
 use crate::tape::{Request, Tape};
 use crate::tensor::{Layout, Shape};
 
@@ -40,6 +40,16 @@ impl Table {
         let rows = steps.iter().flat_map(|step| Layout::Picture.pack(shape, &row(step))).collect();
         Table { name, shape, rows }
     }
+
+    /// `numbers` gives those of one picture.
+    fn each(
+        name: &'static str,
+        shape: Shape,
+        steps: &[StepNumbers],
+        numbers: impl Fn(&PictureNumbers) -> Vec<f32>,
+    ) -> Self {
+        Table::new(name, shape, steps, |step| step.pictures.iter().flat_map(&numbers).collect())
+    }
 }
 
 impl StepProgram {
@@ -61,13 +71,23 @@ impl StepProgram {
         let mut window = x;
         if let Some(side) = stage.crop {
             let corners = Shape::new(n, 2, 1, 1);
-            let place = |step: &StepNumbers| {
-                step.pictures.iter().flat_map(|picture| [picture.top as f32, picture.left as f32]).collect()
-            };
-            tables.push(Table::new("corners", corners, steps, place));
+            let corner = |picture: &PictureNumbers| vec![picture.top as f32, picture.left as f32];
+            tables.push(Table::each("corners", corners, steps, corner));
             let corners = tape.input("corners", corners);
             tape.layer("crop");
             window = tape.apply(Crop { height: side as usize, width: side as usize }, &[x, corners])?;
+        }
+        let mut seen = window;
+        if stage.transforms() {
+            let maps = Shape::new(n, 6, 1, 1);
+            tables.push(Table::each("maps", maps, steps, |picture| picture.map().to_vec()));
+            let maps = tape.input("maps", maps);
+            tape.layer("transform");
+            seen = tape.apply(Warp, &[window, maps])?;
+        }
+        if stage.colour_jitter > 0.0 {
+            let factors = Shape::per_picture(n);
+            tables.push(Table::each("brightness", factors, steps, |picture| vec![picture.brightness]));
         }
         let blurs = steps.iter().any(|step| step.sigma > 0.0);
         if blurs {
@@ -81,7 +101,7 @@ impl StepProgram {
             tables.push(Table { name: fade_input(rising), shape: Shape::channels(1), rows });
         }
         let scene = Scene { objective: with_penalties(scene, stage), ..scene.clone() };
-        let loss = scene.stage(&mut tape, window, &[])?.loss.expect("a run has an objective");
+        let loss = scene.stage(&mut tape, window, seen, &[])?.loss.expect("a run has an objective");
         let request = Request { keep: vec![loss.total, loss.measured[0]], loss: Some(loss.total), wrt: vec![x] };
 
         let mut recorder = Recorder::new(device.tuning());
@@ -104,6 +124,10 @@ impl StepProgram {
             numbers.push((table.name, now));
         }
         let number = |name: &str| numbers.iter().find(|(other, _)| *other == name).map(|(_, view)| *view);
+        let whole = View::whole(recorder.external(PICTURE, picture.bytes), shape, Layout::Picture);
+        if let Some(factors) = number("brightness") {
+            Brighten::record(&mut recorder, whole, factors);
+        }
 
         let mut checks = check_finite.then(FiniteChecks::default);
         let recorded = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
@@ -117,7 +141,6 @@ impl StepProgram {
             Advance::log(&mut recorder, counter, *view, id, steps.len());
             history.push(buffer);
         }
-        let whole = View::whole(recorder.external(PICTURE, picture.bytes), shape, Layout::Picture);
         let rate = number("rate").expect("every stage has a rate");
         let rule = match stage.step {
             StepRule::Raw => Rule::Raw,
@@ -137,7 +160,9 @@ impl StepProgram {
         Descend { rule, limits }.record(&mut recorder, whole, recorded.gradients[0], rate);
         if blurs {
             let taps = number("taps").expect("a stage that blurs has taps");
-            GaussianBlur { kernel: stage.blur_kernel as usize }.record(&mut recorder, whole, taps, whole);
+            let corners = number("corners").filter(|_| stage.blur_on == BlurOn::Crop);
+            let window = corners.map(|corners| (corners, tape.shape(window)));
+            blur(&mut recorder, stage.blur_kernel as usize, whole, taps, window);
         }
         Advance::next(&mut recorder, counter);
 
@@ -180,12 +205,27 @@ impl StepProgram {
     }
 }
 
+/// Blurs the pictures, or the window of each at these corners and of this shape.
+fn blur(recorder: &mut Recorder, kernel: usize, pictures: View, taps: View, window: Option<(View, Shape)>) {
+    let blur = GaussianBlur { kernel };
+    let Some((corners, shape)) = window else { return blur.record(recorder, pictures, taps, pictures) };
+    let window = View::transient(recorder, "window", shape);
+    Crop { height: shape.h(), width: shape.w() }.record(recorder, pictures, corners, window);
+    blur.record(recorder, window, taps, window);
+    Paste::record(recorder, window, corners, pictures);
+}
+
 /// The scene's objective with the penalties that a stage asks for.
 fn with_penalties(scene: &Scene, stage: &Stage) -> Objective {
     let mut objective = scene.objective.clone();
-    for (weight, metric) in [(stage.l1, Metric::L1), (stage.l2, Metric::SumOfSquares)] {
+    let mut penalties = vec![
+        (stage.l1, Measure::Norm(Metric::L1)),
+        (stage.l2, Measure::Norm(Metric::SumOfSquares)),
+        (stage.total_variation, Measure::TotalVariation),
+    ];
+    penalties.extend((0..scene.networks.len()).map(|network| (stage.bn_statistics, Measure::Statistics { network })));
+    for (weight, measure) in penalties {
         if weight > 0.0 {
-            let measure = Measure::Norm(metric);
             objective.terms.push(Term { place: Place::Picture, measure, form: Form::Plain, weight: weight as f32 });
         }
     }
