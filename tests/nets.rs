@@ -10,10 +10,12 @@ use common::compare::{Bound, assert_aligned, assert_close};
 use common::fixture::Fixture;
 use common::gpu::device;
 use common::reference::{self, network, network_with};
+use entoptic::device::Recorder;
 use entoptic::evaluate::{Scene, gradient, outputs};
 use entoptic::nets::{Head, Network, Normalize};
 use entoptic::objective::{Form, Objective, Place, Term, class_input, goal_input};
 use entoptic::ops::Metric;
+use entoptic::tape::{Request, Tape};
 use entoptic::tensor::{Array, Shape};
 
 const CLASS: usize = 11;
@@ -48,7 +50,7 @@ fn stored_layers(fixture: &Fixture, network: &str, tag: &str) -> Vec<String> {
 }
 
 fn order_of_layers(name: &str) -> Vec<String> {
-    let mut tape = entoptic::tape::Tape::default();
+    let mut tape = Tape::default();
     let x = tape.input("picture", Shape::new(1, 3, 299, 299));
     let outputs = network(name).forward(&mut tape, x, Default::default(), &[]).expect("fits");
     outputs.taps.into_iter().map(|(name, _)| name).collect()
@@ -242,5 +244,20 @@ fn transform_input_follows_the_metadata() {
         let stored = fixture.values("logits_no_transform/input/299/b1");
         let found = outputs(device(), &scene(&plain), &reference::input(1, 299), &[LOGITS], false).expect("runs");
         assert_close(&format!("{name} without transform_input"), &found[0].values, &stored, LOGIT_BOUND);
+    }
+}
+
+#[test]
+fn branches_are_written_where_their_concatenation_is() {
+    for name in ["googlenet", "inception_v3"] {
+        let mut tape = Tape::default();
+        let x = tape.input("picture", Shape::new(1, 3, 299, 299));
+        let outputs = network(name).forward(&mut tape, x, Default::default(), &[]).expect("fits");
+        let request = Request { keep: vec![outputs.logits], loss: Some(outputs.logits), wrt: vec![x] };
+        let mut recorder = Recorder::new(device().tuning());
+        tape.record(&mut recorder, &request).expect("records");
+        let recording = recorder.finish();
+        let copies = recording.dispatches.iter().filter(|dispatch| dispatch.kernel.shader.name == "concat").count();
+        assert_eq!(copies, 0, "{name} copies branches");
     }
 }

@@ -100,9 +100,9 @@ pub struct MakingArgs {
     /// Picture to write (PNG), or a folder for several
     #[arg(long, short)]
     pub out: Option<PathBuf>,
-    /// Film of the first picture: a .gif file, or a folder for numbered frames
+    /// Film of the first picture: a .gif file, or a folder for numbered frames; may be given twice
     #[arg(long, value_name = "FILE.gif|FOLDER")]
-    pub film: Option<PathBuf>,
+    pub film: Vec<PathBuf>,
     /// Frames of the film, about
     #[arg(long, default_value_t = 40)]
     pub frames: u32,

@@ -20,7 +20,9 @@ pub fn run(global: &Global, mut args: BlendArgs) -> anyhow::Result<()> {
     let ends = [classes.find(&args.from)?, classes.find(&args.to)?];
     let [from, to] = ends.map(|class| classes.name(class));
     let name = format!("{}-to-{}", file_stem(from), file_stem(to));
-    args.making.film.get_or_insert_with(|| PathBuf::from(format!("{name}.gif")));
+    if args.making.film.is_empty() {
+        args.making.film = vec![PathBuf::from(format!("{name}.gif")), PathBuf::from(format!("{name}-frames"))];
+    }
     let making = Making::new(global, &device, &networks, &args.making)?;
     let what = json!({ "kind": "blend", "classes": ends, "names": [from, to] });
     let stream = Stream { seed: args.making.seed, picture: ends[0] as u64 };

@@ -11,8 +11,8 @@ use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame, RgbaImage};
 
 /// A film in the making.
-pub struct Film {
-    path: PathBuf,
+pub struct Film<'a> {
+    paths: &'a [PathBuf],
     frames: Vec<Array>,
 }
 
@@ -20,15 +20,22 @@ pub struct Film {
 const FRAME_MS: u32 = 80;
 const LAST_MS: u32 = 1500;
 
-impl Film {
-    /// A film at a path: a file that ends in .gif, or a folder.
-    pub fn new(path: &Path) -> anyhow::Result<Self> {
-        if is_gif(path) {
-            picture::check_writable(path)?;
-        } else {
-            std::fs::create_dir_all(path).with_context(|| format!("making folder {}", path.display()))?;
+impl<'a> Film<'a> {
+    /// A film at each path: a file that ends in .gif, or a folder.
+    pub fn new(paths: &'a [PathBuf]) -> anyhow::Result<Self> {
+        for path in paths {
+            if is_gif(path) {
+                picture::check_writable(path)?;
+            } else {
+                std::fs::create_dir_all(path).with_context(|| format!("making folder {}", path.display()))?;
+            }
         }
-        Ok(Film { path: path.to_owned(), frames: Vec::new() })
+        Ok(Film { paths, frames: Vec::new() })
+    }
+
+    /// Whether anybody wants frames.
+    pub fn wanted(&self) -> bool {
+        !self.paths.is_empty()
     }
 
     pub fn add(&mut self, frame: &Array) {
@@ -36,30 +43,35 @@ impl Film {
     }
 
     /// Writes the film, all frames at the size of the last.
-    pub fn write(self) -> anyhow::Result<()> {
+    pub fn write(mut self) -> anyhow::Result<()> {
         let Some(side) = self.frames.last().map(|frame| frame.shape.h()) else { return Ok(()) };
-        let frames = self
-            .frames
-            .iter()
-            .map(|frame| if frame.shape.h() == side { frame.clone() } else { picture::fit(frame, side) });
-        if is_gif(&self.path) {
-            let file = File::create(&self.path).with_context(|| format!("writing {}", self.path.display()))?;
-            let mut encoder = GifEncoder::new_with_speed(BufWriter::new(file), 10);
-            encoder.set_repeat(Repeat::Infinite)?;
-            let count = self.frames.len();
-            for (index, frame) in frames.enumerate() {
-                let ms = if index + 1 == count { LAST_MS } else { FRAME_MS };
-                let delay = Delay::from_numer_denom_ms(ms, 1);
-                encoder.encode_frame(Frame::from_parts(rgba(&frame), 0, 0, delay))?;
-            }
-        } else {
-            for (index, frame) in frames.enumerate() {
-                picture::write_png(&self.path.join(format!("{index:04}.png")), &frame, &[])?;
-            }
+        for frame in self.frames.iter_mut().filter(|frame| frame.shape.h() != side) {
+            *frame = picture::fit(frame, side);
         }
-        println!("{}", self.path.display());
+        for path in self.paths {
+            if is_gif(path) {
+                write_gif(path, &self.frames)?;
+            } else {
+                for (index, frame) in self.frames.iter().enumerate() {
+                    picture::write_png(&path.join(format!("{index:04}.png")), frame, &[])?;
+                }
+            }
+            println!("{}", path.display());
+        }
         Ok(())
     }
+}
+
+fn write_gif(path: &Path, frames: &[Array]) -> anyhow::Result<()> {
+    let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
+    let mut encoder = GifEncoder::new_with_speed(BufWriter::new(file), 10);
+    encoder.set_repeat(Repeat::Infinite)?;
+    for (index, frame) in frames.iter().enumerate() {
+        let ms = if index + 1 == frames.len() { LAST_MS } else { FRAME_MS };
+        let delay = Delay::from_numer_denom_ms(ms, 1);
+        encoder.encode_frame(Frame::from_parts(rgba(frame), 0, 0, delay))?;
+    }
+    Ok(())
 }
 
 fn is_gif(path: &Path) -> bool {

@@ -72,7 +72,7 @@ impl<'a> Making<'a> {
             "noise" => None,
             _ => Some(self.start(pictures[0].stream)?),
         };
-        let mut film = self.args.film.as_deref().map(Film::new).transpose()?;
+        let mut film = Film::new(&self.args.film)?;
         let schedule_steps = self.recipe.stages.iter().map(|stage| stage.iterations as usize).sum::<usize>();
         let job = Job {
             scene,
@@ -81,11 +81,11 @@ impl<'a> Making<'a> {
             start,
             check_finite: self.global.check_finite,
             report_every: 5,
-            frame_every: film.is_some().then(|| schedule_steps.div_ceil(self.args.frames.max(1) as usize)),
+            frame_every: film.wanted().then(|| schedule_steps.div_ceil(self.args.frames.max(1) as usize)),
         };
         let mut watcher = Watcher::new(self.global, measured)?;
         let finished = run(self.device, &job, &mut |event| {
-            if let (Event::Frame(frame), Some(film)) = (&event, &mut film) {
+            if let Event::Frame(frame) = &event {
                 film.add(&frame.picture(0));
             }
             watcher.event(event)
@@ -98,9 +98,7 @@ impl<'a> Making<'a> {
             ];
             picture::write_png(out, &finished.pictures.picture(index), &metadata)?;
         }
-        if let Some(film) = film {
-            film.write()?;
-        }
+        film.write()?;
         if watcher.stopped() {
             let made: Vec<String> = outs.iter().map(|out| out.display().to_string()).collect();
             bail!("stopped after {} steps; the picture so far is in {}", finished.steps, made.join(", "));

@@ -81,7 +81,7 @@ fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::
         Some(path) => picture::read(path).context("--target-picture")?,
         None => {
             let out = Path::new(&format!("{stem}-by-{}.png", target.architecture)).to_owned();
-            let making = MakingArgs { out: Some(out), film: None, ..args.making.clone() };
+            let making = MakingArgs { out: Some(out), film: Vec::new(), ..args.making.clone() };
             let making = Making::new(global, device, &networks, &making)?;
             generate::one(&making, class, objectives::class(&networks, 200.0))?
         }

@@ -264,6 +264,14 @@ impl Device {
         self.raw.destroy();
     }
 
+    /// Splits long recordings into submissions of at most about so many floating-point operations each.
+    ///
+    /// The first replay of a recording on a GPU chooses this by itself, for a quarter of a second each; a driver with a
+    /// shorter patience needs less.
+    pub fn limit_submissions(&self, flops: u64) {
+        self.budget.store(flops, Ordering::Relaxed);
+    }
+
     /// Sets what one submission may hold from the time that `flops` operations took.
     pub(super) fn learn(&self, flops: u64, elapsed: Duration) {
         // A quarter of a second leaves a factor of eight to the usual watchdog.
