@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::adapter::{self, AdapterChoice, AdapterSummary, Class};
+use super::pipelines::Pipelines;
 use super::recording::Tuning;
-use super::shader::Pipelines;
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 

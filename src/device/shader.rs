@@ -1,9 +1,4 @@
-//! WGSL sources, the `#import` of shared fragments, and the cache of modules and pipelines.
-
-use std::collections::HashMap;
-use std::sync::Mutex;
-
-use super::recording::Kernel;
+//! WGSL sources, and the `#import` of shared fragments.
 
 /// One WGSL file.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -42,42 +37,4 @@ pub fn expand(text: &str) -> String {
         expanded.push('\n');
     }
     expanded
-}
-
-/// Compiled modules and pipelines, each made once per device.
-#[derive(Default)]
-pub(super) struct Pipelines {
-    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
-    pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
-}
-
-impl Pipelines {
-    pub(super) fn get(&self, device: &wgpu::Device, kernel: &Kernel) -> wgpu::ComputePipeline {
-        let mut pipelines = self.pipelines.lock().expect("no panic happens while the lock is held");
-        if let Some(pipeline) = pipelines.get(kernel) {
-            return pipeline.clone();
-        }
-        let mut modules = self.modules.lock().expect("no panic happens while the lock is held");
-        let module = modules.entry(kernel.shader.name).or_insert_with(|| {
-            device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(kernel.shader.name),
-                source: wgpu::ShaderSource::Wgsl(expand(kernel.shader.text).into()),
-            })
-        });
-        let constants: Vec<(&str, f64)> = kernel.constants().collect();
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&kernel.label()),
-            layout: None,
-            module,
-            entry_point: Some(kernel.entry),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &constants,
-                // Kernels write workgroup memory before they read it.
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: None,
-        });
-        pipelines.insert(kernel.clone(), pipeline.clone());
-        pipeline
-    }
 }

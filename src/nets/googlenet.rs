@@ -3,8 +3,8 @@
 //! **Reference** Szegedy et al., "Going deeper with convolutions" (2014), as in torchvision: branch 3 has 3x3 windows where
 //! the paper has 5x5, and pooling rounds up.
 
+use super::head::Head;
 use super::layers::{Conv, Layers};
-use super::network::Head;
 use crate::Result;
 use crate::ops::{AdaptiveAvgPool2d, MaxPool2d};
 use crate::tape::Var;

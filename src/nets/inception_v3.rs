@@ -3,8 +3,8 @@
 //! **Reference** Szegedy et al., "Rethinking the Inception architecture" (2015), as in torchvision: average pooling inside
 //! of blocks counts the padding.
 
+use super::head::Head;
 use super::layers::{Conv, Layers};
-use super::network::Head;
 use crate::Result;
 use crate::ops::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 use crate::tape::Var;

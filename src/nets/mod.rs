@@ -3,12 +3,14 @@
 //! Not here: wgpu, losses, learning rates.
 
 mod googlenet;
+mod head;
 mod inception_v3;
 mod layers;
 mod network;
 mod preprocessing;
 mod resnet50;
 
+pub use head::Head;
 pub use layers::{BatchNormMode, Layers, Norm, Parameter};
-pub use network::{Architecture, Head, Network, Outputs};
+pub use network::{Architecture, Network, Outputs};
 pub use preprocessing::Normalize;

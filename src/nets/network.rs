@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use super::head::Head;
 use super::layers::{BatchNormMode, Built, Layers, Norm, Parameter};
 use super::preprocessing::transform_input;
 use super::{googlenet, inception_v3, resnet50};
@@ -74,35 +75,6 @@ impl FromStr for Architecture {
         let known = Architecture::ALL.map(Architecture::name).join(", ");
         let found = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
         found.ok_or_else(|| format!("no network is called \"{name}\"; there are: {known}"))
-    }
-}
-
-/// Where logits come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Head {
-    /// The classifier at the end.
-    #[default]
-    Main,
-    /// GoogLeNet's head on inception4a.
-    Aux1,
-    /// GoogLeNet's head on inception4d.
-    Aux2,
-    /// InceptionV3's head on Mixed_6e; its picture must be large enough for a 5x5 window there, as 299 is.
-    Aux,
-}
-
-impl Head {
-    /// Every head.
-    pub const ALL: [Head; 4] = [Head::Main, Head::Aux1, Head::Aux2, Head::Aux];
-
-    /// The name on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Head::Main => "main",
-            Head::Aux1 => "aux1",
-            Head::Aux2 => "aux2",
-            Head::Aux => "aux",
-        }
     }
 }
 

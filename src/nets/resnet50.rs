@@ -3,8 +3,8 @@
 //! **Reference** He et al., "Deep residual learning for image recognition" (2015), as in torchvision: the stride of a stage
 //! sits on the 3x3 convolution of its first block.
 
+use super::head::Head;
 use super::layers::{Conv, Layers};
-use super::network::Head;
 use crate::Result;
 use crate::ops::{AdaptiveAvgPool2d, MaxPool2d};
 use crate::tape::Var;
