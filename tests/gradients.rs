@@ -62,7 +62,12 @@ fn cases() -> Vec<Case> {
         let name = format!("{:?} (sample {number})", sample.op);
         let argument = |(i, domain): (usize, &Domain)| {
             let (shape, layout) = domain.form();
-            (Array::new(shape, values(&format!("{number}/{i}"), domain)), layout)
+            let mut values = values(&format!("{number}/{i}"), domain);
+            if matches!(domain, Domain::Apart(_)) {
+                // Apart from those of another argument too, farther than one step.
+                values.iter_mut().for_each(|value| *value += 0.25 * GAP * (i % 2) as f32);
+            }
+            (Array::new(shape, values), layout)
         };
         let inputs: Vec<(Array, Layout)> = sample.inputs.iter().enumerate().map(argument).collect();
         let shapes: Vec<Shape> = inputs.iter().map(|(array, _)| array.shape).collect();
