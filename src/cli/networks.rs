@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use entoptic::Error;
 use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Device};
 use entoptic::nets::{Head, Network, Normalize};
@@ -60,8 +61,14 @@ pub fn shared_classes(networks: &[Loaded]) -> anyhow::Result<&ClassList> {
 impl Model {
     pub fn load(&self, global: &Global, device: &Device, index: usize) -> anyhow::Result<Loaded> {
         let checkpoint = self.checkpoint()?;
-        let mut network = Network::load(device, self.architecture, &checkpoint, &index.to_string())
-            .with_context(|| format!("loading {}", checkpoint.name()))?;
+        let loaded = Network::load(device, self.architecture, &checkpoint, &index.to_string());
+        let mut network = match loaded {
+            // The one error that does not name the file itself.
+            Err(error @ Error::Weights { .. }) => {
+                return Err(error).with_context(|| format!("loading {}", checkpoint.name()));
+            }
+            loaded => loaded?,
+        };
         if let Some(transform) = self.transform_input {
             network.transform_input = transform;
         }
