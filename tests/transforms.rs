@@ -5,10 +5,21 @@
 
 mod common;
 
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+
 use common::compare::{Bound, assert_close};
 use common::generator::Generator;
-use common::gpu::run;
+use common::gpu::{device, run};
+use common::reference::demo_network;
+use entoptic::evaluate::{self, Scene};
+use entoptic::nets::{Network, Normalize};
+use entoptic::objective::{Form, Measure, Objective, Place, Term, class_input};
 use entoptic::ops::{StatisticsDistance, TotalVariation, Warp};
+use entoptic::synthesis::octave::{PictureNumbers, Schedule, Stream};
+use entoptic::synthesis::recipe::{Init, Recipe, Start};
+use entoptic::synthesis::stage::{BlurOn, Stage, StepRule};
+use entoptic::synthesis::{self, Job};
 use entoptic::tensor::{Array, Layout, Shape};
 
 const SEED: Generator = Generator { seed: 5 };
@@ -189,4 +200,231 @@ fn a_single_pixel_has_a_mean_and_no_variance() {
     let outcome = run(&StatisticsDistance { eps: 0.0 }, &inputs, Some(&upstream), &[true, false, false]);
     assert_eq!(outcome.output.values, [0.5]);
     assert_eq!(outcome.grads[0].as_ref().unwrap().values, [0.5, 0.0]);
+}
+
+/// The small trained ResNet50.
+fn network() -> &'static Network {
+    static NETWORK: OnceLock<Network> = OnceLock::new();
+    NETWORK.get_or_init(|| demo_network(device(), "resnet50", "transforms"))
+}
+
+/// Side of the picture before a stage, in pixels.
+const SIDE: usize = 64;
+
+fn recipe(stage: &Stage) -> Recipe {
+    let init = Init { size: SIDE as u32, start: Start::Normal { mean: 0.5, std: 0.1 } };
+    Recipe {
+        name: "test".into(),
+        description: String::new(),
+        normalize: Normalize::Imagenet,
+        init,
+        stages: vec![stage.clone()],
+    }
+}
+
+fn stream(picture: usize) -> Stream {
+    Stream { seed: 5, picture: picture as u64 }
+}
+
+fn scene(classes: &[usize], objective: Objective) -> Scene<'static> {
+    let indices = classes.iter().map(|&class| class as f32).collect();
+    Scene {
+        objective,
+        inputs: vec![(class_input(0), Array::new(Shape::per_picture(classes.len()), indices))],
+        ..Scene::of(vec![network()], Normalize::Imagenet)
+    }
+}
+
+/// Pictures of some classes, and the losses before their last step.
+fn made_with(objective: Objective, stage: &Stage, classes: &[usize]) -> (Array, Vec<f32>) {
+    let job = Job {
+        scene: scene(classes, objective),
+        recipe: recipe(stage),
+        streams: classes.iter().map(|&class| stream(class)).collect(),
+        start: None,
+        check_finite: false,
+        report_every: 1000,
+        frame_every: None,
+    };
+    let finished = synthesis::run(device(), &job, &mut |_| ControlFlow::Continue(())).unwrap();
+    (finished.pictures, finished.loss)
+}
+
+fn made(stage: &Stage, classes: &[usize]) -> Array {
+    made_with(Objective::class(200.0, false), stage, classes).0
+}
+
+/// The picture before the first step.
+fn start(class: usize) -> Array {
+    synthesis::octave::initial(&recipe(&Stage::new(1, [0.0, 0.0])), stream(class)).unwrap()
+}
+
+/// The numbers of one picture's steps.
+fn numbers(stage: &Stage, class: usize) -> Vec<PictureNumbers> {
+    let schedule = Schedule::new(&recipe(stage), &[stream(class)]).unwrap();
+    schedule.stages()[0].steps.iter().map(|step| step.pictures[0]).collect()
+}
+
+/// Some steps of a stated mean change.
+fn steps(iterations: u32) -> Stage {
+    Stage { step: StepRule::Normalized, ..Stage::new(iterations, [0.02, 0.02]) }
+}
+
+/// Every way in which the networks see other than the window itself, over windows of their own.
+fn moving() -> Stage {
+    Stage { crop: Some(56), shift: 3, scale: [0.9, 1.2], flip: true, rotation: 12.0, colour_jitter: 0.1, ..steps(4) }
+}
+
+#[test]
+fn transforms_are_reproducible_and_each_changes_the_picture() {
+    let still = Stage { crop: Some(56), ..steps(4) };
+    let plain = made(&still, &[4]);
+    for (key, stage) in [
+        ("shift", Stage { shift: 3, ..still.clone() }),
+        ("scale", Stage { scale: [0.9, 1.2], ..still.clone() }),
+        ("flip", Stage { flip: true, ..still.clone() }),
+        ("rotation", Stage { rotation: 12.0, ..still.clone() }),
+        ("colour_jitter", Stage { colour_jitter: 0.1, ..still.clone() }),
+        ("all", moving()),
+    ] {
+        let picture = made(&stage, &[4]);
+        assert!(picture.values.iter().all(|value| value.is_finite()), "{key}");
+        assert_ne!(picture, plain, "{key}");
+        assert_eq!(picture, made(&stage, &[4]), "{key}");
+    }
+}
+
+#[test]
+fn a_transformed_picture_does_not_depend_on_its_batch() {
+    let stage =
+        Stage { total_variation: 1e-3, bn_statistics: 0.1, sigma: [0.8, 0.8], blur_on: BlurOn::Crop, ..moving() };
+    let classes = [8, 4, 1];
+    let together = made(&stage, &classes);
+    for (n, &class) in classes.iter().enumerate() {
+        assert_eq!(made(&stage, &[class]), together.picture(n), "picture {n}");
+    }
+}
+
+/// A step against its parts done one by one: what is seen, the gradient there, and that gradient back on the window.
+#[test]
+fn one_step_goes_down_the_gradient_of_what_is_seen() {
+    let rate = 0.5;
+    let stage = Stage { shift: 3, scale: [0.9, 1.2], flip: true, rotation: 12.0, ..Stage::new(1, [rate; 2]) };
+    let after = made(&stage, &[2]);
+    let before = start(2);
+    let [map] = numbers(&stage, 2)[..] else { panic!("one step") };
+    let [seen, _] = warped(&before, &[map.map()], &before);
+    let upstream =
+        evaluate::gradient(device(), &scene(&[2], Objective::class(200.0, false)), &seen, false).unwrap().gradient;
+    let [_, gradient] = warped(&before, &[map.map()], &upstream);
+    let expected: Vec<f32> = before.values.iter().zip(&gradient.values).map(|(p, g)| p - rate as f32 * g).collect();
+    // The same kernels in another recording.
+    assert_close("after one step", &after.values, &expected, Bound { rel_l2: 1e-6, abs: 1e-5 });
+    assert_ne!(after, before);
+}
+
+#[test]
+fn brightness_multiplies_the_picture_before_each_step() {
+    let stage = Stage { colour_jitter: 0.2, ..Stage::new(3, [0.0, 0.0]) };
+    let factors: Vec<f32> = numbers(&stage, 3).iter().map(|step| step.brightness).collect();
+    let expected = start(3).values.iter().map(|p| factors.iter().fold(*p, |p, factor| p * factor)).collect();
+    assert_eq!(made(&stage, &[3]), Array::new(Shape::new(1, 3, SIDE, SIDE), expected));
+}
+
+#[test]
+fn the_blur_of_a_window_leaves_the_rest_alone() {
+    let blurred = |blur_on, rate| {
+        let stage = Stage { crop: Some(40), sigma: [1.5, 1.5], blur_on, ..Stage::new(1, [rate; 2]) };
+        (made(&stage, &[6]), numbers(&stage, 6)[0])
+    };
+    let before = start(6);
+    for rate in [0.0, 0.5] {
+        let (after, PictureNumbers { top, left, .. }) = blurred(BlurOn::Crop, rate);
+        let window = |y: usize, x: usize| (y.wrapping_sub(top as usize)) < 40 && (x.wrapping_sub(left as usize)) < 40;
+        let differs = |inside: bool| {
+            let places = (0..SIDE * SIDE).filter(|k| window(k / SIDE, k % SIDE) == inside);
+            places.filter(|&k| before.values[k] != after.values[k]).count()
+        };
+        assert_eq!(differs(false), 0, "rate {rate}: pixels outside of the window");
+        assert!(differs(true) > 1500, "rate {rate}: pixels inside of the window");
+        assert!(top > 0 && left > 0, "a window in the corner tests less");
+    }
+    // Far from the window's border, where nothing is reflected, it is the blur of the whole picture.
+    let ((whole, at), (crop, _)) = (blurred(BlurOn::Whole, 0.5), blurred(BlurOn::Crop, 0.5));
+    let inner = |array: &Array| -> Vec<f32> {
+        let places = (1..39).flat_map(|y| (1..39).map(move |x| (y + at.top as usize, x + at.left as usize)));
+        places.map(|(y, x)| array.values[y * SIDE + x]).collect()
+    };
+    assert_eq!(inner(&whole), inner(&crop));
+    assert_ne!(whole, crop);
+}
+
+/// Sum of absolute differences of neighbours, by the definition.
+fn variation(picture: &Array) -> f64 {
+    let difference = |k: usize, l: usize| f64::from((picture.values[k] - picture.values[l]).abs());
+    let places = 0..picture.values.len();
+    places
+        .map(|k| {
+            let right = if k % SIDE + 1 < SIDE { difference(k, k + 1) } else { 0.0 };
+            let below = if k / SIDE % SIDE + 1 < SIDE { difference(k, k + SIDE) } else { 0.0 };
+            right + below
+        })
+        .sum()
+}
+
+#[test]
+fn a_penalty_on_variation_makes_the_picture_smoother() {
+    let stage = Stage { rate: [0.01, 0.0], ..steps(12) };
+    let plain = variation(&made(&stage, &[0]));
+    let smooth = variation(&made(&Stage { total_variation: 100.0, ..stage.clone() }, &[0]));
+    let before = variation(&start(0));
+    println!("total variation {before:.0}, after plain steps {plain:.0}, with the penalty {smooth:.0}");
+    assert!(smooth < 0.5 * before && smooth < 0.5 * plain, "{before:.0} {plain:.0} {smooth:.0}");
+}
+
+/// The objective's own number, without any class.
+fn measured(measure: Measure) -> Objective {
+    Objective { terms: vec![Term { place: Place::Picture, measure, form: Form::Plain, weight: 1.0 }] }
+}
+
+#[test]
+fn steps_bring_the_statistics_closer_to_those_of_training() {
+    let statistics = |picture: &Array| {
+        let scene = scene(&[0], measured(Measure::Statistics { network: 0 }));
+        evaluate::gradient(device(), &scene, picture, false).unwrap().loss.values[0]
+    };
+    let before = statistics(&start(0));
+    // Any structure is closer to photographs than noise is; the penalty must do better than that.
+    let after = statistics(&made(&Stage { bn_statistics: 1.0, ..steps(10) }, &[0]));
+    let without = statistics(&made(&steps(10), &[0]));
+    println!("distance of statistics {before:.1}, after ten steps {after:.1}, without the penalty {without:.1}");
+    assert!(after < 0.7 * before && after < without, "{before:.1} {after:.1} {without:.1}");
+}
+
+/// The penalty of a whole network against its layers one by one: statistics of what each convolution gives, in f64.
+#[test]
+fn the_statistics_of_a_network_are_those_of_all_its_batch_norms() {
+    let picture = start(7);
+    let scene = scene(&[7], measured(Measure::Statistics { network: 0 }));
+    let found = evaluate::gradient(device(), &scene, &picture, false).unwrap().loss.values[0];
+    let weights = network().weights(device()).unwrap();
+    let weight = |name: String| &weights.iter().find(|array| array.name == name).unwrap().values;
+    let norms: Vec<&str> = weights.iter().filter_map(|array| array.name.strip_suffix(".running_mean")).collect();
+    assert_eq!(norms.len(), 53);
+    // torchvision names the convolution before `bn2` `conv2`, and that before `downsample.1` `downsample.0`.
+    let convolution = |norm: &str| norm.replace("bn", "conv").replace("downsample.1", "downsample.0");
+    let places: Vec<Place> = norms.iter().map(|norm| Place::Layer(0, convolution(norm))).collect();
+    let values = evaluate::outputs(device(), &scene, &picture, &places, false).unwrap();
+    let mut expected = 0.0;
+    for (norm, x) in norms.iter().zip(&values) {
+        let [_, c, h, w] = x.shape.0;
+        let (mean, var) = (weight(format!("{norm}.running_mean")), weight(format!("{norm}.running_var")));
+        for (channel, pixels) in x.values.chunks(h * w).enumerate() {
+            let (mu, sigma) = (f64::from(mean[channel]), f64::from(var[channel]) + 1e-5);
+            let m = pixels.iter().map(|&x| f64::from(x)).sum::<f64>() / pixels.len() as f64;
+            let v = pixels.iter().map(|&x| (f64::from(x) - m).powi(2)).sum::<f64>() / pixels.len() as f64 + 1e-5;
+            expected += ((m - mu).powi(2) / sigma + (v / sigma).ln().powi(2)) / c as f64;
+        }
+    }
+    assert_close("statistics", &[found], &[expected as f32], Bound::rel_l2(1e-5));
 }
