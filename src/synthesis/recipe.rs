@@ -15,11 +15,14 @@ use crate::nets::Normalize;
 const SHIPPED: &[(&str, &str)] = &[
     ("demo", include_str!("recipes/demo.toml")),
     ("demo-match", include_str!("recipes/demo-match.toml")),
+    ("demo-robust", include_str!("recipes/demo-robust.toml")),
     ("googlenet", include_str!("recipes/googlenet.toml")),
     ("resnet50", include_str!("recipes/resnet50.toml")),
     ("padded", include_str!("recipes/padded.toml")),
     ("inception_v3", include_str!("recipes/inception_v3.toml")),
     ("multiscale", include_str!("recipes/multiscale.toml")),
+    ("feature", include_str!("recipes/feature.toml")),
+    ("dream", include_str!("recipes/dream.toml")),
 ];
 
 /// How one picture is made.
@@ -265,15 +268,35 @@ mod tests {
     }
 
     #[test]
+    fn features_and_dreams_have_the_numbers_of_the_source() {
+        let init = Init { size: 299, start: Start::Uniform { low: 0.5, range: 0.1 } };
+        let stages = vec![
+            (None, 100, [0.4, 0.3], [2.4, 0.8], None),
+            (Some(340), 100, [0.3, 0.2], [1.5, 0.4], None),
+            (Some(380), 100, [0.2, 0.1], [1.1, 0.3], None),
+        ];
+        assert_eq!(numbers("feature"), (init, stages));
+        let init = Init { size: 299, start: Start::Image };
+        let stages = vec![
+            (None, 100, [0.5, 0.4], [2.4, 0.8], None),
+            (Some(380), 100, [0.4, 0.3], [1.5, 0.4], None),
+            (Some(460), 100, [0.3, 0.2], [1.1, 0.3], None),
+        ];
+        assert_eq!(numbers("dream"), (init, stages));
+    }
+
+    #[test]
     fn demo_steps_are_normalized_and_bounded() {
         let init = Init { size: 112, start: Start::Normal { mean: 0.5, std: 0.05 } };
         let stages =
             vec![(None, 60, [0.03, 0.015], [1.4, 0.6], None), (Some(136), 40, [0.02, 0.008], [0.9, 0.4], Some(116))];
         assert_eq!(numbers("demo"), (init, stages));
-        let demo = Recipe::named("demo").unwrap();
-        assert_eq!(demo.normalize, Normalize::Imagenet);
-        for stage in demo.stages {
-            assert_eq!((stage.step, stage.clamp), (StepRule::Normalized, Some([0.0, 1.0])));
+        for name in Recipe::names().filter(|name| name.starts_with("demo")) {
+            let recipe = Recipe::named(name).unwrap();
+            assert_eq!(recipe.normalize, Normalize::Imagenet, "{name}");
+            for stage in recipe.stages {
+                assert_eq!((stage.step, stage.clamp), (StepRule::Normalized, Some([0.0, 1.0])), "{name}");
+            }
         }
     }
 
@@ -334,8 +357,8 @@ mod tests {
         let unknown = Recipe::load("dmeo").unwrap_err().to_string();
         assert_eq!(
             unknown,
-            "recipe dmeo: there is none of that name; there are demo, demo-match, googlenet, resnet50, padded, inception_v3, \
-             multiscale, or give a .toml file"
+            "recipe dmeo: there is none of that name; there are demo, demo-match, demo-robust, googlenet, resnet50, \
+             padded, inception_v3, multiscale, feature, dream, or give a .toml file"
         );
         assert!(matches!(Recipe::load("absent.toml"), Err(Error::Io { .. })));
         assert!(matches!(Recipe::load("absent/recipe"), Err(Error::Io { .. })));
