@@ -5,6 +5,7 @@
 mod pass;
 
 mod accumulate;
+mod adam;
 mod adaptive_avg_pool2d;
 mod add;
 mod advance;
@@ -35,6 +36,7 @@ mod total_variation;
 mod warp;
 
 pub use accumulate::Accumulate;
+pub use adam::Adam;
 pub use advance::Advance;
 pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
@@ -104,6 +106,7 @@ ops! {
 /// Kernel files that only update in place of a graph.
 const UPDATES: &[&Shader] = &[
     &accumulate::SHADER,
+    &adam::SHADER,
     &advance::SHADER,
     &brighten::SHADER,
     &check_finite::SHADER,
