@@ -27,6 +27,7 @@ mod minimum;
 mod pad;
 mod paste;
 mod pick;
+mod project;
 mod region_sum;
 mod relu;
 mod resize;
@@ -44,6 +45,7 @@ pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
 pub use paste::Paste;
+pub use project::Project;
 pub use resize::ResizeMode;
 pub use sgd::Sgd;
 
@@ -112,6 +114,7 @@ const UPDATES: &[&Shader] = &[
     &check_finite::SHADER,
     &descend::SHADER,
     &paste::SHADER,
+    &project::SHADER,
     &sgd::SHADER,
 ];
 
