@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench experiments -- [--photographs FOLDER] [--out FOLDER]`
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use entoptic::synthesis::octave::{Stream, initial};
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::synthesis::{Job, run};
 use entoptic::tensor::{Array, Shape};
-use entoptic::training::{Goal, Optimiser, Setup, TrainStep};
+use entoptic::training::{self, Lesson, Optimiser, TeacherLoss};
 use entoptic::weights::demo;
 
 const CLASSES: usize = 10;
@@ -177,21 +178,25 @@ impl Bench {
     /// The student's outputs for one picture brought to the teacher's.
     fn training(&self, picture: &Array) -> Result<()> {
         let student = load(&self.device, Architecture::ResNet50, "student")?;
-        let setup = Setup {
+        let loss = TeacherLoss::Distance(Metric::SumOfSquares);
+        let job = training::Job {
             student: &student,
-            goal: Goal::Teacher(&self.googlenet, Metric::SumOfSquares),
+            lesson: Lesson::Teacher { teacher: &self.googlenet, pictures: picture, loss },
             normalize: Normalize::Imagenet,
             batch_norm: BatchNormMode::Frozen,
-            pictures: picture.shape,
+            batch: 1,
+            side: picture.shape.h(),
+            optimiser: Optimiser::Sgd(Sgd::default()),
+            rate: TRAINING_RATE,
+            schedule: training::Schedule::Constant,
+            steps: TRAINING_STEPS,
+            seed: SEED,
+            state: None,
+            report_every: TRAINING_STEPS,
+            check_finite: false,
+            checkpoint_every: None,
         };
-        let sgd = Sgd { momentum: 0.0, weight_decay: 0.0, nesterov: false };
-        let rates = vec![TRAINING_RATE; TRAINING_STEPS];
-        let mut step = TrainStep::prepare(&self.device, &setup, Some(Optimiser::Sgd(sgd)), &rates)?;
-        step.set_pictures(picture)?;
-        for _ in 0..TRAINING_STEPS {
-            step.run()?;
-        }
-        let losses = step.losses()?;
+        let losses = training::run(&self.device, &job, &mut |_| Ok(ControlFlow::Continue(())))?.losses;
         let (first, last) = (losses[0], losses[TRAINING_STEPS - 1]);
         let reached = losses.iter().position(|loss| *loss <= first / 15.0);
         println!(

@@ -8,6 +8,7 @@
 // One invocation = four channels of one pixel; in mean_abs one workgroup = one picture.
 
 #import linear
+#import one_minus_exp
 #import reduce
 
 override has_limits: bool = false;
@@ -93,14 +94,6 @@ fn normalized(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     } else {
         take_step(i, gradient(i) / size);
     }
-}
-
-// 1 - e^z for z < 0, by its series near 0, where the difference would cancel.
-fn one_minus_exp(z: f32) -> f32 {
-    if (z > -0.1) {
-        return -z * (1.0 + z / 2.0 * (1.0 + z / 3.0 * (1.0 + z / 4.0 * (1.0 + z / 5.0))));
-    }
-    return 1.0 - exp(z);
 }
 
 @compute @workgroup_size(WG)

@@ -59,8 +59,8 @@ impl ClassList {
         }
     }
 
-    /// Synsets or names separated by commas.
-    fn parse(text: &str) -> Self {
+    /// Synsets or names separated by commas, as checkpoints list them.
+    pub fn parse(text: &str) -> Self {
         let class = |entry: &str| {
             let synset = is_synset(entry).then(|| entry.to_owned());
             Class { synset, name: NAMES.get(entry).copied().unwrap_or(entry).to_owned() }

@@ -2,12 +2,12 @@
 //!
 //! Not here: changing the pictures or the weights.
 
-use crate::device::{Buffer, Device, Externals, Plan, Program, Recorder};
+use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
 use crate::nets::{BatchNormMode, Head, Network, Normalize, Outputs};
 use crate::objective::{Loss, Objective, Place};
 use crate::ops::{CheckFinite, View};
 use crate::tape::{Recorded, Request, Tape, Var};
-use crate::tensor::{Array, Layout};
+use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
 /// Name of the external value that holds the pictures [N, 3, H, W].
@@ -121,6 +121,53 @@ pub fn gradient(device: &Device, scene: &Scene, picture: &Array, check_finite: b
         plan: once.program.plan().clone(),
         dispatches: once.program.dispatches(),
     })
+}
+
+/// A network's logits for one picture size and batch after another, prepared once.
+pub struct Forward {
+    device: Device,
+    program: Program,
+    pictures: Buffer,
+    shape: Shape,
+    logits: View,
+    readback: Readback,
+}
+
+impl Forward {
+    /// Prepares the pass for pictures [N, 3, H, W], with frozen statistics.
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`] and of the device.
+    pub fn prepare(device: &Device, network: &Network, normalize: Normalize, shape: Shape) -> Result<Self> {
+        let mut tape = Tape::default();
+        let x = tape.input(PICTURE, shape);
+        let keep = Scene::of(vec![network], normalize).stage(&mut tape, x, x, &[Place::Logits(0, Head::Main)])?.places;
+        let mut recorder = Recorder::new(device.tuning());
+        let recorded = tape.record(&mut recorder, &Request { keep, ..Request::default() })?;
+        let pictures = device.buffer(PICTURE, Layout::Picture.bytes(shape))?;
+        let mut externals = network.buffers().clone();
+        externals.insert(PICTURE.into(), pictures.clone());
+        let program = Program::prepare(device, "forward", &recorder.finish(), &externals)?;
+        let logits = recorded.kept[0];
+        let readback = device.readback(logits.layout.bytes(logits.shape))?;
+        Ok(Forward { device: device.clone(), program, pictures, shape, logits, readback })
+    }
+
+    /// Logits [N, classes, 1, 1] of pictures as the engine stores them ([`Layout::Picture`]), for those who prepare them on
+    /// other threads.
+    ///
+    /// # Errors
+    /// Those of the device.
+    ///
+    /// # Panics
+    /// When there are not as many numbers as in the pictures it was prepared for.
+    pub fn logits(&mut self, stored: &[f32]) -> Result<Array> {
+        assert_eq!(stored.len(), Layout::Picture.stored(self.shape), "pictures of another shape");
+        self.device.write(&self.pictures, stored)?;
+        self.program.run()?;
+        let stored: Vec<f32> = self.readback.read(&self.device, self.program.buffer(self.logits.buffer))?;
+        Ok(Array::new(self.logits.shape, self.logits.layout.unpack(self.logits.shape, &stored)))
+    }
 }
 
 /// A tape that has been run once.

@@ -7,8 +7,9 @@ mod common;
 
 use common::compare::{Bound, assert_close};
 use common::fixture::Fixture;
+use common::generator::Generator;
 use common::gpu::{Bench, Outcome, device, run};
-use entoptic::ops::{CrossEntropy, Distance, Metric, Op, Pick, Sgd};
+use entoptic::ops::{Adam, Advance, CrossEntropy, Distance, Metric, Op, Pick, Sgd};
 use entoptic::tensor::{Array, Layout, Shape};
 
 /// A [N, C] tensor as one pixel for each of N pictures.
@@ -168,4 +169,44 @@ fn descended(sgd: Sgd, rate: f32, parameter: &Array, steps: &[Array]) -> Vec<f32
         program.run().unwrap();
     }
     device().download(&buffers["parameter"], Layout::Filter, parameter.shape).unwrap().values
+}
+
+#[test]
+fn adam_takes_the_steps_of_torch() {
+    let shape = Shape::new(3, 1, 3, 1);
+    let random = |name: &str| Generator { seed: 1 }.tensor_symmetric(name, shape.elements(), 1.0);
+    let adam = Adam { betas: [0.8, 0.99], eps: 1e-6, weight_decay: 0.3 };
+    let mut bench = Bench::new();
+    let parameter = bench.put("parameter", Layout::Filter, &Array::new(shape, random("parameter")));
+    let gradient = bench.put("gradient", Layout::Filter, &Array::filled(shape, 0.0));
+    let zero = Array::filled(shape, 0.0);
+    let means = ["m", "v"].map(|name| bench.put(name, Layout::Filter, &zero).buffer);
+    let rate = bench.put("rate", Layout::Picture, &per_picture([0.05]));
+    // The bits of zero are those of step 0.
+    let step = bench.put("step", Layout::Picture, &per_picture([0.0])).buffer;
+    adam.record(&mut bench.recorder, parameter, gradient, means, rate, step);
+    Advance::next(&mut bench.recorder, step);
+    let (mut program, buffers) = bench.prepare("adam");
+    let mut expected: Vec<f64> = random("parameter").into_iter().map(f64::from).collect();
+    let mut means = vec![(0.0f64, 0.0f64); expected.len()];
+    let [beta1, beta2, eps, decay] = [adam.betas[0], adam.betas[1], adam.eps, adam.weight_decay].map(f64::from);
+    for t in 1..=120 {
+        let gradient = random(&format!("gradient {t}"));
+        device().write_array(&buffers["gradient"], Layout::Filter, &Array::new(shape, gradient.clone())).unwrap();
+        program.run().unwrap();
+        // torch.optim.Adam, without amsgrad: step_size = lr / bias_correction1, denom = sqrt(v) / sqrt(bias_correction2) + eps.
+        for ((p, (m, v)), g) in expected.iter_mut().zip(&mut means).zip(&gradient) {
+            let g = f64::from(*g) + decay * *p;
+            (*m, *v) = (beta1 * *m + (1.0 - beta1) * g, beta2 * *v + (1.0 - beta2) * g * g);
+            let denominator = v.sqrt() / (1.0 - beta2.powi(t)).sqrt() + eps;
+            *p -= f64::from(0.05f32) / (1.0 - beta1.powi(t)) * *m / denominator;
+        }
+        let found = device().download(&buffers["parameter"], Layout::Filter, shape).unwrap().values;
+        let expected: Vec<f32> = expected.iter().map(|&p| p as f32).collect();
+        assert_close(&format!("step {t}"), &found, &expected, Bound::rel_l2(4e-6));
+    }
+    let stored: Vec<f32> =
+        device().readback(buffers["parameter"].bytes).unwrap().read(device(), &buffers["parameter"]).unwrap();
+    let clean = Layout::Filter.pack(shape, &Layout::Filter.unpack(shape, &stored));
+    assert_eq!(stored, clean, "the lanes that fill up stay zero");
 }

@@ -7,6 +7,7 @@ use entoptic::nets::Normalize;
 use entoptic::ops::Metric;
 
 use super::models::{Minus, Models, Target};
+use super::train_args::TrainArgs;
 
 /// See what image classifiers see.
 #[derive(Parser)]
@@ -69,6 +70,8 @@ pub enum Command {
     Feature(FeatureArgs),
     /// Let a layer exaggerate what it sees in a photograph
     Dream(DreamArgs),
+    /// Train a network towards another network's outputs, or on labelled photographs
+    Train(TrainArgs),
     /// Run networks on pictures: logits, or a layer's values
     Outputs(OutputsArgs),
     /// The gradient of an objective with respect to a picture

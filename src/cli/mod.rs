@@ -19,6 +19,8 @@ mod outputs;
 mod progress;
 mod recipes;
 mod represent;
+mod train;
+mod train_args;
 
 use clap::Parser;
 
@@ -41,5 +43,6 @@ pub fn run() -> anyhow::Result<()> {
         Command::Opposite(args) => opposite::run(&global, args),
         Command::Outputs(args) => outputs::run(&global, args),
         Command::Recipes(args) => recipes::run(args),
+        Command::Train(args) => train::run(&global, args),
     }
 }

@@ -35,6 +35,8 @@ pub struct Watcher<'a> {
     global: &'a Global,
     bar: Option<ProgressBar>,
     started: Instant,
+    /// Steps done before this program started.
+    begun: usize,
     /// Step of the last line, where there is no terminal.
     shown: usize,
     /// What the objective's first number is called.
@@ -45,7 +47,7 @@ impl<'a> Watcher<'a> {
     /// Watches a run whose objective's first number is called `measured`.
     pub fn new(global: &'a Global, measured: &'static str) -> anyhow::Result<Self> {
         take_over_interrupts()?;
-        Ok(Watcher { global, bar: None, started: Instant::now(), shown: 0, measured })
+        Ok(Watcher { global, bar: None, started: Instant::now(), begun: 0, shown: 0, measured })
     }
 
     /// Whether the user has asked to stop.
@@ -70,18 +72,40 @@ impl<'a> Watcher<'a> {
         }
         let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len().max(1) as f32;
         let (loss, measured) = (mean(progress.loss), mean(progress.measured));
-        let rate = progress.step as f64 / self.started.elapsed().as_secs_f64();
-        let now = format!("{:.2} steps/s, loss {loss:.3}, {} {measured:.3}", rate, self.measured);
+        let now = format!("loss {loss:.3}, {} {measured:.3}", self.measured);
+        self.show(progress.step, progress.steps, &format!(" at {} px", progress.size), &now);
+    }
+
+    /// Starts the clock, for a run of which some steps may have been done before.
+    pub fn begin(&mut self, step: usize) {
+        (self.started, self.begun, self.shown) = (Instant::now(), step, step);
+    }
+
+    /// How many steps are done and what there is to say of them.
+    pub fn show(&mut self, step: usize, steps: usize, place: &str, now: &str) {
+        if self.global.quiet {
+            return;
+        }
+        let rate = (step - self.begun) as f64 / self.started.elapsed().as_secs_f64();
+        let now = format!("{rate:.2} steps/s, {now}");
         if std::io::stderr().is_terminal() {
-            let bar = self.bar.get_or_insert_with(|| bar(progress.steps));
-            bar.set_position(progress.step as u64);
+            let bar = self.bar.get_or_insert_with(|| bar(steps));
+            bar.set_position(step as u64);
             bar.set_message(now);
-            if progress.step == progress.steps {
+            if step == steps {
                 bar.finish();
             }
-        } else if progress.step == progress.steps || progress.step >= self.shown + progress.steps.div_ceil(10) {
-            self.shown = progress.step;
-            eprintln!("step {}/{} at {} px: {now}", progress.step, progress.steps, progress.size);
+        } else if step == steps || step >= self.shown + steps.div_ceil(10) {
+            self.shown = step;
+            eprintln!("step {step}/{steps}{place}: {now}");
+        }
+    }
+
+    /// A line above the progress.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => self.global.say(format_args!("{line}")),
         }
     }
 }

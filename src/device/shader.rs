@@ -15,6 +15,7 @@ pub struct Shader {
 const SHARED: &[(&str, &str)] = &[
     ("corner", include_str!("../../shaders/shared/corner.wgsl")),
     ("linear", include_str!("../../shaders/shared/linear.wgsl")),
+    ("one_minus_exp", include_str!("../../shaders/shared/one_minus_exp.wgsl")),
     ("reduce", include_str!("../../shaders/shared/reduce.wgsl")),
     ("window", include_str!("../../shaders/shared/window.wgsl")),
 ];

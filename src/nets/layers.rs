@@ -149,7 +149,8 @@ impl<'a> Layers<'a> {
 
     /// What the weights say of a tensor, or what it would have to be, with the difference noted.
     fn sizes(&mut self, name: &str, expected: &[Option<usize>], nominal: usize) -> Vec<usize> {
-        let full = ((nominal as f64 * self.width).round() as usize).max(1);
+        // Channels come in groups of four, so fewer would cost as much.
+        let full = ((nominal as f64 * self.width).round() as usize).max(4);
         let show = |sizes: &[Option<usize>]| {
             sizes.iter().map(|size| size.map_or("any".into(), |s| s.to_string())).collect::<Vec<_>>().join(", ")
         };

@@ -56,6 +56,36 @@ impl Architecture {
         }
     }
 
+    /// Names and sizes of all tensors for a width (1 for the full network, every channel count times it, at least four) and a
+    /// number of classes, with the side heads asked for: what a checkpoint for training from scratch must hold.
+    ///
+    /// # Errors
+    /// None for widths above 0.
+    pub fn tensors(self, width: f64, classes: usize, heads: &[Head]) -> Result<Vec<(String, Vec<usize>)>> {
+        let (first, channels) = self.first();
+        // The first tensor tells the structure its width; where nothing is known it says what it would take.
+        let channels = ((channels as f64 * width).round() as usize).max(4);
+        let kernel = if self == Architecture::InceptionV3 { 3 } else { 7 };
+        let known = BTreeMap::from([(first.to_owned(), vec![channels, 3, kernel, kernel])]);
+        let mut tape = Tape::default();
+        let x = tape.input("picture", ANY_PICTURE);
+        let built = build(self, &mut tape, &known, "", BatchNormMode::Frozen, x, heads)?.1;
+        let sizes = |Parameter { name, shape, layout, .. }: Parameter| {
+            let (layer, leaf) = name.rsplit_once('.').unwrap_or_default();
+            let linear = layer.rsplit('.').next().is_some_and(|layer| layer.starts_with("fc"));
+            // Class layers end a head; GoogLeNet's side heads have another linear layer before.
+            let n = if linear && !layer.ends_with("fc1") { classes } else { shape.n() };
+            let sizes = match (layout, leaf) {
+                (Layout::Filter, _) if linear => vec![n, shape.elements() / shape.n()],
+                (Layout::Filter, _) => shape.0.to_vec(),
+                (Layout::Picture, "bias") if linear && !layer.ends_with("fc1") => vec![classes],
+                (Layout::Picture, _) => vec![shape.c()],
+            };
+            (name, sizes)
+        };
+        Ok(built.parameters.into_iter().map(sizes).collect())
+    }
+
     /// Whether torchvision's pretrained files of this network are used with `transform_input`.
     fn transforms_input(self) -> bool {
         self != Architecture::ResNet50
@@ -152,27 +182,59 @@ impl Network {
     pub fn load(device: &Device, architecture: Architecture, checkpoint: &Checkpoint, id: &str) -> Result<Self> {
         let shapes: BTreeMap<String, Vec<usize>> =
             checkpoint.names().filter_map(|name| Some((name.to_owned(), checkpoint.shape(name)?.to_vec()))).collect();
+        let classes = shapes.get("fc.weight").and_then(|sizes| sizes.first()).copied();
+        let mut network = Self::upload(device, architecture, shapes, id, &|name| checkpoint.read(name))?;
+        network.classes = ClassList::of_checkpoint(checkpoint, classes.unwrap_or_default())?;
+        network.source = checkpoint.name().to_owned();
+        network.checksum = checkpoint.sha256();
+        if let Some(said) = checkpoint.metadata().get("transform_input") {
+            network.transform_input = said.eq_ignore_ascii_case("true");
+        }
+        Ok(network)
+    }
+
+    /// A network from arrays instead of a file, for training from scratch; without `transform_input`.
+    ///
+    /// # Errors
+    /// As [`Network::load`].
+    pub fn from_arrays(
+        device: &Device,
+        architecture: Architecture,
+        arrays: &[NamedArray],
+        classes: ClassList,
+        id: &str,
+    ) -> Result<Self> {
+        let shapes = arrays.iter().map(|array| (array.name.clone(), array.shape.clone())).collect();
+        let by_name: BTreeMap<&str, &NamedArray> = arrays.iter().map(|array| (array.name.as_str(), array)).collect();
+        let network = Self::upload(device, architecture, shapes, id, &|name| Ok(by_name[name].values.clone()))?;
+        Ok(Network { transform_input: false, classes, source: "new weights".into(), ..network })
+    }
+
+    /// Checks shapes and uploads what is read by name; what files say of themselves is as for one that is silent.
+    fn upload(
+        device: &Device,
+        architecture: Architecture,
+        shapes: BTreeMap<String, Vec<usize>>,
+        id: &str,
+        read: &dyn Fn(&str) -> Result<Vec<f32>>,
+    ) -> Result<Self> {
         let used = check(architecture, &shapes)?;
         let prefix = format!("{id}/");
         let mut buffers = Externals::new();
         let mut forms = BTreeMap::new();
         for Parameter { name, shape, layout, .. } in used {
-            let array = Array::new(shape, checkpoint.read(&name)?);
+            let array = Array::new(shape, read(&name)?);
             let key = format!("{prefix}{name}");
             let buffer = device.upload(&key, layout, &array)?;
             buffers.insert(key, buffer);
             forms.insert(name, (shape, layout));
         }
-        let transform_input = match checkpoint.metadata().get("transform_input").map(String::as_str) {
-            Some(said) => said.eq_ignore_ascii_case("true"),
-            None => architecture.transforms_input(),
-        };
         Ok(Network {
             architecture,
-            transform_input,
-            classes: ClassList::of_checkpoint(checkpoint, shapes["fc.weight"][0])?,
-            source: checkpoint.name().to_owned(),
-            checksum: checkpoint.sha256(),
+            transform_input: architecture.transforms_input(),
+            classes: ClassList::unnamed(shapes["fc.weight"][0]),
+            source: String::new(),
+            checksum: String::new(),
             prefix,
             shapes,
             forms,
@@ -222,6 +284,21 @@ impl Network {
         format!("{}{tensor}", self.prefix)
     }
 
+    /// Overwrites weights, as [`Network::weights`] has given them; tensors that are not among them stay.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an array that this network has not or has otherwise; as [`Device::write_array`].
+    pub fn set_weights(&self, device: &Device, arrays: &[NamedArray]) -> Result<()> {
+        for NamedArray { name, shape: sizes, values } in arrays {
+            let Some(&(shape, layout)) = self.forms.get(name).filter(|_| self.shapes[name] == *sizes) else {
+                let expected = self.shapes.get(name).map_or("absent".to_owned(), |sizes| format!("{sizes:?}"));
+                return Err(Error::shape(self.architecture.name(), name, expected, format!("{sizes:?}")));
+            };
+            device.write_array(&self.buffers[&self.key(name)], layout, &Array::new(shape, values.clone()))?;
+        }
+        Ok(())
+    }
+
     /// The weights as they are now, in torchvision's names and order of elements.
     ///
     /// # Errors
@@ -262,9 +339,8 @@ fn side_heads(architecture: Architecture, shapes: &BTreeMap<String, Vec<usize>>)
 
 /// The tensors that a structure uses, or everything in which the weights differ from it.
 fn check(architecture: Architecture, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Vec<Parameter>> {
-    // The shapes of weights do not depend on the picture's; this size passes every layer.
     let mut tape = Tape::default();
-    let x = tape.input("picture", Shape::new(1, 3, 299, 299));
+    let x = tape.input("picture", ANY_PICTURE);
     let heads = side_heads(architecture, shapes);
     let network = architecture.name().to_owned();
     let built = match build(architecture, &mut tape, shapes, "", BatchNormMode::Frozen, x, &heads) {
@@ -287,6 +363,9 @@ fn check(architecture: Architecture, shapes: &BTreeMap<String, Vec<usize>>) -> R
     Err(Error::Weights { network, problems })
 }
 
+/// The shapes of weights do not depend on the picture's; this size passes every layer.
+const ANY_PICTURE: Shape = Shape::new(1, 3, 299, 299);
+
 /// More lines than this do not help to see what is wrong.
 const PROBLEMS_SHOWN: usize = 40;
 
@@ -299,26 +378,8 @@ fn tolerated(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What the structure asks for when only its first tensor is there, which is what it would accept.
     fn shapes(architecture: Architecture, width: f64) -> BTreeMap<String, Vec<usize>> {
-        let mut tape = Tape::default();
-        let x = tape.input("picture", Shape::new(1, 3, 299, 299));
-        let (name, channels) = architecture.first();
-        let kernel = if architecture == Architecture::InceptionV3 { 3 } else { 7 };
-        let first = vec![(channels as f64 * width) as usize, 3, kernel, kernel];
-        let first = BTreeMap::from([(name.to_owned(), first)]);
-        let heads = Head::ALL;
-        let built =
-            build(architecture, &mut tape, &first, "", BatchNormMode::Frozen, x, &heads).expect("any width fits").1;
-        let sizes = |parameter: &Parameter| {
-            let sizes = match (parameter.name.contains("fc"), parameter.layout) {
-                (_, Layout::Picture) => vec![parameter.shape.c()],
-                (true, _) => vec![parameter.shape.n(), parameter.shape.elements() / parameter.shape.n()],
-                _ => parameter.shape.0.to_vec(),
-            };
-            (parameter.name.clone(), sizes)
-        };
-        built.parameters.iter().map(sizes).collect()
+        architecture.tensors(width, 1000, &Head::ALL).expect("any width fits").into_iter().collect()
     }
 
     #[test]
@@ -326,9 +387,30 @@ mod tests {
         for (architecture, tensors) in
             [(Architecture::ResNet50, 267), (Architecture::GoogLeNet, 305), (Architecture::InceptionV3, 484)]
         {
-            for width in [1.0, 0.25] {
+            for width in [1.0, 0.25, 0.01] {
                 assert_eq!(check(architecture, &shapes(architecture, width)).expect("fits").len(), tensors);
             }
+        }
+    }
+
+    #[test]
+    fn widths_scale_channels_and_classes_are_as_asked() {
+        let narrow: BTreeMap<_, _> =
+            Architecture::GoogLeNet.tensors(0.25, 7, &[Head::Aux1]).expect("fits").into_iter().collect();
+        assert_eq!(narrow["conv1.conv.weight"], [16, 3, 7, 7]);
+        assert_eq!(narrow["inception3a.branch3.0.conv.weight"], [4, 48, 1, 1]);
+        assert_eq!((&narrow["fc.weight"][..], &narrow["fc.bias"][..]), (&[7, 256][..], &[7][..]));
+        assert_eq!((&narrow["aux1.fc1.weight"][..], &narrow["aux1.fc2.weight"][..]), (&[256, 512][..], &[7, 256][..]));
+        assert!(!narrow.contains_key("aux2.fc2.weight"));
+        // The parameters of the full network, as torchvision counts them.
+        for (architecture, parameters) in [
+            (Architecture::ResNet50, 25_557_032),
+            (Architecture::GoogLeNet, 13_004_888),
+            (Architecture::InceptionV3, 27_161_264),
+        ] {
+            let full = architecture.tensors(1.0, 1000, &Head::ALL).expect("fits");
+            let trained = full.iter().filter(|(name, _)| !name.contains("running_"));
+            assert_eq!(trained.map(|(_, sizes)| sizes.iter().product::<usize>()).sum::<usize>(), parameters);
         }
     }
 

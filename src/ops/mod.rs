@@ -5,6 +5,7 @@
 mod pass;
 
 mod accumulate;
+mod adam;
 mod adaptive_avg_pool2d;
 mod add;
 mod advance;
@@ -26,6 +27,7 @@ mod minimum;
 mod pad;
 mod paste;
 mod pick;
+mod project;
 mod region_sum;
 mod relu;
 mod resize;
@@ -35,6 +37,7 @@ mod total_variation;
 mod warp;
 
 pub use accumulate::Accumulate;
+pub use adam::Adam;
 pub use advance::Advance;
 pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
@@ -42,6 +45,7 @@ pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
 pub use paste::Paste;
+pub use project::Project;
 pub use resize::ResizeMode;
 pub use sgd::Sgd;
 
@@ -104,11 +108,13 @@ ops! {
 /// Kernel files that only update in place of a graph.
 const UPDATES: &[&Shader] = &[
     &accumulate::SHADER,
+    &adam::SHADER,
     &advance::SHADER,
     &brighten::SHADER,
     &check_finite::SHADER,
     &descend::SHADER,
     &paste::SHADER,
+    &project::SHADER,
     &sgd::SHADER,
 ];
 

@@ -40,6 +40,15 @@ impl View {
         View { shape: Shape::new(n, channels, h, w), offset: self.offset + (first / 4) as u32, ..*self }
     }
 
+    /// Channel groups and stride by which an update steps through this gradient of a parameter. Where it fills its buffer it
+    /// is one run of `vec4`s, whatever its layout: a filter has no channel groups to step over.
+    pub(super) fn run_of(&self, parameter: View, op: &str) -> (u32, u32) {
+        let form = |view: &View| (view.shape, view.layout);
+        assert_eq!(form(&parameter), form(self), "{op}: gradient of another parameter");
+        let one_run = *self == View::whole(self.buffer, self.shape, self.layout);
+        if one_run { (1, 1) } else { (self.shape.groups() as u32, self.stride) }
+    }
+
     /// Numbers of `vec4`s that the value has, its padding lanes included.
     pub fn vectors(&self) -> usize {
         self.layout.stored(self.shape) / 4

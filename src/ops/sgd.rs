@@ -45,14 +45,7 @@ impl Sgd {
     /// # Panics
     /// When there is momentum and no velocity, or shapes differ, which is a mistake of the caller.
     pub fn record(&self, recorder: &mut Recorder, parameter: View, grad: View, velocity: Option<BufferId>, rate: View) {
-        assert_eq!(
-            (parameter.shape, parameter.layout),
-            (grad.shape, grad.layout),
-            "sgd: gradient of another parameter"
-        );
-        // A filter has no channel groups to step over: it is one run of vec4s.
-        let one_run = grad == View::whole(grad.buffer, grad.shape, grad.layout);
-        let (groups, grad_stride) = if one_run { (1, 1) } else { (grad.shape.groups() as u32, grad.stride) };
+        let (groups, grad_stride) = grad.run_of(parameter, SHADER.name);
         let params = Params {
             vectors: parameter.vectors() as u32,
             groups,

@@ -2,6 +2,18 @@
 //!
 //! Not here: kernels, printing, recipes of pictures.
 
+mod attack;
+mod dataset;
+mod initialise;
+mod run;
+mod schedule;
+mod state;
 mod step;
 
+pub use attack::{Attack, Strength};
+pub use dataset::{Batch, Batches, Folder, Loader, Photograph, picture_files};
+pub use initialise::{initial_tensor, initial_weights};
+pub use run::{Event, Job, Lesson, Observer, TeacherLoss, run};
+pub use schedule::Schedule;
+pub use state::State;
 pub use step::{Goal, Optimiser, Setup, TrainStep};

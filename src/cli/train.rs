@@ -1,0 +1,320 @@
+//! `entoptic train`: a network towards another one, or towards labels.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use entoptic::classes::ClassList;
+use entoptic::device::Device;
+use entoptic::nets::{Architecture, BatchNormMode, Head, Network, Normalize};
+use entoptic::ops::{Adam, Sgd};
+use entoptic::picture;
+use entoptic::tensor::{Array, Shape};
+use entoptic::training::{self, Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength};
+use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
+
+use super::args::Global;
+use super::models::Model;
+use super::networks::open;
+use super::progress::{Watcher, memory};
+use super::train_args::{LossArg, TrainArgs};
+
+/// Side of new networks' pictures, where the user names none: that of the demo networks' photographs.
+const NEW_SIDE: usize = 128;
+
+/// Side where weights say nothing: torchvision's.
+const SIDE: usize = 224;
+
+pub fn run(global: &Global, args: TrainArgs) -> anyhow::Result<()> {
+    let files = Files::beside(&args.out)?;
+    let state = match args.resume {
+        true => Some(State::read(&files.state).with_context(|| format!("--resume {}", files.state.display()))?),
+        false => None,
+    };
+    match (&args.teacher, &args.data) {
+        (Some(teacher), _) => towards(global, &args, *teacher, &files, state),
+        (None, Some(data)) => labels(global, &args, data, &files, state),
+        (None, None) => bail!("give --teacher or --data"),
+    }
+}
+
+fn towards(
+    global: &Global,
+    args: &TrainArgs,
+    teacher: Architecture,
+    files: &Files,
+    state: Option<State>,
+) -> anyhow::Result<()> {
+    let path = args.images.as_deref().context("--teacher needs --images")?;
+    let student = model(args.model, args.weights.clone());
+    let mut words = student.checkpoint()?.metadata().clone();
+    let side = args.size.or_else(|| words.get("side")?.parse().ok()).unwrap_or(SIDE);
+    let pictures = pictures(path, side)?;
+    let device = open(global)?;
+    let student = student.load(global, &device, 0)?;
+    let teacher = model(teacher, args.teacher_weights.clone()).load(global, &device, 1)?;
+    let loss = args.loss.unwrap_or(LossArg::Sse).into();
+    let lesson = Lesson::Teacher { teacher: &teacher.network, pictures: &pictures, loss };
+    let job = Job {
+        student: &student.network,
+        lesson,
+        normalize: args.normalize.map_or(student.trained_with, Into::into),
+        batch_norm: args.batch_norm.map_or(BatchNormMode::Frozen, Into::into),
+        batch: args.batch.unwrap_or(1),
+        side,
+        optimiser: optimiser(args, 0.0, 0.0, false),
+        rate: args.lr.unwrap_or(if args.adam { 1e-4 } else { 1e-5 }),
+        schedule: args.schedule.map_or(Schedule::Constant, Into::into),
+        steps: args.steps.unwrap_or(1000),
+        seed: args.seed,
+        state,
+        report_every: 10,
+        check_finite: global.check_finite,
+        checkpoint_every: Some(args.checkpoint_every.unwrap_or(250)),
+    };
+    // What was measured of the weights before holds no longer.
+    words.retain(|key, _| !["val_accuracy", "adversarial_eps"].contains(&key.as_str()));
+    words.insert("network".into(), args.model.name().into());
+    words.insert("transform_input".into(), student.network.transform_input.to_string());
+    words.insert("trained_from".into(), student.network.checksum.clone());
+    words.insert("trained_towards".into(), teacher.network.checksum.clone());
+    let state = train(global, &device, &job, files, &words)?;
+    // Each picture once at the beginning, each once at the end.
+    let round = pictures.shape.n().div_ceil(job.batch).min(state.losses.len());
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / round as f32;
+    let (first, last) = (mean(&state.losses[..round]), mean(&state.losses[state.losses.len() - round..]));
+    global.say(format_args!("loss {last:.6} after {first:.6}: {:.1} times less", first / last));
+    println!("{}", files.out.display());
+    Ok(())
+}
+
+fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: Option<State>) -> anyhow::Result<()> {
+    let mut folder = Folder::open(data).with_context(|| format!("--data {}", data.display()))?;
+    let device = open(global)?;
+    let (student, mut words) = learner(global, args, &device, &mut folder)?;
+    let (batch, fresh) = (args.batch.unwrap_or(64), args.weights.is_none());
+    let per_epoch = folder.train.len() / batch;
+    let epochs = args.epochs.unwrap_or(20);
+    let said = words.get("side").and_then(|side| side.parse().ok());
+    let side = args.size.or(said).unwrap_or(if fresh { NEW_SIDE } else { SIDE });
+    let normalize = args.normalize.map_or(Normalize::Imagenet, Into::into);
+    let attack = Strength { eps: args.adversarial_eps, steps: args.adversarial_steps };
+    let job = Job {
+        student: &student,
+        lesson: Lesson::Labels {
+            folder: &folder,
+            smoothing: args.smoothing.unwrap_or(0.05),
+            attack: (attack.eps > 0.0).then_some(attack),
+        },
+        normalize,
+        batch_norm: args.batch_norm.map_or(BatchNormMode::Batch, Into::into),
+        batch,
+        side,
+        optimiser: optimiser(args, 0.9, 5e-4, true),
+        rate: args.lr.unwrap_or(match (args.adam, fresh) {
+            (true, _) => 1e-3,
+            (false, true) => 0.05,
+            (false, false) => 0.01,
+        }),
+        schedule: args.schedule.map_or(Schedule::OneCycle, Into::into),
+        steps: args.steps.unwrap_or(epochs * per_epoch),
+        seed: args.seed,
+        state,
+        report_every: 10,
+        check_finite: global.check_finite,
+        checkpoint_every: Some(args.checkpoint_every.unwrap_or(per_epoch)),
+    };
+    global.say(format_args!(
+        "{} photographs of {} classes to learn, {} to judge by; {side} px, {} steps of {batch}",
+        folder.train.len(),
+        folder.classes.len(),
+        folder.val.len(),
+        job.steps,
+    ));
+    words.insert("network".into(), args.model.name().into());
+    words.insert("classes".into(), folder.classes.join(","));
+    words.insert("normalisation".into(), if normalize == Normalize::Imagenet { "imagenet" } else { "none" }.into());
+    words.insert("side".into(), side.to_string());
+    words.insert("adversarial_eps".into(), args.adversarial_eps.to_string());
+    words.insert("transform_input".into(), student.transform_input.to_string());
+    let state = train(global, &device, &job, files, &words)?;
+    let best = state.accuracies.iter().copied().fold(0.0, f32::max);
+    global.say(format_args!("best validation accuracy {best:.4}"));
+    println!("{}", files.out.display());
+    Ok(())
+}
+
+fn model(architecture: Architecture, weights: Option<PathBuf>) -> Model {
+    Model { architecture, weights, weight: 1.0, head: Head::Main, transform_input: None }
+}
+
+fn optimiser(args: &TrainArgs, momentum: f32, weight_decay: f32, nesterov: bool) -> Optimiser {
+    let weight_decay = args.weight_decay.unwrap_or(weight_decay);
+    if args.adam {
+        return Optimiser::Adam(Adam { weight_decay, ..Adam::default() });
+    }
+    let momentum = args.momentum.unwrap_or(momentum);
+    // Looking ahead along nothing is standing still.
+    let nesterov = args.nesterov.unwrap_or(nesterov) && momentum > 0.0;
+    Optimiser::Sgd(Sgd { momentum, weight_decay, nesterov })
+}
+
+/// Pictures as squares of one side.
+fn pictures(path: &Path, side: usize) -> anyhow::Result<Array> {
+    let files = training::picture_files(path).with_context(|| format!("--images {}", path.display()))?;
+    let mut values = Vec::new();
+    for file in &files {
+        let picture = picture::read(file).with_context(|| format!("--images {}", file.display()))?;
+        values.extend(picture::fit(&picture, side).values);
+    }
+    Ok(Array::new(Shape::new(values.len() / (3 * side * side), 3, side, side), values))
+}
+
+/// The network that learns labels, and what its file will say: a new one, or one whose last layer fits the folder's classes or
+/// is made anew.
+fn learner(
+    global: &Global,
+    args: &TrainArgs,
+    device: &Device,
+    folder: &mut Folder,
+) -> anyhow::Result<(Network, BTreeMap<String, String>)> {
+    let classes = ClassList::parse(&folder.classes.join(","));
+    let Some(path) = &args.weights else {
+        let width = args.width.unwrap_or(1.0);
+        let arrays = training::initial_weights(args.model, width, classes.len(), args.seed)?;
+        let count: usize =
+            arrays.iter().filter(|array| !array.name.contains("running_")).map(|array| array.values.len()).sum();
+        global.say(format_args!("network: {}, width {width}, new weights, {count} parameters", args.model));
+        let network = Network::from_arrays(device, args.model, &arrays, classes, "0")?;
+        return Ok((network, BTreeMap::from([("width".into(), width.to_string())])));
+    };
+    let checkpoint = Checkpoint::open(path)?;
+    let words = checkpoint.metadata().clone();
+    let network = Network::load(device, args.model, &checkpoint, "0")
+        .with_context(|| format!("loading {}", checkpoint.name()))?;
+    let known: Vec<String> = (0..network.class_count())
+        .map(|index| network.classes.synset(index).unwrap_or_else(|| network.classes.name(index)).to_owned())
+        .collect();
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort();
+        names
+    };
+    if sorted(&known) == sorted(&folder.classes) {
+        folder.reorder(&known);
+        global.say(format_args!("network: {}, weights {}, the same classes", args.model, network.source));
+        return Ok((network, words));
+    }
+    global.say(format_args!(
+        "network: {}, weights {}, with a new last layer for {} classes",
+        args.model,
+        network.source,
+        classes.len()
+    ));
+    let arrays = with_new_head(network.weights(device)?, classes.len(), args.seed);
+    let mut fresh = Network::from_arrays(device, args.model, &arrays, classes, "0")?;
+    fresh.transform_input = network.transform_input;
+    Ok((fresh, words))
+}
+
+/// The same weights but for a random last layer, and without side heads, which know other classes.
+fn with_new_head(arrays: Vec<NamedArray>, classes: usize, seed: u64) -> Vec<NamedArray> {
+    let side = |name: &str| ["aux1.", "aux2.", "AuxLogits."].iter().any(|head| name.starts_with(head));
+    let inputs = arrays.iter().find(|array| array.name == "fc.weight").map_or(1, |array| array.shape[1]);
+    let renewed = |array: NamedArray| match array.name.as_str() {
+        "fc.weight" | "fc.bias" => {
+            let shape = [&[classes], &array.shape[1..]].concat();
+            let values = training::initial_tensor(&array.name, &shape, inputs, seed);
+            NamedArray { shape, values, ..array }
+        }
+        _ => array,
+    };
+    arrays.into_iter().filter(|array| !side(&array.name)).map(renewed).collect()
+}
+
+/// What a run writes.
+struct Files {
+    out: PathBuf,
+    state: PathBuf,
+    curve: PathBuf,
+}
+
+impl Files {
+    /// Checks before the long run that they can be written.
+    fn beside(out: &Path) -> anyhow::Result<Self> {
+        let files = Files {
+            out: out.to_owned(),
+            state: out.with_extension("state.safetensors"),
+            curve: out.with_extension("csv"),
+        };
+        if out.extension().is_none_or(|extension| extension != "safetensors") {
+            bail!("--out {}: weights are written as .safetensors", out.display());
+        }
+        for path in [&files.out, &files.state, &files.curve] {
+            picture::check_writable(path).with_context(|| format!("--out {}", out.display()))?;
+        }
+        Ok(files)
+    }
+}
+
+/// Runs a job, shows it and writes what it makes.
+fn train(
+    global: &Global,
+    device: &Device,
+    job: &Job,
+    files: &Files,
+    words: &BTreeMap<String, String>,
+) -> anyhow::Result<State> {
+    let rates = job.schedule.rates(job.rate, job.steps);
+    let mut watcher = Watcher::new(global, "")?;
+    let keeps_best = matches!(job.lesson, Lesson::Labels { .. });
+    let result = training::run(device, job, &mut |event| {
+        match event {
+            Event::Prepared { plan, dispatches } => {
+                watcher.begin(job.state.as_ref().map_or(0, |state| state.step));
+                global.explain(|| format!("{dispatches} kernel launches a step; {}", memory(plan)));
+            }
+            Event::Step { .. } => {}
+            Event::Progress { step, steps, rate, loss } => {
+                watcher.show(step, steps, "", &format!("loss {loss:.4}, rate {rate:.2e}"));
+            }
+            Event::Epoch { epoch, loss, accuracy, best } => {
+                watcher.say(&format!("epoch {epoch}: loss {loss:.4}, validation accuracy {accuracy:.4}"));
+                if let Some(weights) = best {
+                    let mut words = words.clone();
+                    words.insert("val_accuracy".into(), format!("{accuracy:.4}"));
+                    write(&files.out, weights, &words, Precision::F32)?;
+                }
+            }
+            Event::Checkpoint(state) => {
+                state.write(&files.state)?;
+                if !keeps_best {
+                    write(&files.out, &state.weights, words, Precision::F32)?;
+                }
+                let mut curve = "step,rate,loss\n".to_owned();
+                for (index, (loss, rate)) in state.losses.iter().zip(&rates).enumerate() {
+                    writeln!(curve, "{},{rate:e},{loss}", index + 1).expect("a string takes what it is given");
+                }
+                std::fs::write(&files.curve, curve).map_err(entoptic::Error::io(&files.curve))?;
+            }
+        }
+        Ok(if watcher.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    });
+    let state = match result {
+        Err(error @ entoptic::Error::NotFinite { .. }) => {
+            return Err(anyhow::Error::from(error).context("training came apart; a smaller --lr may hold it together"));
+        }
+        other => other?,
+    };
+    if state.step < job.steps {
+        bail!(
+            "stopped after step {} of {}; the same command with --resume goes on from {}",
+            state.step,
+            job.steps,
+            files.state.display()
+        );
+    }
+    Ok(state)
+}

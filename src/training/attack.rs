@@ -1,0 +1,101 @@
+//! Pictures made hard: steps along the gradient of the loss, within a ball around each clean picture.
+
+use super::step::TrainStep;
+use crate::Result;
+use crate::device::{Buffer, Device, Program, Recorder};
+use crate::evaluate::PICTURE;
+use crate::nets::{BatchNormMode, Network, Normalize};
+use crate::objective::class_input;
+use crate::ops::{CrossEntropy, Project, View};
+use crate::tape::{Request, Tape};
+use crate::tensor::{Layout, Shape};
+
+const CLEAN: &str = "clean picture";
+const STEP: &str = "attacked step";
+
+/// How hard pictures are made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Strength {
+    /// Largest L2 distance from the clean picture, in units of pixel values 0..1.
+    pub eps: f32,
+    /// Steps along the gradient, each 1.5 · eps / steps long.
+    pub steps: usize,
+}
+
+/// An attack on the pictures of a training step, ready to be replayed: from a random start in the ball, along the gradient of
+/// the cross-entropy with frozen statistics.
+///
+/// **Reference** Madry et al. 2018, with the L2 norm.
+pub struct Attack {
+    device: Device,
+    start: Program,
+    climb: Program,
+    clean: Buffer,
+    steps: usize,
+}
+
+impl Attack {
+    /// Prepares an attack on the pictures of `step`, whose student and normalisation these are.
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`] and of the device.
+    ///
+    /// # Panics
+    /// When the step does not learn labels.
+    pub fn prepare(
+        device: &Device,
+        student: &Network,
+        normalize: Normalize,
+        strength: Strength,
+        seed: u64,
+        step: &TrainStep,
+    ) -> Result<Self> {
+        let shape = step.pictures_shape();
+        let bytes = Layout::Picture.bytes(shape);
+        let clean = device.buffer(CLEAN, bytes)?;
+        let [pictures, labels, counter] = step.attacked();
+        let mut externals = student.buffers().clone();
+        externals.insert(CLEAN.into(), clean.clone());
+        externals.insert(PICTURE.into(), pictures);
+        externals.insert(class_input(0), labels);
+        externals.insert(STEP.into(), counter);
+        let rate = 1.5 * strength.eps / strength.steps as f32;
+        let project = Project { radius: strength.eps, rate };
+        let views = |recorder: &mut Recorder| {
+            [CLEAN, PICTURE].map(|name| View::whole(recorder.external(name, bytes), shape, Layout::Picture))
+        };
+
+        let mut recorder = Recorder::new(device.tuning());
+        recorder.layer("attack");
+        let [around, picture] = views(&mut recorder);
+        let counter = recorder.external(STEP, 16);
+        // Both halves of the seed count.
+        project.start(&mut recorder, around, picture, counter, (seed ^ (seed >> 32)) as u32);
+        let start = Program::prepare(device, "start of an attack", &recorder.finish(), &externals)?;
+
+        let mut tape = Tape::default();
+        let pixels = tape.input(PICTURE, shape);
+        let x = normalize.apply(&mut tape, pixels)?;
+        let logits = student.forward(&mut tape, x, BatchNormMode::Frozen, &[])?.logits;
+        let labels = tape.input(&class_input(0), Shape::per_picture(shape.n()));
+        let loss = tape.apply(CrossEntropy::default(), &[logits, labels])?;
+        let mut recorder = Recorder::new(device.tuning());
+        let recorded = tape.record(&mut recorder, &Request { keep: vec![], loss: Some(loss), wrt: vec![pixels] })?;
+        recorder.layer("attack");
+        let [around, picture] = views(&mut recorder);
+        project.climb(&mut recorder, around, picture, recorded.gradients[0]);
+        let climb = Program::prepare(device, "step of an attack", &recorder.finish(), &externals)?;
+        Ok(Attack { device: device.clone(), start, climb, clean, steps: strength.steps })
+    }
+
+    /// Replaces the training step's pictures by attacked ones; its labels are already there. The pictures are stored as
+    /// [`Layout::Picture`].
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn run(&mut self, stored: &[f32]) -> Result<()> {
+        self.device.write(&self.clean, stored)?;
+        self.start.run()?;
+        (0..self.steps).try_for_each(|_| self.climb.run())
+    }
+}
