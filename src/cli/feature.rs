@@ -22,13 +22,13 @@ pub fn run(global: &Global, args: FeatureArgs) -> anyhow::Result<()> {
         Some(other) => bail!("--unit takes channel,row,column, not {} numbers", other.len()),
     };
     let what = json!({ "kind": "feature", "layer": args.layer, "channel": channel, "unit": args.unit });
-    show(global, &args.models, &args.layer, channel, unit, &args.making, what)
+    show(global, &args.models, &args.layer, channel, unit, (&args.making, "feature"), what)
 }
 
 pub fn dream(global: &Global, mut args: DreamArgs) -> anyhow::Result<()> {
     args.making.init = args.image.to_string_lossy().into_owned();
     let what = json!({ "kind": "dream", "layer": args.layer, "channel": args.channel });
-    show(global, &args.models, &args.layer, args.channel, None, &args.making, what)
+    show(global, &args.models, &args.layer, args.channel, None, (&args.making, "dream"), what)
 }
 
 fn show(
@@ -37,12 +37,15 @@ fn show(
     layer: &str,
     channel: Option<usize>,
     unit: Option<[usize; 2]>,
-    args: &MakingArgs,
+    (args, recipe): (&MakingArgs, &str),
     what: Value,
 ) -> anyhow::Result<()> {
     models.single("this")?;
     let device = open(global)?;
     let networks = load(global, &device, &models.models)?;
+    // The small networks have a recipe of their own; that of full-size ones depends on what is made.
+    let recipe = if networks[0].recipe == "demo" { "demo" } else { recipe };
+    let args = &MakingArgs { recipe: args.recipe.clone().or_else(|| Some(recipe.to_owned())), ..args.clone() };
     let making = Making::new(global, &device, &networks, args)?;
     let shape = shape(&networks[0], layer, making.recipe.final_window() as usize)?;
     let inside = |what: &str, value: usize, size: usize| {

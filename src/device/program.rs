@@ -20,7 +20,9 @@ pub struct Program {
     buffers: Vec<Option<Buffer>>,
     plan: Plan,
     measured: bool,
+    /// The last replay, and the one before it.
     last: Option<wgpu::SubmissionIndex>,
+    before_last: Option<wgpu::SubmissionIndex>,
 }
 
 struct Step {
@@ -61,7 +63,16 @@ impl Program {
         }
         let steps = bind(device, recording, &buffers)?;
         let label = label.to_owned();
-        Ok(Program { device: device.clone(), label, steps, buffers, plan, measured: false, last: None })
+        Ok(Program {
+            device: device.clone(),
+            label,
+            steps,
+            buffers,
+            plan,
+            measured: false,
+            last: None,
+            before_last: None,
+        })
     }
 
     /// Plans memory and checks it against the adapter's limits, for callers that allocate external buffers themselves.
@@ -98,10 +109,11 @@ impl Program {
     /// # Errors
     /// As [`Device::check`].
     pub fn run(&mut self) -> Result<()> {
-        if let Some(previous) = self.last.take() {
-            let how = wgpu::PollType::Wait { submission_index: Some(previous), timeout: None };
+        if let Some(old) = self.before_last.take() {
+            let how = wgpu::PollType::Wait { submission_index: Some(old), timeout: None };
             self.device.poll(&self.label, how)?;
         }
+        self.before_last = self.last.take();
         let budget = self.device.budget.load(Ordering::Relaxed);
         let measure = !self.measured && budget != u64::MAX;
         let started = Instant::now();
