@@ -28,6 +28,7 @@ pub fn run(global: &Global, mut args: BlendArgs) -> anyhow::Result<()> {
     let stream = Stream { seed: args.making.seed, picture: ends[0] as u64 };
     let input = |slot: usize| (class_input(slot), Array::filled(Shape::per_picture(1), ends[slot] as f32));
     let scene = Scene { objective: objectives::blend(&networks), inputs: vec![input(0), input(1)], ..making.scene() };
-    let pictures = making.make(scene, &[Picture { name, stream, what }], "first logit")?;
-    making.report(&pictures, &ends[1..])
+    let picture = [Picture { name, stream, what }];
+    let made = making.make(scene, &picture, "first logit")?;
+    making.report(&made, &picture, &ends[1..])
 }

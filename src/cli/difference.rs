@@ -18,5 +18,5 @@ pub fn run(global: &Global, args: DifferenceArgs) -> anyhow::Result<()> {
     let objective = objectives::difference(&networks, minus);
     let scene = Scene { objective, inputs: vec![set.input(0)], ..making.scene() };
     let pictures = making.make(scene, &set.pictures, "logit")?;
-    making.report(&pictures, &set.classes)
+    making.report(&pictures, &set.pictures, &set.classes)
 }

@@ -24,7 +24,7 @@ pub fn run(global: &Global, args: GenerateArgs) -> anyhow::Result<()> {
     let set = Set::new(&making, &args.pictures, suffix, what)?;
     let scene = Scene { objective, inputs: vec![set.input(0)], ..making.scene() };
     let pictures = making.make(scene, &set.pictures, "logit")?;
-    making.report(&pictures, &set.classes)
+    making.report(&pictures, &set.pictures, &set.classes)
 }
 
 /// One picture of a class, for commands that need one to start with.

@@ -180,13 +180,12 @@ impl<'a> Making<'a> {
     }
 
     /// Tells what each network makes of the pictures' classes.
-    pub fn report(&self, pictures: &Array, classes: &[usize]) -> anyhow::Result<()> {
+    pub fn report(&self, made: &Array, pictures: &[Picture], classes: &[usize]) -> anyhow::Result<()> {
         for (index, loaded) in self.networks.iter().enumerate() {
-            let after = self.probabilities(index, pictures)?;
-            for (n, &class) in classes.iter().enumerate() {
+            let after = self.probabilities(index, made)?;
+            for (n, (picture, &class)) in pictures.iter().zip(classes).enumerate() {
                 let names = &loaded.network.classes;
-                let stream = Stream { seed: self.args.seed, picture: class as u64 };
-                let before = self.probabilities(index, &self.start(stream)?)?[0][class];
+                let before = self.probabilities(index, &self.start(picture.stream)?)?[0][class];
                 let network = loaded.network.architecture;
                 let (name, after) = (names.name(class), after[n][class]);
                 self.global.say(format_args!("{network}: probability of {name} {after:.3}, at the start {before:.3}"));

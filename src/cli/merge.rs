@@ -31,7 +31,8 @@ pub fn run(global: &Global, args: MergeArgs) -> anyhow::Result<()> {
         ..making.scene()
     };
     let name = format!("{}-and-{}", file_stem(names[0]), file_stem(names[1]));
-    let pictures = making.make(scene, &[Picture { name, stream, what }], "first logit")?;
-    making.report(&pictures, &pair[..1])?;
-    making.report(&pictures, &pair[1..])
+    let picture = [Picture { name, stream, what }];
+    let made = making.make(scene, &picture, "first logit")?;
+    making.report(&made, &picture, &pair[..1])?;
+    making.report(&made, &picture, &pair[1..])
 }

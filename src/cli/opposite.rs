@@ -16,7 +16,7 @@ pub fn run(global: &Global, args: OppositeArgs) -> anyhow::Result<()> {
     let set = Set::new(&making, &args.pictures, "-opposite", what)?;
     let scene = Scene { objective: objectives::opposite(&networks), inputs: vec![set.input(0)], ..making.scene() };
     let pictures = making.make(scene, &set.pictures, "logit")?;
-    making.report(&pictures, &set.classes)?;
+    making.report(&pictures, &set.pictures, &set.classes)?;
     let names = &networks[0].network.classes;
     for (probabilities, &class) in making.probabilities(0, &pictures)?.iter().zip(&set.classes) {
         let winner = largest(probabilities, 1)[0];
