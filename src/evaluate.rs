@@ -192,10 +192,11 @@ impl Once {
         Program::plan_for(device, &recording)?;
         let mut externals = scene.externals(device)?;
         externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
-        let flags = checks.as_ref().map(|checks| checks.buffer(device, &mut externals)).transpose()?;
+        Program::provide(device, &recording, &mut externals)?;
+        let checks = checks.map(|checks| checks.with_flags(&externals));
         let mut program = Program::prepare(device, "evaluate", &recording, &externals)?;
         program.run()?;
-        if let (Some(checks), Some(flags)) = (checks, flags) {
+        if let Some((checks, flags)) = checks {
             checks.verify(device, &flags, None)?;
         }
         device.wait("evaluate")?;
@@ -232,11 +233,9 @@ impl FiniteChecks {
         })
     }
 
-    /// Memory for the flags, added to what the recording is given.
-    pub fn buffer(&self, device: &Device, externals: &mut Externals) -> Result<Buffer> {
-        let buffer = device.buffer(FLAGS, self.layers.len() as u64 * 4)?;
-        externals.insert(FLAGS.into(), buffer.clone());
-        Ok(buffer)
+    /// The checks with the buffer that holds their flags, which [`Program::provide`] has made.
+    pub fn with_flags(self, externals: &Externals) -> (Self, Buffer) {
+        (self, externals[FLAGS].clone())
     }
 
     /// Reads the flags back.

@@ -86,6 +86,21 @@ impl Program {
         Ok(plan)
     }
 
+    /// Adds a zeroed buffer for every external one of a recording that nobody has given.
+    ///
+    /// # Errors
+    /// [`Error::BufferLimit`], [`Error::OutOfMemory`].
+    pub fn provide(device: &Device, recording: &Recording, externals: &mut Externals) -> Result<()> {
+        for spec in &recording.buffers {
+            if let Source::External(name) = &spec.source
+                && !externals.contains_key(name)
+            {
+                externals.insert(name.clone(), device.buffer(name, spec.bytes)?);
+            }
+        }
+        Ok(())
+    }
+
     /// Where the memory goes.
     pub fn plan(&self) -> &Plan {
         &self.plan

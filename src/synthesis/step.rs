@@ -4,7 +4,7 @@
 use super::octave::{PictureNumbers, StepNumbers};
 use super::stage::{BlurOn, Stage, StepRule};
 use crate::Result;
-use crate::device::{Buffer, Device, Plan, Program, Readback, Recorder};
+use crate::device::{Buffer, Device, Plan, Program, Readback, Recorder, Recording, Tuning};
 use crate::evaluate::{FiniteChecks, PICTURE, Scene};
 use crate::objective::{Form, Measure, Objective, Place, Term, fade_input};
 use crate::ops::{Advance, Brighten, Crop, Descend, GaussianBlur, Metric, Paste, Rule, View, Warp};
@@ -20,7 +20,7 @@ pub(super) struct StepProgram {
     device: Device,
     program: Program,
     /// Losses and measured values of all steps.
-    history: Vec<Buffer>,
+    history: [Buffer; 2],
     readback: Readback,
     checks: Option<(FiniteChecks, Buffer)>,
     pictures: usize,
@@ -35,6 +35,11 @@ struct Table {
 }
 
 impl Table {
+    /// Name of the external value that holds all rows; `name` is that of the current one.
+    fn rows_name(&self) -> String {
+        format!("{} table", self.name)
+    }
+
     /// `shape` says how one row lies in memory; `row` gives its numbers in the engine's order.
     fn new(name: &'static str, shape: Shape, steps: &[StepNumbers], row: impl Fn(&StepNumbers) -> Vec<f32>) -> Self {
         let rows = steps.iter().flat_map(|step| Layout::Picture.pack(shape, &row(step))).collect();
@@ -52,17 +57,23 @@ impl Table {
     }
 }
 
-impl StepProgram {
-    /// Records and prepares `steps` of a stage, the `first` of which is one `of` so many in the run, for the pictures
-    /// [N, 3, S, S] in `picture`.
-    pub(super) fn prepare(
-        device: &Device,
+/// A step on its tape, and the numbers that change with each step.
+struct Draft {
+    tape: Tape,
+    request: Request,
+    tables: Vec<Table>,
+    /// What the step shows of the picture.
+    window: Shape,
+}
+
+impl Draft {
+    /// `steps` of a stage, the `first` of which is one `of` so many in the run, for pictures [N, 3, S, S].
+    fn new(
         scene: &Scene,
         stage: &Stage,
         steps: &[StepNumbers],
         (first, of): (usize, usize),
-        (picture, shape): (&Buffer, Shape),
-        check_finite: bool,
+        shape: Shape,
     ) -> Result<Self> {
         let n = shape.n();
         let mut tape = Tape::default();
@@ -89,8 +100,7 @@ impl StepProgram {
             let factors = Shape::per_picture(n);
             tables.push(Table::each("brightness", factors, steps, |picture| vec![picture.brightness]));
         }
-        let blurs = steps.iter().any(|step| step.sigma > 0.0);
-        if blurs {
+        if steps.iter().any(|step| step.sigma > 0.0) {
             let taps = Shape::channels(stage.blur_kernel as usize);
             tables.push(Table::new("taps", taps, steps, |step| step.taps.clone()));
         }
@@ -100,82 +110,94 @@ impl StepProgram {
             let rows = shares.flat_map(|share| [share, 0.0, 0.0, 0.0]).collect();
             tables.push(Table { name: fade_input(rising), shape: Shape::channels(1), rows });
         }
-        let scene = Scene { objective: with_penalties(scene, stage), ..scene.clone() };
         let loss = scene.stage(&mut tape, window, seen, &[])?.loss.expect("a run has an objective");
         let request = Request { keep: vec![loss.total, loss.measured[0]], loss: Some(loss.total), wrt: vec![x] };
+        let window = tape.shape(window);
+        Ok(Draft { tape, request, tables, window })
+    }
 
-        let mut recorder = Recorder::new(device.tuning());
-        let mut externals = scene.externals(device)?;
-        externals.insert(PICTURE.into(), picture.clone());
+    /// Reads the step's numbers, runs the tape, and changes the picture along its gradient.
+    fn record(
+        &self,
+        tuning: Tuning,
+        stage: &Stage,
+        steps: usize,
+        shape: Shape,
+        checks: &mut Option<FiniteChecks>,
+    ) -> Result<Recording> {
+        let mut recorder = Recorder::new(tuning);
         let counter = recorder.external(STEP, 16);
-        externals.insert(STEP.into(), device.buffer(STEP, 16)?);
         recorder.layer("numbers of the step");
         let mut numbers = Vec::new();
-        for table in &tables {
-            let name = format!("{} table", table.name);
-            let buffer = device.buffer(&name, table.rows.len() as u64 * 4)?;
-            device.write(&buffer, &table.rows)?;
-            let id = recorder.external(&name, buffer.bytes);
-            externals.insert(name, buffer);
+        for table in &self.tables {
+            let rows = recorder.external(&table.rows_name(), table.rows.len() as u64 * 4);
             let bytes = Layout::Picture.bytes(table.shape);
             let now = View::whole(recorder.external(table.name, bytes), table.shape, Layout::Picture);
-            externals.insert(table.name.into(), device.buffer(table.name, bytes)?);
-            Advance::read_row(&mut recorder, counter, id, steps.len(), now);
+            Advance::read_row(&mut recorder, counter, rows, steps, now);
             numbers.push((table.name, now));
         }
         let number = |name: &str| numbers.iter().find(|(other, _)| *other == name).map(|(_, view)| *view);
-        let whole = View::whole(recorder.external(PICTURE, picture.bytes), shape, Layout::Picture);
+        let bytes = Layout::Picture.bytes(shape);
+        let picture = View::whole(recorder.external(PICTURE, bytes), shape, Layout::Picture);
         if let Some(factors) = number("brightness") {
-            Brighten::record(&mut recorder, whole, factors);
+            Brighten::record(&mut recorder, picture, factors);
         }
-
-        let mut checks = check_finite.then(FiniteChecks::default);
-        let recorded = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
+        let recorded = FiniteChecks::record(checks, &self.tape, &mut recorder, &self.request)?;
         recorder.layer("step");
-        let history_bytes = (steps.len() * n * 16) as u64;
-        let mut history = Vec::with_capacity(HISTORIES.len());
         for (name, view) in HISTORIES.into_iter().zip(&recorded.kept) {
-            let id = recorder.external(name, history_bytes);
-            let buffer = device.buffer(name, history_bytes)?;
-            externals.insert(name.into(), buffer.clone());
-            Advance::log(&mut recorder, counter, *view, id, steps.len());
-            history.push(buffer);
+            let history = recorder.external(name, (steps * shape.n() * 16) as u64);
+            Advance::log(&mut recorder, counter, *view, history, steps);
         }
-        let rate = number("rate").expect("every stage has a rate");
         let rule = match stage.step {
             StepRule::Raw => Rule::Raw,
-            StepRule::Normalized => {
-                let side = stage.crop.map_or(shape.h(), |side| side as usize);
-                Rule::Normalized { count: 3 * side * side }
-            }
+            StepRule::Normalized => Rule::Normalized { count: self.window.elements() / self.window.n() },
             StepRule::Adam => {
-                let [m, v] = ["adam mean", "adam mean square"].map(|name| recorder.external(name, picture.bytes));
-                for name in ["adam mean", "adam mean square"] {
-                    externals.insert(name.into(), device.buffer(name, picture.bytes)?);
-                }
+                let [m, v] = ["adam mean", "adam mean square"].map(|name| recorder.external(name, bytes));
                 Rule::Adam { m, v, step: counter }
             }
         };
         let limits = stage.clamp.map(|bounds| bounds.map(|bound| bound as f32));
-        Descend { rule, limits }.record(&mut recorder, whole, recorded.gradients[0], rate);
-        if blurs {
-            let taps = number("taps").expect("a stage that blurs has taps");
+        let rate = number("rate").expect("every stage has a rate");
+        Descend { rule, limits }.record(&mut recorder, picture, recorded.gradients[0], rate);
+        if let Some(taps) = number("taps") {
             let corners = number("corners").filter(|_| stage.blur_on == BlurOn::Crop);
-            let window = corners.map(|corners| (corners, tape.shape(window)));
-            blur(&mut recorder, stage.blur_kernel as usize, whole, taps, window);
+            let window = corners.map(|corners| (corners, self.window));
+            blur(&mut recorder, stage.blur_kernel as usize, picture, taps, window);
         }
         Advance::next(&mut recorder, counter);
+        Ok(recorder.finish())
+    }
+}
 
-        let checks = match checks {
-            Some(checks) => {
-                let flags = checks.buffer(device, &mut externals)?;
-                Some((checks, flags))
-            }
-            None => None,
-        };
-        let program = Program::prepare(device, "generation step", &recorder.finish(), &externals)?;
-        let readback = device.readback(history_bytes)?;
-        Ok(StepProgram { device: device.clone(), program, history, readback, checks, pictures: n, done: 0 })
+impl StepProgram {
+    /// Records and prepares `steps` of a stage, the `first` of which is one `of` so many in the run, for the pictures
+    /// [N, 3, S, S] in `picture`.
+    pub(super) fn prepare(
+        device: &Device,
+        scene: &Scene,
+        stage: &Stage,
+        steps: &[StepNumbers],
+        run: (usize, usize),
+        (picture, shape): (&Buffer, Shape),
+        check_finite: bool,
+    ) -> Result<Self> {
+        let scene = Scene { objective: with_penalties(scene, stage), ..scene.clone() };
+        let draft = Draft::new(&scene, stage, steps, run, shape)?;
+        let mut checks = check_finite.then(FiniteChecks::default);
+        let recording = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
+        Program::plan_for(device, &recording)?;
+
+        let mut externals = scene.externals(device)?;
+        externals.insert(PICTURE.into(), picture.clone());
+        Program::provide(device, &recording, &mut externals)?;
+        for table in &draft.tables {
+            device.write(&externals[&table.rows_name()], &table.rows)?;
+        }
+        let history = HISTORIES.map(|name| externals[name].clone());
+        let checks = checks.map(|checks| checks.with_flags(&externals));
+        let program = Program::prepare(device, "generation step", &recording, &externals)?;
+        let readback = device.readback(history[0].bytes)?;
+        Ok(StepProgram { device: device.clone(), program, history, readback, checks, pictures: shape.n(), done: 0 })
     }
 
     /// Where the memory goes, and how many kernels a step launches.

@@ -212,14 +212,10 @@ impl TrainStep {
         }
         Advance::next(&mut recorder, step);
 
-        let checks = match checks {
-            Some(checks) => {
-                let flags = checks.buffer(device, &mut given.externals)?;
-                Some((checks, flags))
-            }
-            None => None,
-        };
-        let program = Program::prepare(device, "training step", &recorder.finish(), &given.externals)?;
+        let recording = recorder.finish();
+        Program::provide(device, &recording, &mut given.externals)?;
+        let checks = checks.map(|checks| checks.with_flags(&given.externals));
+        let program = Program::prepare(device, "training step", &recording, &given.externals)?;
         let gradients = trainable
             .iter()
             .zip(&recorded.gradients)
