@@ -104,6 +104,23 @@ pub fn outputs(
     once.recorded.kept.iter().map(|view| once.fetch(device, view)).collect()
 }
 
+/// Loss of a scene for each picture [N, 3, H, W], without its gradient: [N, 1, 1, 1].
+///
+/// # Errors
+/// As [`gradient`].
+pub fn losses(device: &Device, scene: &Scene, picture: &Array, check_finite: bool) -> Result<Array> {
+    let mut tape = Tape::default();
+    let x = tape.input(PICTURE, picture.shape);
+    let loss = scene.stage(&mut tape, x, x, &[])?.loss.ok_or_else(no_term)?;
+    let request = Request { keep: vec![loss.total], ..Request::default() };
+    let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
+    once.fetch(device, &once.recorded.kept[0])
+}
+
+fn no_term() -> Error {
+    Error::Objective { objective: "loss".into(), reason: "no term is given".into() }
+}
+
 /// Loss of a scene, and its gradient with respect to the picture [N, 3, H, W].
 ///
 /// # Errors
@@ -111,8 +128,7 @@ pub fn outputs(
 pub fn gradient(device: &Device, scene: &Scene, picture: &Array, check_finite: bool) -> Result<Gradient> {
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, picture.shape);
-    let nothing = || Error::Objective { objective: "gradient".into(), reason: "no term is given".into() };
-    let loss = scene.stage(&mut tape, x, x, &[])?.loss.ok_or_else(nothing)?;
+    let loss = scene.stage(&mut tape, x, x, &[])?.loss.ok_or_else(no_term)?;
     let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
     let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
     Ok(Gradient {

@@ -30,4 +30,6 @@ pub mod synthesis;
 
 pub mod training;
 
+pub mod analysis;
+
 pub use error::{Error, Result};

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use entoptic::nets::Normalize;
 use entoptic::ops::Metric;
 
-use super::models::{Minus, Models, Target};
+use super::models::{Judges, Minus, Models, Target};
 use super::train_args::TrainArgs;
 
 /// See what image classifiers see.
@@ -74,6 +74,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Run networks on pictures: logits, or a layer's values
     Outputs(OutputsArgs),
+    /// Judge pictures of a class by numbers: what other networks make of them, and what their pixels are like
+    Score(ScoreArgs),
     /// The gradient of an objective with respect to a picture
     Gradient(GradientArgs),
     /// List a network's layers: names, shapes, parameters
@@ -292,6 +294,31 @@ pub struct OutputsArgs {
     /// File to write (safetensors)
     #[arg(long, short)]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct ScoreArgs {
+    /// Pictures of the class, or folders of them (PNG, JPEG)
+    #[arg(required = true, value_name = "PICTURE|FOLDER")]
+    pub pictures: Vec<PathBuf>,
+    /// The networks that judge; best those that had no part in making the pictures
+    #[command(flatten)]
+    pub judges: Models<Judges>,
+    /// Class: index, synset or name
+    #[arg(long)]
+    pub class: String,
+    /// Photographs of the class to compare with: a folder, or one picture; brought to the size of the first picture
+    #[arg(long, value_name = "FOLDER")]
+    pub photographs: Option<PathBuf>,
+    /// Look at pictures at this side, rather than as they are
+    #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(16..=4096))]
+    pub size: Option<u32>,
+    /// What pixel values become before the first layer; by default what each judge was trained with
+    #[arg(long)]
+    pub normalize: Option<NormalizeArg>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

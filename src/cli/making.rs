@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use entoptic::analysis::softmax;
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
 use entoptic::objective::{Place, class_input};
@@ -235,14 +236,6 @@ impl Set {
 /// A class name as the name of a file.
 pub fn file_stem(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect()
-}
-
-/// exp(x) over the sum of exp(x), without overflow.
-pub fn softmax(logits: &[f32]) -> Vec<f32> {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = logits.iter().map(|&x| f64::from(x - top).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|power| (power / sum) as f32).collect()
 }
 
 /// Positions of the largest values, largest first.

@@ -19,6 +19,7 @@ mod outputs;
 mod progress;
 mod recipes;
 mod represent;
+mod score;
 mod train;
 mod train_args;
 
@@ -43,6 +44,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Opposite(args) => opposite::run(&global, args),
         Command::Outputs(args) => outputs::run(&global, args),
         Command::Recipes(args) => recipes::run(args),
+        Command::Score(args) => score::run(&global, args),
         Command::Train(args) => train::run(&global, args),
     }
 }

@@ -8,7 +8,7 @@ use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error as ClapError, FromArgMatches, value_parser};
 use entoptic::nets::{Architecture, Head};
 
-/// `--model M` with `--weights`, `--weight`, `--head` and `--transform-input`, any number of times; each of these belongs to
+/// `--model M` (or what the role calls it) with `--weights`, `--weight`, `--head` and `--transform-input`, any number of times; each of these belongs to
 /// the network before it. Some commands name networks in a second role.
 #[derive(Clone, Debug)]
 pub struct Models<R = Alone> {
@@ -18,8 +18,11 @@ pub struct Models<R = Alone> {
     role: PhantomData<R>,
 }
 
-/// The argument that names networks in a second role, and its help.
+/// The arguments that name networks.
 pub trait Role {
+    /// The argument that names networks in the first role, and its short form.
+    const FIRST: (&'static str, char) = ("model", 'm');
+    /// The argument that names networks in a second role, and its help.
     const OTHER: Option<(&'static str, &'static str)>;
 }
 
@@ -34,6 +37,15 @@ pub struct Minus;
 /// The network whose picture is aimed at.
 #[derive(Clone, Debug)]
 pub struct Target;
+
+/// Networks that judge pictures.
+#[derive(Clone, Debug)]
+pub struct Judges;
+
+impl Role for Judges {
+    const FIRST: (&'static str, char) = ("judge", 'j');
+    const OTHER: Option<(&'static str, &'static str)> = None;
+}
 
 impl Role for Alone {
     const OTHER: Option<(&'static str, &'static str)> = None;
@@ -71,9 +83,10 @@ fn argument(name: &'static str, value: &'static str, help: impl Into<clap::build
 
 impl<R: Role> Args for Models<R> {
     fn augment_args(command: Command) -> Command {
+        let (first, short) = R::FIRST;
         let known = Architecture::ALL.map(Architecture::name).join(", ");
         let network = |name, help: String| argument(name, "NETWORK", help).value_parser(Architecture::from_str);
-        let mut command = command.arg(network("model", format!("Network: {known}")).short('m').required(true));
+        let mut command = command.arg(network(first, format!("Network: {known}")).short(short).required(true));
         if let Some((name, help)) = R::OTHER {
             command = command.arg(network(name, help.into()).required(name == "minus"));
         }
@@ -108,7 +121,7 @@ impl<R: Role> FromArgMatches for Models<R> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, ClapError> {
         let mut named: Vec<(usize, bool, Model)> = Vec::new();
         let other = R::OTHER.map(|(name, _)| (name, true));
-        for (name, second) in [("model", false)].into_iter().chain(other) {
+        for (name, second) in [(R::FIRST.0, false)].into_iter().chain(other) {
             for (index, architecture) in occurrences::<Architecture>(matches, name) {
                 let head = Head::Main;
                 named.push((

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use entoptic::analysis::softmax;
 use entoptic::evaluate::{self, Scene};
 use entoptic::objective::Place;
 use entoptic::picture;
 use entoptic::weights::{NamedArray, Precision, write};
 
 use super::args::{Global, OutputsArgs};
-use super::making::{largest, softmax};
+use super::making::largest;
 use super::networks::{load, open};
 
 pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {

@@ -1,0 +1,192 @@
+//! How a picture's power is shared between coarse and fine structure.
+
+use std::f64::consts::TAU;
+
+use super::scores::luminance;
+use crate::tensor::Array;
+
+/// Of larger pictures only the middle is looked at: the transform is a plain separable one, and its cost grows with the
+/// third power of the side.
+pub const MAX_SPECTRUM_SIDE: usize = 512;
+
+/// Frequencies, in cycles per pixel, between which the slope is taken.
+const SLOPE_RANGE: [f64; 2] = [0.02, 0.4];
+
+/// Structure above this frequency, in cycles per pixel, counts as fine.
+const FINE: f64 = 0.25;
+
+/// A variance below this is rounding.
+const FLAT: f64 = 1e-12;
+
+/// Two numbers taken from the power spectrum of a picture's luminance under a Hann window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spectrum {
+    /// Slope of the logarithm of power, as a mean over rings one step of the shorter side's frequencies wide, over the
+    /// logarithm of frequency, between 0.02 and 0.4 cycles per pixel. Photographs lie near -2, white noise at 0. NaN for a
+    /// picture without contrast, or so small that there are fewer than three rings.
+    pub slope: f64,
+    /// Share of the power above 0.25 cycles per pixel; 0 without contrast.
+    pub fine: f64,
+}
+
+/// Spectrum of the first picture of an array.
+///
+/// **Shapes** [N, 3, H, W].
+pub fn spectrum(picture: &Array) -> Spectrum {
+    let (h, w, windowed) = windowed(picture);
+    let variance = windowed.iter().map(|v| v * v).sum::<f64>() / windowed.len() as f64;
+    if variance < FLAT {
+        return Spectrum { slope: f64::NAN, fine: 0.0 };
+    }
+    let power = power(h, w, &windowed);
+    let side = h.min(w) as f64;
+    let mut rings = vec![(0.0, 0.0, 0.0); h.min(w) + 1]; // frequencies, power, count
+    let (mut all, mut fine) = (0.0, 0.0);
+    for v in 0..h {
+        let row = v.min(h - v) as f64 / h as f64;
+        for (u, &power) in power[v].iter().enumerate() {
+            let frequency = row.hypot(u as f64 / w as f64);
+            if frequency == 0.0 {
+                continue;
+            }
+            // The other half of the columns mirrors this one.
+            let count = if u == 0 || 2 * u == w { 1.0 } else { 2.0 };
+            all += count * power;
+            fine += if frequency > FINE { count * power } else { 0.0 };
+            let ring = &mut rings[(frequency * side).round() as usize];
+            *ring = (ring.0 + count * frequency, ring.1 + count * power, ring.2 + count);
+        }
+    }
+    let means = rings.iter().filter(|ring| ring.2 > 0.0).map(|ring| (ring.0 / ring.2, ring.1 / ring.2));
+    let points: Vec<(f64, f64)> = means
+        .filter(|(frequency, power)| (SLOPE_RANGE[0]..=SLOPE_RANGE[1]).contains(frequency) && *power > 0.0)
+        .map(|(frequency, power)| (frequency.ln(), power.ln()))
+        .collect();
+    Spectrum { slope: slope(&points), fine: fine / all }
+}
+
+/// Slope of the least-squares line.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    if points.len() < 3 {
+        return f64::NAN;
+    }
+    let count = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0 / count, sum.1 + point.1 / count));
+    let (xy, xx) = points
+        .iter()
+        .fold((0.0, 0.0), |sum, point| (sum.0 + (point.0 - x) * (point.1 - y), sum.1 + (point.0 - x).powi(2)));
+    xy / xx
+}
+
+/// Height, width and luminance of the middle, less its mean, under a Hann window.
+fn windowed(picture: &Array) -> (usize, usize, Vec<f64>) {
+    let [_, _, full_h, full_w] = picture.shape.0;
+    let (h, w) = (full_h.min(MAX_SPECTRUM_SIDE), full_w.min(MAX_SPECTRUM_SIDE));
+    let (top, left) = ((full_h - h) / 2, (full_w - w) / 2);
+    let luminance = luminance(picture);
+    let hann = |size: usize, at: usize| 0.5 - 0.5 * (TAU * (at as f64 + 0.5) / size as f64).cos();
+    let window = |index: usize| hann(h, index / w) * hann(w, index % w);
+    let value = |index: usize| luminance[(top + index / w) * full_w + left + index % w];
+    let weight: f64 = (0..h * w).map(window).sum();
+    let mean = (0..h * w).map(|index| window(index) * value(index)).sum::<f64>() / weight;
+    (h, w, (0..h * w).map(|index| window(index) * (value(index) - mean)).collect())
+}
+
+/// Squared magnitudes of the transform: for each of h row frequencies, columns 0 to w/2.
+fn power(h: usize, w: usize, values: &[f64]) -> Vec<Vec<f64>> {
+    let turns = |size: usize| -> Vec<(f64, f64)> {
+        (0..size).map(|k| (TAU * k as f64 / size as f64).sin_cos()).map(|(sin, cos)| (cos, -sin)).collect()
+    };
+    let (turn_h, turn_w) = (turns(h), turns(w));
+    let mut power = vec![vec![0.0; w / 2 + 1]; h];
+    for u in 0..=w / 2 {
+        let column: Vec<(f64, f64)> = values
+            .chunks_exact(w)
+            .map(|row| {
+                let mut k = 0;
+                row.iter().fold((0.0, 0.0), |(re, im), value| {
+                    let (cos, sin) = turn_w[k];
+                    k = (k + u) % w;
+                    (re + value * cos, im + value * sin)
+                })
+            })
+            .collect();
+        for (v, row) in power.iter_mut().enumerate() {
+            let mut k = 0;
+            let (re, im) = column.iter().fold((0.0, 0.0), |(re, im), (a, b)| {
+                let (cos, sin) = turn_h[k];
+                k = (k + v) % h;
+                (re + a * cos - b * sin, im + a * sin + b * cos)
+            });
+            row[u] = re * re + im * im;
+        }
+    }
+    power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::alterations::normal;
+    use crate::tensor::Shape;
+
+    fn grey(h: usize, w: usize, value: impl FnMut(usize) -> f32) -> Array {
+        let plane: Vec<f32> = (0..h * w).map(value).collect();
+        Array::new(Shape::new(1, 3, h, w), plane.repeat(3))
+    }
+
+    #[test]
+    fn white_noise_is_level() {
+        let noise = normal(1, 96 * 80);
+        let found = spectrum(&grey(96, 80, |at| 0.5 + 0.1 * noise[at]));
+        assert!(found.slope.abs() < 0.15, "{found:?}");
+        // The disc within 0.25 of a square of side 1 has area π/16.
+        assert!((found.fine - (1.0 - std::f64::consts::PI / 16.0)).abs() < 0.04, "{found:?}");
+    }
+
+    #[test]
+    fn amplitudes_of_one_over_frequency_fall_by_two() {
+        const SIDE: usize = 64;
+        let phases = normal(2, SIDE * SIDE);
+        let mut values = vec![0.0f64; SIDE * SIDE];
+        for v in 0..SIDE {
+            for u in 0..SIDE / 2 {
+                let fold = v.min(SIDE - v) as f64;
+                let radius = fold.hypot(u as f64);
+                if radius == 0.0 {
+                    continue;
+                }
+                let phase = f64::from(phases[v * SIDE + u]) * TAU;
+                for (at, value) in values.iter_mut().enumerate() {
+                    let turn = (u * (at % SIDE) + v * (at / SIDE)) % SIDE;
+                    *value += (TAU * turn as f64 / SIDE as f64 + phase).cos() / radius;
+                }
+            }
+        }
+        let found = spectrum(&grey(SIDE, SIDE, |at| values[at] as f32));
+        assert!((found.slope + 2.0).abs() < 0.3, "{found:?}");
+        assert!(found.fine < 0.4, "{found:?}");
+    }
+
+    #[test]
+    fn a_wave_has_all_power_at_its_frequency() {
+        let wave = |cycles: f64| grey(40, 32, |at| (TAU * cycles * (at % 32) as f64 / 32.0).cos() as f32);
+        assert!(spectrum(&wave(4.0)).fine < 1e-6);
+        assert!(spectrum(&wave(12.0)).fine > 1.0 - 1e-6);
+    }
+
+    #[test]
+    fn a_flat_picture_has_no_slope() {
+        let found = spectrum(&Array::filled(Shape::new(1, 3, 20, 24), 0.4));
+        assert!(found.slope.is_nan() && found.fine == 0.0, "{found:?}");
+    }
+
+    #[test]
+    fn of_a_large_picture_the_middle_counts() {
+        let side = MAX_SPECTRUM_SIDE + 10;
+        // Noise in the outermost rows and columns alone.
+        let edge = |at: usize| [at / side, at % side].iter().any(|&p| p < 5 || p >= side - 5);
+        let noise = normal(3, side * side);
+        assert!(spectrum(&grey(side, side, |at| if edge(at) { noise[at] } else { 0.5 })).slope.is_nan());
+    }
+}
