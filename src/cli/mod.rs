@@ -21,6 +21,7 @@ mod recipes;
 mod represent;
 mod train;
 mod train_args;
+mod weights;
 
 use clap::Parser;
 
@@ -44,5 +45,6 @@ pub fn run() -> anyhow::Result<()> {
         Command::Outputs(args) => outputs::run(&global, args),
         Command::Recipes(args) => recipes::run(args),
         Command::Train(args) => train::run(&global, args),
+        Command::Weights(args) => weights::run(&global, args),
     }
 }
