@@ -82,6 +82,8 @@ pub enum Command {
     Layers(LayersArgs),
     /// List the recipes, or print one to change it
     Recipes(RecipesArgs),
+    /// Files of weights: which there are, what is in one, conversion, checks
+    Weights(WeightsArgs),
     /// List the GPUs that could be used
     Adapters,
 }
@@ -365,4 +367,46 @@ pub enum RecipesCommand {
         /// Its name
         name: String,
     },
+}
+
+#[derive(Args)]
+pub struct WeightsArgs {
+    #[command(subcommand)]
+    pub command: WeightsCommand,
+}
+
+#[derive(Subcommand)]
+pub enum WeightsCommand {
+    /// List the published checkpoints and the networks in the program
+    List,
+    /// Show what a file holds: network, metadata, tensors with their statistics
+    Inspect {
+        /// .safetensors, .pth or .pt
+        file: PathBuf,
+    },
+    /// Write any readable file as safetensors; numbers become f32, tensors `num_batches_tracked` are left out
+    Convert {
+        /// .safetensors, .pth or .pt
+        file: PathBuf,
+        /// File to write
+        #[arg(value_name = "OUT.safetensors", value_parser = safetensors_path)]
+        out: PathBuf,
+        /// Two bytes a number instead of four
+        #[arg(long)]
+        f16: bool,
+    },
+    /// Check a file: every number is finite, the tensors are those of a network, the checksum is the published one
+    Verify {
+        /// .safetensors, .pth or .pt
+        file: PathBuf,
+    },
+}
+
+fn safetensors_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
+        Ok(path)
+    } else {
+        Err("its name must end in .safetensors".into())
+    }
 }

@@ -22,6 +22,7 @@ mod represent;
 mod score;
 mod train;
 mod train_args;
+mod weights;
 
 use clap::Parser;
 
@@ -46,5 +47,6 @@ pub fn run() -> anyhow::Result<()> {
         Command::Recipes(args) => recipes::run(args),
         Command::Score(args) => score::run(&global, args),
         Command::Train(args) => train::run(&global, args),
+        Command::Weights(args) => weights::run(&global, args),
     }
 }

@@ -12,5 +12,5 @@ mod resnet50;
 
 pub use head::Head;
 pub use layers::{BatchNormMode, Layers, Norm, Parameter};
-pub use network::{Architecture, Network, Outputs};
+pub use network::{Architecture, Fit, Network, Outputs};
 pub use preprocessing::Normalize;

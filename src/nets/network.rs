@@ -86,6 +86,20 @@ impl Architecture {
         Ok(built.parameters.into_iter().map(sizes).collect())
     }
 
+    /// Checks the names and shapes of weights against the structure, without a GPU and without reading a number.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] with everything that is missing, unexpected or of a wrong shape; [`Error::File`] when the
+    /// metadata lists another number of classes.
+    pub fn check(self, checkpoint: &Checkpoint) -> Result<Fit> {
+        let shapes = shapes(checkpoint);
+        check(self, &shapes)?;
+        let (first, channels) = self.first();
+        let (width, classes) = (shapes[first][0] as f64 / channels as f64, shapes["fc.weight"][0]);
+        ClassList::of_checkpoint(checkpoint, classes)?;
+        Ok(Fit { width, classes, side_heads: side_heads(self, &shapes) })
+    }
+
     /// Whether torchvision's pretrained files of this network are used with `transform_input`.
     fn transforms_input(self) -> bool {
         self != Architecture::ResNet50
@@ -106,6 +120,17 @@ impl FromStr for Architecture {
         let found = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
         found.ok_or_else(|| format!("no network is called \"{name}\"; there are: {known}"))
     }
+}
+
+/// What the shapes of weights say, once they fit a structure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// Channels of the first convolution over those of the full network.
+    pub width: f64,
+    /// Logits of the main head.
+    pub classes: usize,
+    /// Heads besides the main one.
+    pub side_heads: Vec<Head>,
 }
 
 /// Values that a network has put on a tape.
@@ -180,8 +205,7 @@ impl Network {
     /// [`Error::Weights`] with everything that is missing, unexpected or of a wrong shape; those of
     /// [`Checkpoint::read`]; those of [`Device::buffer`].
     pub fn load(device: &Device, architecture: Architecture, checkpoint: &Checkpoint, id: &str) -> Result<Self> {
-        let shapes: BTreeMap<String, Vec<usize>> =
-            checkpoint.names().filter_map(|name| Some((name.to_owned(), checkpoint.shape(name)?.to_vec()))).collect();
+        let shapes = shapes(checkpoint);
         let classes = shapes.get("fc.weight").and_then(|sizes| sizes.first()).copied();
         let mut network = Self::upload(device, architecture, shapes, id, &|name| checkpoint.read(name))?;
         network.classes = ClassList::of_checkpoint(checkpoint, classes.unwrap_or_default())?;
@@ -329,6 +353,10 @@ fn build(
         Architecture::InceptionV3 => inception_v3::forward(&mut layers, x, heads)?,
     };
     Ok((heads, layers.finish()))
+}
+
+fn shapes(checkpoint: &Checkpoint) -> BTreeMap<String, Vec<usize>> {
+    checkpoint.names().filter_map(|name| Some((name.to_owned(), checkpoint.shape(name)?.to_vec()))).collect()
 }
 
 /// Side heads that the weights hold.

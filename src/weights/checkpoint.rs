@@ -184,12 +184,31 @@ impl Checkpoint {
         names::architecture(&self.index.entries)
     }
 
+    /// Length of the file in bytes.
+    pub fn size(&self) -> usize {
+        self.bytes.get().len()
+    }
+
     /// The numbers of a tensor, row-major. Half, double and integer types become `f32`.
     ///
     /// # Errors
-    /// [`Error::File`] when there is no such tensor, its type is not one of those, a value is not finite as `f32`, or
-    /// compressed bytes are damaged.
+    /// [`Error::File`] when a value is not finite as `f32`, and as for [`Checkpoint::read_unchecked`].
     pub fn read(&self, tensor: &str) -> Result<Vec<f32>> {
+        let values = self.read_unchecked(tensor)?;
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(index) => Err(Error::file(
+                &self.name,
+                format!("tensor {tensor} holds {} at index {index}; every weight must be a finite f32", values[index]),
+            )),
+        }
+    }
+
+    /// The same with NaN and infinity where the file has them, for looking into a damaged one.
+    ///
+    /// # Errors
+    /// [`Error::File`] when there is no such tensor, its type is not one that is read, or compressed bytes are damaged.
+    pub fn read_unchecked(&self, tensor: &str) -> Result<Vec<f32>> {
         let fail = |reason: String| Error::file(&self.name, reason);
         let entry = self.index.entries.get(tensor).ok_or_else(|| fail(format!("has no tensor \"{tensor}\"")))?;
         let element = entry.element.as_ref().map_err(|kind| {
@@ -203,13 +222,7 @@ impl Checkpoint {
             }
         };
         self.bytes.release(entry.deflated.as_ref().map_or(&entry.at, |deflated| &deflated.at).clone());
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(index) => Err(fail(format!(
-                "tensor {tensor} holds {} at index {index}; every weight must be a finite f32",
-                values[index]
-            ))),
-        }
+        Ok(values)
     }
 
     /// SHA-256 of the whole file in hexadecimal, computed at the first call.

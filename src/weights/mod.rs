@@ -6,6 +6,7 @@
 mod checkpoint;
 mod demo;
 mod globals;
+mod known;
 mod names;
 mod pickle;
 mod safetensors;
@@ -14,4 +15,5 @@ mod zip;
 
 pub use checkpoint::Checkpoint;
 pub use demo::demo;
+pub use known::{KNOWN, Known, cache_folder};
 pub use safetensors::{NamedArray, Precision, write};

@@ -1,0 +1,228 @@
+//! `entoptic weights`
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use entoptic::nets::{Architecture, Fit};
+use entoptic::picture;
+use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, write};
+
+use super::args::{Global, WeightsArgs, WeightsCommand};
+use super::networks::file_name;
+
+/// Longer metadata is cut, unless the user wants to see more.
+const SHOWN: usize = 90;
+
+const MEBIBYTE: f32 = 1_048_576.0;
+
+pub fn run(global: &Global, args: WeightsArgs) -> anyhow::Result<()> {
+    match args.command {
+        WeightsCommand::List => unless_closed(list(&mut io::stdout().lock())),
+        WeightsCommand::Inspect { file } => unless_closed(inspect(&mut io::stdout().lock(), global, &file)),
+        WeightsCommand::Convert { file, out, f16 } => convert(&file, &out, f16),
+        WeightsCommand::Verify { file } => verify(&file),
+    }
+}
+
+/// Whoever reads a table may stop when it has seen enough, as `head` does.
+fn unless_closed(result: anyhow::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.downcast_ref::<io::Error>().map(io::Error::kind) == Some(io::ErrorKind::BrokenPipe) => {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn list(out: &mut impl Write) -> anyhow::Result<()> {
+    let folder = cache_folder();
+    writeln!(out, "{:<30} {:<14} {:>10}  {:<9} place", "name", "network", "size", "sha256")?;
+    let mut row = |name: &str, network: &str, mebibytes: f32, sha256: &str, place: &str| {
+        writeln!(out, "{name:<30} {network:<14} {mebibytes:>6.1} MiB  {sha256:<9} {place}")
+    };
+    for known in &KNOWN {
+        let present = folder.as_ref().is_some_and(|folder| folder.join(known.file()).is_file());
+        let place = if present { "in the cache" } else { "not here" };
+        row(known.name, known.network, known.mebibytes, &format!("{}…", known.sha256_prefix()), place)?;
+    }
+    for architecture in Architecture::ALL {
+        if let Some(checkpoint) = demo(architecture.name())? {
+            let mebibytes = checkpoint.size() as f32 / MEBIBYTE;
+            let sha256 = format!("{}…", &checkpoint.sha256()[..8]);
+            row(&format!("demo-{architecture}"), architecture.name(), mebibytes, &sha256, "in the program")?;
+        }
+    }
+    writeln!(out)?;
+    match folder {
+        Some(folder) => writeln!(out, "cache: {}", folder.display())?,
+        None => writeln!(out, "cache: none, the environment names no folder for one")?,
+    }
+    for known in &KNOWN {
+        writeln!(out, "{}: {}, {}", known.name, known.published_as, known.url())?;
+    }
+    let mut licences: Vec<&str> = KNOWN.iter().map(|known| known.licence).collect();
+    licences.dedup();
+    for licence in licences {
+        writeln!(out, "licence: {licence}")?;
+    }
+    Ok(())
+}
+
+fn inspect(out: &mut impl Write, global: &Global, file: &Path) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint::open(file)?;
+    writeln!(out, "file: {}, {} bytes", file.display(), checkpoint.size())?;
+    match architecture(&checkpoint) {
+        None => writeln!(out, "network: none that is known here")?,
+        Some(architecture) => match architecture.check(&checkpoint) {
+            Ok(fit) => writeln!(out, "network: {}", described(architecture, &fit))?,
+            Err(error) => writeln!(out, "network: {architecture}, but {}", lines(&error))?,
+        },
+    }
+    let length = if global.verbose { usize::MAX } else { SHOWN };
+    for (key, value) in checkpoint.metadata() {
+        writeln!(out, "{} = {}", plain(key, length), plain(value, length))?;
+    }
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{:<48} {:<5} {:>18} {:>11} {:>11} {:>11} {:>10}",
+        "tensor", "type", "shape", "min", "max", "mean", "not finite"
+    )?;
+    let (mut tensors, mut parameters, mut odd) = (0, 0, 0);
+    for name in checkpoint.names() {
+        let shape = checkpoint.shape(name).unwrap_or_default();
+        tensors += 1;
+        if !name.contains("running_") && !name.ends_with(UNUSED) {
+            parameters += shape.iter().product::<usize>();
+        }
+        write!(
+            out,
+            "{:<48} {:<5} {:>18} ",
+            plain(name, usize::MAX),
+            checkpoint.dtype(name).unwrap_or_default(),
+            format!("{shape:?}")
+        )?;
+        match checkpoint.read_unchecked(name) {
+            Ok(values) => {
+                let found = Statistics::of(&values);
+                odd += found.not_finite;
+                writeln!(out, "{found}")?;
+            }
+            Err(error) => writeln!(out, "unreadable: {}", lines(&error))?,
+        }
+    }
+    writeln!(out)?;
+    writeln!(out, "{tensors} tensors, {parameters} parameters, {odd} values that are not finite")?;
+    Ok(())
+}
+
+fn convert(file: &Path, out: &Path, f16: bool) -> anyhow::Result<()> {
+    picture::check_writable(out)?;
+    let checkpoint = Checkpoint::open(file)?;
+    let array = |name: &str| -> anyhow::Result<NamedArray> {
+        let shape = checkpoint.shape(name).unwrap_or_default().to_vec();
+        Ok(NamedArray { name: name.to_owned(), shape, values: checkpoint.read(name)? })
+    };
+    let names = checkpoint.names().filter(|name| !name.ends_with(UNUSED));
+    let arrays = names.map(array).collect::<anyhow::Result<Vec<_>>>()?;
+    let precision = if f16 { Precision::F16 } else { Precision::F32 };
+    write(out, &arrays, checkpoint.metadata(), precision)?;
+    println!("{}", out.display());
+    Ok(())
+}
+
+fn verify(file: &Path) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint::open(file)?;
+    let Some(architecture) = architecture(&checkpoint) else {
+        let known = Architecture::ALL.map(Architecture::name).join(", ");
+        bail!("{}: its tensors are those of no network known here ({known})", file.display());
+    };
+    let fit = architecture.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
+    if let Some(said) = checkpoint.metadata().get("network")
+        && said != architecture.name()
+    {
+        bail!("{}: metadata says {said}, its tensors are those of {architecture}", file.display());
+    }
+    let sha256 = checkpoint.sha256();
+    let known = Known::of_file(&file_name(file));
+    if let Some(known) = known
+        && !sha256.starts_with(known.sha256_prefix())
+    {
+        bail!(
+            "{}: SHA-256 is {sha256}, the published file's begins with {}; download it again",
+            file.display(),
+            known.sha256_prefix()
+        );
+    }
+    for name in checkpoint.names() {
+        checkpoint.read(name)?;
+    }
+    println!("network: {}", described(architecture, &fit));
+    println!("tensors: {}, every number finite", checkpoint.names().count());
+    let published = known.map(|known| format!(", begins as published for {}", known.published_as));
+    println!("sha256: {sha256}{}", published.unwrap_or_default());
+    Ok(())
+}
+
+/// Counters that training in PyTorch leaves behind and nothing reads.
+const UNUSED: &str = "num_batches_tracked";
+
+/// The network whose tensors these are, or the one that the file claims.
+fn architecture(checkpoint: &Checkpoint) -> Option<Architecture> {
+    let said = || checkpoint.metadata().get("network").map(String::as_str);
+    checkpoint.architecture().or_else(said)?.parse().ok()
+}
+
+fn described(architecture: Architecture, fit: &Fit) -> String {
+    let heads: Vec<&str> = fit.side_heads.iter().map(|head| head.name()).collect();
+    let heads = if heads.is_empty() { String::new() } else { format!(", side heads {}", heads.join(" and ")) };
+    format!("{architecture}, width {}, {} classes{heads}", fit.width, fit.classes)
+}
+
+/// Words from a file, fit for a terminal: without control characters, and not longer than that.
+fn plain(text: &str, length: usize) -> String {
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut shown: String = text.chars().map(clean).take(length).collect();
+    if text.chars().nth(length).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// An error that quotes a file.
+fn lines(error: &entoptic::Error) -> String {
+    error.to_string().lines().map(|line| plain(line, usize::MAX)).collect::<Vec<_>>().join("\n")
+}
+
+/// Of the finite values of a tensor, and how many others there are.
+struct Statistics {
+    min: f32,
+    max: f32,
+    mean: f64,
+    finite: usize,
+    not_finite: usize,
+}
+
+impl Statistics {
+    fn of(values: &[f32]) -> Self {
+        let finite = || values.iter().copied().filter(|value| value.is_finite());
+        let count = finite().count();
+        Statistics {
+            min: finite().fold(f32::INFINITY, f32::min),
+            max: finite().fold(f32::NEG_INFINITY, f32::max),
+            mean: finite().map(f64::from).sum::<f64>() / count as f64,
+            finite: count,
+            not_finite: values.len() - count,
+        }
+    }
+}
+
+impl std::fmt::Display for Statistics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.finite == 0 {
+            return write!(f, "{:>11} {:>11} {:>11} {:>10}", "-", "-", "-", self.not_finite);
+        }
+        write!(f, "{:>11.3e} {:>11.3e} {:>11.3e} {:>10}", self.min, self.max, self.mean, self.not_finite)
+    }
+}
