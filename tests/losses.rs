@@ -9,7 +9,7 @@ use common::compare::{Bound, assert_close};
 use common::fixture::Fixture;
 use common::generator::Generator;
 use common::gpu::{Bench, Outcome, device, run};
-use entoptic::ops::{Adam, Advance, CrossEntropy, Distance, Metric, Op, Pick, Sgd};
+use entoptic::ops::{Adam, Advance, CrossEntropy, Distance, Metric, Minimum, Op, Pick, RegionSum, Sgd};
 use entoptic::tensor::{Array, Layout, Shape};
 
 /// A [N, C] tensor as one pixel for each of N pictures.
@@ -128,6 +128,45 @@ fn distances_of_large_pictures_keep_their_digits() {
     let outcome = loss(&Distance { metric: Metric::L1 }, &x, &Array::filled(shape, 0.0), 1.0);
     let used = assert_close("L1", &outcome.output.values, &[expected as f32], Bound::rel_l2(2e-6));
     println!("{used:.2} of the bound");
+}
+
+/// Element (n, c, y, x) is 1000 n + 100 c + 10 y + x: every sum tells which elements are in it.
+fn numbered(n: usize) -> Array {
+    let shape = Shape::new(n, 6, 4, 5);
+    let digits = |k: usize| (k / 120) * 1000 + (k / 20 % 6) * 100 + (k / 5 % 4) * 10 + k % 5;
+    Array::new(shape, (0..shape.elements()).map(|k| digits(k) as f32).collect())
+}
+
+#[test]
+fn a_region_is_summed_and_nothing_else() {
+    let region = RegionSum { channels: 3..6, rows: 1..3, columns: 2..5 };
+    let outcome = run(&region, &[(numbered(2), Layout::Picture)], Some(&per_picture([1.0, -2.0])), &[true]);
+    // Eighteen elements with the means 400, 15 and 3, and 1000 more in the second picture.
+    assert_eq!(outcome.output.values, [18.0 * 418.0, 18.0 * 1418.0]);
+    let inside =
+        |k: usize| (3..6).contains(&(k / 20 % 6)) && (1..3).contains(&(k / 5 % 4)) && (2..5).contains(&(k % 5));
+    let expected: Vec<f32> = (0..240).map(|k| if inside(k) { [1.0, -2.0][k / 120] } else { 0.0 }).collect();
+    assert_eq!(outcome.grads[0].as_ref().unwrap().values, expected);
+}
+
+#[test]
+fn each_picture_is_picked_at_its_own_channel() {
+    let outcome = loss(&Pick, &numbered(2), &per_picture([5.0, 2.0]), 1.0);
+    assert_eq!(outcome.output.values, [20.0 * 517.0, 20.0 * 1217.0]);
+    let expected: Vec<f32> = (0..240).map(|k| if k / 20 % 6 == [5, 2][k / 120] { 1.0 } else { 0.0 }).collect();
+    assert_eq!(outcome.grads[0].as_ref().unwrap().values, expected);
+}
+
+#[test]
+fn the_smaller_of_two_has_the_gradient_and_the_first_of_two_equals() {
+    let shape = Shape::new(1, 5, 1, 1);
+    let [a, b] = [[1.0, -2.0, 3.0, 0.0, -1.0], [2.0, -3.0, 3.0, -0.5, 4.0]].map(|v| Array::new(shape, v.to_vec()));
+    let inputs = [(a, Layout::Picture), (b, Layout::Picture)];
+    let upstream = Array::new(shape, vec![1.0, 2.0, 3.0, 4.0, 5.0]);
+    let outcome = run(&Minimum, &inputs, Some(&upstream), &[true, true]);
+    assert_eq!(outcome.output.values, [1.0, -3.0, 3.0, -0.5, -1.0]);
+    assert_eq!(outcome.grads[0].as_ref().unwrap().values, [1.0, 0.0, 3.0, 0.0, 5.0]);
+    assert_eq!(outcome.grads[1].as_ref().unwrap().values, [0.0, 2.0, 0.0, 4.0, 0.0]);
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! tuples, lists and dictionaries, and for each global on its list what stands for it here; anything else is refused
 //! by name. Values live in flat lists and refer to each other by position, so that none is too deep to walk or drop,
 //! and a budget bounds the work and the memory whatever the pickle says.
+//!
+//! One file past 500 lines: who checks that nothing is executed reads all the instructions, their limits and tests in one
+//! place.
 
 use std::collections::HashMap;
 
