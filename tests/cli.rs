@@ -1,4 +1,6 @@
 //! The program from outside: what it prints and writes, and one clear line for each mistake.
+//!
+//! One long file: the mistakes share the same few broken files and checks.
 
 mod common;
 

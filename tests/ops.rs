@@ -1,4 +1,6 @@
 //! Single operations, forwards and backwards, against the stored reference and against what their definitions say.
+//!
+//! One long file: a table gives each kind of stored case its function, and a case without one fails.
 
 // Helpers of tests unwrap like the tests themselves, which the lint does not see.
 #![allow(clippy::unwrap_used)]

@@ -5,6 +5,8 @@
 //! (0 initial picture, 1 crop, 2 shift, 3 scale, 4 rotation, 5 flip, 6 colour), zero; the stream is
 //! `stage * 2^32 + step`. So a picture's numbers depend on nothing but its seed and its name: not on the batch it
 //! travels in, its place there, or what else the recipe draws.
+//!
+//! More than a third of this file are tests of these numbers.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
