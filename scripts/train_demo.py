@@ -27,9 +27,9 @@ from torch import nn
 RUNS = {
     #                    network         width  side   eps  epochs  rate  seed
     "resnet50":         ("resnet50",     0.25,    96, 1.25,     32, 0.05,    1),
-    "googlenet":        ("googlenet",    0.50,    96, 1.25,     28, 0.05,    2),
+    "googlenet":        ("googlenet",    0.50,    96, 1.00,     20, 0.05,    2),
     "inception_v3":     ("inception_v3", 0.25,   112, 1.50,     36, 0.05,    3),
-    "resnet50-plain":   ("resnet50",     0.25,    96, 0.00,     20, 0.10,    4),
+    "resnet50-plain":   ("resnet50",     0.25,    96, 0.00,     12, 0.10,    4),
 }  # fmt: skip
 
 BATCH = 64
