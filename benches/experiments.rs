@@ -13,6 +13,7 @@ use entoptic::nets::{Architecture, BatchNormMode, Head, Network, Normalize};
 use entoptic::objective::{Form, Objective, Place, Term, class_input, goal_input};
 use entoptic::ops::{Metric, Sgd};
 use entoptic::picture;
+use entoptic::report::contact_sheet;
 use entoptic::synthesis::octave::{Stream, initial};
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::synthesis::{Job, run};
@@ -127,7 +128,9 @@ impl Bench {
         let mut sheet = vec![&by_googlenet, &by_resnet, &joint, &difference, &matched];
         sheet.extend(seen.iter().flatten());
         let path = out.join("sheet.png");
-        picture::write_png(&path, &contact_sheet(&sheet), &[])?;
+        let rows: Vec<Vec<Array>> =
+            sheet.iter().map(|row| (0..CLASSES).map(|column| row.picture(column)).collect()).collect();
+        picture::write_png(&path, &contact_sheet(&rows, None), &[])?;
         println!("\npictures: {}", path.display());
         Ok(by_googlenet)
     }
@@ -231,24 +234,4 @@ fn photograph_batch(folder: &Path, side: usize) -> Result<Array> {
         std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
     paths.sort();
     stacked(paths.iter().take(CLASSES).map(|path| Ok(picture::fit(&picture::read(path)?, side))))
-}
-
-/// Batches as rows of one picture.
-fn contact_sheet(rows: &[&Array]) -> Array {
-    const GAP: usize = 4;
-    let side = rows[0].shape.h();
-    let cell = side + GAP;
-    let (height, width) = (rows.len() * cell + GAP, CLASSES * cell + GAP);
-    let mut sheet = Array::filled(Shape::new(1, 3, height, width), 1.0);
-    for (row, pictures) in rows.iter().enumerate() {
-        for column in 0..pictures.shape.n() {
-            let picture = pictures.picture(column).values;
-            for line in 0..3 * side {
-                let (c, y) = (line / side, line % side);
-                let to = (c * height + GAP + row * cell + y) * width + GAP + column * cell;
-                sheet.values[to..to + side].copy_from_slice(&picture[line * side..(line + 1) * side]);
-            }
-        }
-    }
-    sheet
 }

@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
-# Sets up, builds, and makes a picture of a golf ball with the small network in this repository.
+# Sets up, builds, and makes and shows pictures of three classes in five ways. Options go to `entoptic demo`.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
 
-picture="$PWD/golf-ball.png"
 say "building"
 cargo build --release --locked
-say "making a picture of a golf ball as a small ResNet50 sees it"
-cargo run --release --locked --quiet -- generate --model resnet50 --class "golf ball" --seed 1 --out "$picture"
-say "the picture: $picture"
+say "fifteen pictures, as the networks in this repository see three classes"
+cargo run --release --locked --quiet -- demo "$@"

@@ -32,4 +32,6 @@ pub mod training;
 
 pub mod analysis;
 
+pub mod report;
+
 pub use error::{Error, Result};

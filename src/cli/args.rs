@@ -54,6 +54,8 @@ impl Global {
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Make pictures of three classes in five ways, with the networks in the program, and show and score them
+    Demo(DemoArgs),
     /// Make a picture of a class, with one network or several at once
     Generate(GenerateArgs),
     /// Make the picture of what one network sees in a class and another does not
@@ -159,6 +161,39 @@ impl From<MetricArg> for Metric {
             MetricArg::Sse => Metric::SumOfSquares,
         }
     }
+}
+
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Folder for the pictures
+    #[arg(long, short, default_value = "entoptic-demo")]
+    pub out: PathBuf,
+    /// A recipe's name (`entoptic recipes`) or a TOML file for all pictures [default: demo-quick, and demo-quick-match for
+    /// the match]
+    #[arg(long, value_name = "NAME-or-FILE.toml")]
+    pub recipe: Option<String>,
+    /// The same seed gives the same pictures on the same adapter
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// How the pictures are shown on standard output
+    #[arg(long, default_value = "auto", value_name = "HOW")]
+    pub show: ShowArg,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ShowArg {
+    /// As the terminal can; not at all where there is none
+    Auto,
+    /// kitty's graphics protocol
+    Kitty,
+    /// iTerm2's inline images
+    Iterm2,
+    /// Sixels
+    Sixel,
+    /// Half-blocks in colours
+    Blocks,
+    /// Not at all
+    None,
 }
 
 #[derive(Args)]

@@ -53,7 +53,18 @@ impl<'a> Making<'a> {
             recipe.normalize = normalize.into();
         }
         global.say(format_args!("recipe: {}, pixel values {:?}, seed {}", recipe.name, recipe.normalize, args.seed));
-        Ok(Making { global, device, networks, recipe, args, started: Instant::now() })
+        Ok(Making::with_recipe(global, device, networks, recipe, args))
+    }
+
+    /// By a recipe that is settled already.
+    pub fn with_recipe(
+        global: &'a Global,
+        device: &'a Device,
+        networks: &'a [Loaded],
+        recipe: Recipe,
+        args: &'a MakingArgs,
+    ) -> Self {
+        Making { global, device, networks, recipe, args, started: Instant::now() }
     }
 
     /// Scene with this making's networks and preprocessing, still without objective.
@@ -66,9 +77,24 @@ impl<'a> Making<'a> {
         Place::Logits(index, self.networks[index].head)
     }
 
-    /// Makes the pictures and writes them. Returns them as saved, [N, 3, S, S] with values 0..1.
+    /// Makes the pictures, writes them and tells where. Returns them as saved, [N, 3, S, S] with values 0..1.
     pub fn make(&self, scene: Scene, pictures: &[Picture], measured: &'static str) -> anyhow::Result<Array> {
         let outs = self.outs(pictures)?;
+        let saved = self.make_at(&outs, scene, pictures, measured)?;
+        for out in &outs {
+            println!("{}", out.display());
+        }
+        Ok(saved)
+    }
+
+    /// [`Making::make`] with a path for each picture that can be written.
+    pub fn make_at(
+        &self,
+        outs: &[PathBuf],
+        scene: Scene,
+        pictures: &[Picture],
+        measured: &'static str,
+    ) -> anyhow::Result<Array> {
         let start = match self.args.init.as_str() {
             "noise" => None,
             _ => Some(self.start(pictures[0].stream)?),
@@ -91,9 +117,9 @@ impl<'a> Making<'a> {
             }
             watcher.event(event)
         })?;
-        for (index, (picture, out)) in pictures.iter().zip(&outs).enumerate() {
+        for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
             let metadata = [
-                ("Software".to_owned(), format!("entoptic {}", env!("CARGO_PKG_VERSION"))),
+                software(),
                 ("entoptic:recipe".to_owned(), self.recipe.to_toml()),
                 ("entoptic:run".to_owned(), self.description(picture, finished.steps).to_string()),
             ];
@@ -108,8 +134,7 @@ impl<'a> Making<'a> {
         self.global.say(format_args!("{} steps in {seconds:.1} s", finished.steps));
         let mut saved = Array::filled(finished.pictures.shape, 0.0);
         saved.values.clear();
-        for out in &outs {
-            println!("{}", out.display());
+        for out in outs {
             saved.values.extend(picture::read(out)?.values);
         }
         Ok(saved)
@@ -194,6 +219,11 @@ impl<'a> Making<'a> {
         }
         Ok(())
     }
+}
+
+/// The program that made a picture, for its metadata.
+pub fn software() -> (String, String) {
+    ("Software".to_owned(), format!("entoptic {}", env!("CARGO_PKG_VERSION")))
 }
 
 /// The pictures that `--class a,b --seeds K` means: every class with every seed.

@@ -3,6 +3,7 @@
 mod adapters;
 mod args;
 mod blend;
+mod demo;
 mod difference;
 mod feature;
 mod film;
@@ -20,6 +21,7 @@ mod progress;
 mod recipes;
 mod represent;
 mod score;
+mod terminal;
 mod train;
 mod train_args;
 mod weights;
@@ -34,6 +36,7 @@ pub fn run() -> anyhow::Result<()> {
     match command {
         Command::Adapters => adapters::run(),
         Command::Blend(args) => blend::run(&global, args),
+        Command::Demo(args) => demo::run(&global, args),
         Command::Difference(args) => difference::run(&global, args),
         Command::Dream(args) => feature::dream(&global, args),
         Command::Feature(args) => feature::run(&global, args),

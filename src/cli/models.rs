@@ -72,6 +72,13 @@ pub struct Model {
     pub transform_input: Option<bool>,
 }
 
+impl Model {
+    /// A network of which nothing else is said.
+    pub fn plain(architecture: Architecture) -> Model {
+        Model { architecture, weights: None, weight: 1.0, head: Head::Main, transform_input: None }
+    }
+}
+
 const WEIGHTS: &str = "weights";
 const WEIGHT: &str = "weight";
 const HEAD: &str = "head";
@@ -123,12 +130,7 @@ impl<R: Role> FromArgMatches for Models<R> {
         let other = R::OTHER.map(|(name, _)| (name, true));
         for (name, second) in [(R::FIRST.0, false)].into_iter().chain(other) {
             for (index, architecture) in occurrences::<Architecture>(matches, name) {
-                let head = Head::Main;
-                named.push((
-                    index,
-                    second,
-                    Model { architecture, weights: None, weight: 1.0, head, transform_input: None },
-                ));
+                named.push((index, second, Model::plain(architecture)));
             }
         }
         named.sort_by_key(|(index, ..)| *index);

@@ -60,8 +60,18 @@ pub fn shared_classes(networks: &[Loaded]) -> anyhow::Result<&ClassList> {
 
 impl Model {
     pub fn load(&self, global: &Global, device: &Device, index: usize) -> anyhow::Result<Loaded> {
-        let checkpoint = self.checkpoint()?;
-        let loaded = Network::load(device, self.architecture, &checkpoint, &index.to_string());
+        self.load_from(&self.checkpoint()?, global, device, index)
+    }
+
+    /// With weights that have been found already.
+    pub fn load_from(
+        &self,
+        checkpoint: &Checkpoint,
+        global: &Global,
+        device: &Device,
+        index: usize,
+    ) -> anyhow::Result<Loaded> {
+        let loaded = Network::load(device, self.architecture, checkpoint, &index.to_string());
         let mut network = match loaded {
             // The one error that does not name the file itself.
             Err(error @ Error::Weights { .. }) => {

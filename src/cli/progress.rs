@@ -30,6 +30,11 @@ fn take_over_interrupts() -> anyhow::Result<()> {
     taken.context("taking over Ctrl-C")
 }
 
+/// Whether the user has asked to stop.
+pub fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
 /// Watches a run, shows it, and ends it when the user presses Ctrl-C.
 pub struct Watcher<'a> {
     global: &'a Global,
@@ -52,7 +57,7 @@ impl<'a> Watcher<'a> {
 
     /// Whether the user has asked to stop.
     pub fn stopped(&self) -> bool {
-        STOP.load(Ordering::Relaxed)
+        stopped()
     }
 
     pub fn event(&mut self, event: Event) -> ControlFlow<()> {

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
 use entoptic::objective::{Objective, Place, goal_input};
+use entoptic::ops::Metric;
 use entoptic::picture;
 use entoptic::synthesis::octave::Stream;
 use entoptic::tensor::Array;
@@ -39,28 +40,50 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
         }
         None => other_picture(global, &device, &args)?,
     };
-    // The networks see windows of the size that the last stage gives them; so do they see what is aimed at.
-    let aim = picture::fit(&aim, making.recipe.final_window() as usize);
-    let scene = making.scene();
-    let goal = evaluate::outputs(&device, &scene, &aim, std::slice::from_ref(&place), global.check_finite)?.remove(0);
-    let scene = Scene {
-        objective: Objective::reach(place.clone(), args.metric.into(), WEIGHT),
-        inputs: vec![(goal_input(0), goal.clone())],
-        ..scene
-    };
+    let goal = Goal::new(&making, place, &aim)?;
     let what = json!({ "kind": "match", "of": of, "layer": args.layer });
     let stream = Stream { seed: args.making.seed, picture: stream };
     let noise = making.start(stream)?;
-    let pictures = making.make(scene.clone(), &[Picture { name, stream, what }], "distance")?;
-    let distance = |picture: &Array| -> anyhow::Result<f64> {
-        let found = evaluate::outputs(&device, &scene, picture, std::slice::from_ref(&place), false)?.remove(0);
-        let apart = found.values.iter().zip(&goal.values).map(|(a, b)| f64::from(a - b).abs());
-        Ok(apart.sum())
-    };
-    let noise = picture::fit(&noise, aim.shape.h());
-    let (before, after) = (distance(&noise)?, distance(&picture::fit(&pictures, aim.shape.h()))?);
+    let pictures = making.make(goal.scene(args.metric.into()), &[Picture { name, stream, what }], "distance")?;
+    let (before, after) = (goal.distance(&noise)?, goal.distance(&pictures)?);
     global.say(format_args!("L1 distance {after:.3}, of the start {before:.3}: {:.1} %", 100.0 * after / before));
     Ok(())
+}
+
+/// What a making's first network makes of the pictures that it is to match.
+pub struct Goal<'a> {
+    making: &'a Making<'a>,
+    place: Place,
+    values: Array,
+}
+
+impl<'a> Goal<'a> {
+    /// Runs the network on what is aimed at.
+    pub fn new(making: &'a Making<'a>, place: Place, aim: &Array) -> anyhow::Result<Self> {
+        let values = found(making, &place, aim, making.global.check_finite)?;
+        Ok(Goal { making, place, values })
+    }
+
+    /// The scene in which pictures come to match.
+    pub fn scene(&self, metric: Metric) -> Scene<'a> {
+        Scene {
+            objective: Objective::reach(self.place.clone(), metric, WEIGHT),
+            inputs: vec![(goal_input(0), self.values.clone())],
+            ..self.making.scene()
+        }
+    }
+
+    /// L1 distance of as many pictures from the goal, all together.
+    pub fn distance(&self, pictures: &Array) -> anyhow::Result<f64> {
+        let found = found(self.making, &self.place, pictures, false)?;
+        Ok(found.values.iter().zip(&self.values.values).map(|(a, b)| f64::from(a - b).abs()).sum())
+    }
+}
+
+/// The network sees windows of the size that the last stage gives it; so it sees what is aimed at.
+fn found(making: &Making, place: &Place, pictures: &Array, check_finite: bool) -> anyhow::Result<Array> {
+    let seen = picture::fit(pictures, making.recipe.final_window() as usize);
+    Ok(evaluate::outputs(making.device, &making.scene(), &seen, std::slice::from_ref(place), check_finite)?.remove(0))
 }
 
 /// The picture that the other network makes of a class, or has made.

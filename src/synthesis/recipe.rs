@@ -15,6 +15,8 @@ use crate::nets::Normalize;
 const SHIPPED: &[(&str, &str)] = &[
     ("demo", include_str!("recipes/demo.toml")),
     ("demo-match", include_str!("recipes/demo-match.toml")),
+    ("demo-quick", include_str!("recipes/demo-quick.toml")),
+    ("demo-quick-match", include_str!("recipes/demo-quick-match.toml")),
     ("demo-robust", include_str!("recipes/demo-robust.toml")),
     ("googlenet", include_str!("recipes/googlenet.toml")),
     ("resnet50", include_str!("recipes/resnet50.toml")),
@@ -357,8 +359,8 @@ mod tests {
         let unknown = Recipe::load("dmeo").unwrap_err().to_string();
         assert_eq!(
             unknown,
-            "recipe dmeo: there is none of that name; there are demo, demo-match, demo-robust, googlenet, resnet50, \
-             padded, inception_v3, multiscale, feature, dream, or give a .toml file"
+            "recipe dmeo: there is none of that name; there are demo, demo-match, demo-quick, demo-quick-match, \
+             demo-robust, googlenet, resnet50, padded, inception_v3, multiscale, feature, dream, or give a .toml file"
         );
         assert!(matches!(Recipe::load("absent.toml"), Err(Error::Io { .. })));
         assert!(matches!(Recipe::load("absent/recipe"), Err(Error::Io { .. })));

@@ -1,0 +1,246 @@
+//! `entoptic demo`: three classes in five ways, by the networks in the program, shown and scored.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use entoptic::analysis::{judge, pixels};
+use entoptic::device::Device;
+use entoptic::evaluate::Scene;
+use entoptic::nets::Architecture;
+use entoptic::objective::{Objective, class_input};
+use entoptic::ops::Metric;
+use entoptic::picture;
+use entoptic::report::{Labels, contact_sheet};
+use entoptic::synthesis::octave::Stream;
+use entoptic::synthesis::recipe::Recipe;
+use entoptic::tensor::{Array, Shape};
+use entoptic::weights::demo;
+use serde_json::{Value, json};
+
+use super::args::{DemoArgs, Global, MakingArgs};
+use super::making::{Making, Picture, file_stem, software};
+use super::models::Model;
+use super::networks::{Loaded, open, shared_classes};
+use super::represent::Goal;
+use super::terminal::Screen;
+use super::{objectives, progress};
+
+/// Classes that come out well with few steps.
+const CLASSES: [&str; 3] = ["English springer", "church", "French horn"];
+
+/// The logit aimed at, as `generate` has it by default.
+const CONSTANT: f32 = 200.0;
+
+/// A way of making a picture.
+struct Kind {
+    label: &'static str,
+    about: &'static str,
+}
+
+const KINDS: [Kind; 5] = [
+    Kind { label: "ResNet50", about: "what ResNet50 takes for the class" },
+    Kind { label: "GoogLeNet", about: "what GoogLeNet takes for the class" },
+    Kind { label: "joint", about: "what both do" },
+    Kind { label: "difference", about: "what GoogLeNet does and ResNet50 does not" },
+    Kind { label: "match", about: "made by GoogLeNet, which answers to it as to ResNet50's picture" },
+];
+
+pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let recipe = |shipped: &str| Recipe::load(args.recipe.as_deref().unwrap_or(shipped));
+    let (recipe, match_recipe) = (recipe("demo-quick")?, recipe("demo-quick-match")?);
+    let screen = Screen::of_stdout(args.show);
+    let files = Files::prepare(&args.out)?;
+    let device = open(global)?;
+    let networks = [load(global, &device, Architecture::GoogLeNet)?, load(global, &device, Architecture::ResNet50)?];
+    let names = shared_classes(&networks)?;
+    let classes = CLASSES.map(|class| names.find(class)).into_iter().collect::<Result<Vec<_>, _>>()?;
+    global.say(format_args!("recipes: {} and {}, seed {}", recipe.name, match_recipe.name, args.seed));
+    let making = MakingArgs {
+        recipe: None,
+        seed: args.seed,
+        normalize: None,
+        init: "noise".into(),
+        out: None,
+        film: vec![],
+        frames: 0,
+    };
+    let demo = Demo { global, device: &device, classes, files: &files, seed: args.seed };
+
+    let making = |networks, recipe: &Recipe| Making::with_recipe(global, &device, networks, recipe.clone(), &making);
+    let (googlenet, resnet50) = (&networks[..1], &networks[1..]);
+    let class = json!({ "kind": "class", "constant": CONSTANT });
+    let by_resnet50 =
+        demo.of_class(0, &making(resnet50, &recipe), objectives::class(resnet50, CONSTANT), class.clone())?;
+    let by_googlenet = demo.of_class(1, &making(googlenet, &recipe), objectives::class(googlenet, CONSTANT), class)?;
+    let both = making(&networks, &recipe);
+    let what = json!({ "kind": "joint", "constant": CONSTANT });
+    let joint = demo.of_class(2, &both, objectives::joint(&networks, CONSTANT), what)?;
+    let what = json!({ "kind": "difference", "minus": 1 });
+    let difference = demo.of_class(3, &both, objectives::difference(&networks, 1), what)?;
+    let matching = making(googlenet, &match_recipe);
+    let (matched, reached) = demo.matched(4, &matching, &by_resnet50, &networks[1])?;
+    global.explain(|| format!("pictures made after {:.1} s", started.elapsed().as_secs_f64()));
+
+    let all = [by_resnet50, by_googlenet, joint, difference, matched];
+    demo.sheet(&all, screen.as_ref())?;
+    demo.scores(&all, networks)?;
+    println!("match: the L1 distance between GoogLeNet's outputs falls to {:.1} % of that of noise", 100.0 * reached);
+    println!("{} pictures, and all in one as {}", CLASSES.len() * KINDS.len(), files.sheet.display());
+    global.say(format_args!("done in {:.1} s", started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// A network in the program.
+fn load(global: &Global, device: &Device, architecture: Architecture) -> anyhow::Result<Loaded> {
+    let checkpoint =
+        demo(architecture.name())?.with_context(|| format!("there is no demo network for {architecture}"))?;
+    Model::plain(architecture).load_from(&checkpoint, global, device, architecture as usize)
+}
+
+/// Where everything goes.
+struct Files {
+    /// Of each kind, for each class.
+    pictures: Vec<Vec<PathBuf>>,
+    sheet: PathBuf,
+}
+
+impl Files {
+    /// Makes the folder, and sees to it that all files can be written and none is lost.
+    fn prepare(folder: &Path) -> anyhow::Result<Self> {
+        let of_kind = |kind: &Kind| {
+            let name = |class: &&str| folder.join(format!("{}-{}.png", file_stem(class), kind.label.to_lowercase()));
+            CLASSES.iter().map(name).collect()
+        };
+        let files = Files { pictures: KINDS.iter().map(of_kind).collect(), sheet: folder.join("sheet.png") };
+        std::fs::create_dir_all(folder).with_context(|| format!("making folder {}", folder.display()))?;
+        for file in files.pictures.iter().flatten().chain([&files.sheet]) {
+            if file.exists() && !is_of_a_demo(file) {
+                bail!("{}: is there and not from a demo; name another folder (--out)", file.display());
+            }
+            picture::check_writable(file)?;
+        }
+        Ok(files)
+    }
+}
+
+/// Whether an earlier demo left the file.
+fn is_of_a_demo(file: &Path) -> bool {
+    let words = picture::read_metadata(file).unwrap_or_default();
+    let run = words.get("entoptic:run").and_then(|run| serde_json::from_str::<Value>(run).ok());
+    run.is_some_and(|run| run["objective"]["demo"] == true)
+}
+
+/// What all kinds of pictures share.
+struct Demo<'a> {
+    global: &'a Global,
+    device: &'a Device,
+    classes: Vec<usize>,
+    files: &'a Files,
+    seed: u64,
+}
+
+impl Demo<'_> {
+    /// Makes one kind of picture for each class.
+    fn make(
+        &self,
+        kind: usize,
+        making: &Making,
+        scene: Scene,
+        what: &Value,
+        measured: &'static str,
+    ) -> anyhow::Result<Array> {
+        self.global.say(format_args!("{}: {}", KINDS[kind].label, KINDS[kind].about));
+        let picture = |(&class, name): (&usize, &str)| {
+            let mut what = what.clone();
+            (what["class"], what["name"], what["demo"]) = (json!(class), json!(name), json!(true));
+            let stream = Stream { seed: self.seed, picture: class as u64 };
+            Picture { name: name.to_owned(), stream, what }
+        };
+        let pictures: Vec<Picture> = self.classes.iter().zip(CLASSES).map(picture).collect();
+        making.make_at(&self.files.pictures[kind], scene, &pictures, measured)
+    }
+
+    /// Pictures by an objective of the class.
+    fn of_class(&self, kind: usize, making: &Making, objective: Objective, what: Value) -> anyhow::Result<Array> {
+        let classes = self.classes.iter().map(|&class| class as f32).collect();
+        let inputs = vec![(class_input(0), Array::new(Shape::per_picture(CLASSES.len()), classes))];
+        self.make(kind, making, Scene { objective, inputs, ..making.scene() }, &what, "logit")
+    }
+
+    /// Pictures to which the network answers as to those of another, and the share of the distance that is left.
+    fn matched(&self, kind: usize, making: &Making, aim: &Array, other: &Loaded) -> anyhow::Result<(Array, f64)> {
+        let goal = Goal::new(making, making.logits(0), aim)?;
+        let of = json!({ "network": other.network.architecture.name(), "sha256": other.network.checksum });
+        let what = json!({ "kind": "match", "of": of });
+        let matched = self.make(kind, making, goal.scene(Metric::L1), &what, "distance")?;
+        let noise = |&class: &usize| making.start(Stream { seed: self.seed, picture: class as u64 });
+        let noise = self.classes.iter().map(noise).collect::<anyhow::Result<Vec<_>>>()?;
+        let [_, c, h, w] = noise[0].shape.0;
+        let noise = noise.into_iter().flat_map(|picture| picture.values).collect();
+        let noise = Array::new(Shape::new(CLASSES.len(), c, h, w), noise);
+        Ok((matched.clone(), goal.distance(&matched)? / goal.distance(&noise)?))
+    }
+
+    /// All pictures in one, as a file and on the screen: a row for each class, a column for each kind.
+    fn sheet(&self, all: &[Array], screen: Option<&Screen>) -> anyhow::Result<()> {
+        let side = all.iter().map(|pictures| pictures.shape.h()).max().unwrap_or(0);
+        let picture = |pictures: &Array, class| match pictures.shape.h() == side {
+            true => pictures.picture(class),
+            false => picture::fit(&pictures.picture(class), side),
+        };
+        let row = |class| all.iter().map(|pictures| picture(pictures, class)).collect();
+        let rows: Vec<Vec<Array>> = (0..CLASSES.len()).map(row).collect();
+        let kinds = KINDS.map(|kind| kind.label);
+        let sheet = contact_sheet(&rows, Some(Labels { rows: &CLASSES, columns: &kinds }));
+        let about = json!({ "version": env!("CARGO_PKG_VERSION"), "objective": { "kind": "sheet", "demo": true } });
+        picture::write_png(&self.files.sheet, &sheet, &[software(), ("entoptic:run".into(), about.to_string())])?;
+        if let Some(screen) = screen {
+            let fine = screen.is_fine();
+            print!("{}", screen.draw(&if fine { sheet } else { contact_sheet(&rows, None) })?);
+            println!("rows: {}; columns: {}", CLASSES.join(", "), kinds.join(", "));
+        }
+        Ok(())
+    }
+
+    /// Means over the classes: what each network in the program makes of each kind, and what the pixels are like.
+    fn scores(&self, all: &[Array], makers: [Loaded; 2]) -> anyhow::Result<()> {
+        let mut judges = Vec::from(makers);
+        for architecture in Architecture::ALL {
+            let known = judges.iter().any(|judge| judge.network.architecture == architecture);
+            if !known && demo(architecture.name())?.is_some() {
+                judges.push(load(self.global, self.device, architecture)?);
+            }
+        }
+        judges.sort_by_key(|judge| judge.network.architecture as usize);
+        let cell = |text: &str| print!("{text:>13}");
+        print!("\n{:<12}", "");
+        judges.iter().for_each(|judge| print!("{:>26}", judge.network.architecture.name()));
+        print!("\n{:<12}", "mean of 3");
+        judges.iter().for_each(|_| ["probability", "stability"].into_iter().for_each(cell));
+        ["slope", "variation", "saturated"].into_iter().for_each(cell);
+        println!();
+        for (kind, pictures) in KINDS.iter().zip(all) {
+            let mut numbers = vec![0.0; 2 * judges.len() + 3];
+            for (n, &class) in self.classes.iter().enumerate() {
+                let picture = pictures.picture(n);
+                let mut found = vec![];
+                for Loaded { network, head, trained_with, .. } in &judges {
+                    if progress::stopped() {
+                        bail!("stopped; the pictures are made, in {}", self.files.sheet.display());
+                    }
+                    let judged = judge(self.device, (network, *head), *trained_with, &picture, class, false)?;
+                    found.extend([judged.probability, judged.stability]);
+                }
+                let pixels = pixels(&picture);
+                found.extend([pixels.spectrum.slope, pixels.variation, pixels.saturation]);
+                numbers.iter_mut().zip(found).for_each(|(sum, found)| *sum += found / self.classes.len() as f64);
+            }
+            print!("{:<12}", kind.label);
+            numbers.iter().for_each(|number| cell(&format!("{number:.3}")));
+            println!();
+        }
+        Ok(())
+    }
+}
