@@ -183,7 +183,7 @@ impl<'a> Layers<'a> {
         let c_in = self.tape.shape(x).c();
         let weight = format!("{name}.weight");
         let weight = self.parameter(&weight, &[None, Some(c_in), Some(kh), Some(kw)], conv.channels);
-        let op = Conv2d { stride: [conv.stride; 2], padding: conv.padding };
+        let op = Conv2d { stride: [conv.stride; 2], padding: conv.padding, relu: false };
         let y = self.tape.apply(op, &[x, weight])?;
         Ok(self.tap(name, y))
     }

@@ -43,7 +43,7 @@ pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
-pub use pass::{Backward, Domain, Forward, Op, Sample, View};
+pub use pass::{Backward, Domain, Finish, Forward, Op, Sample, View};
 pub use paste::Paste;
 pub use project::Project;
 pub use resize::ResizeMode;
