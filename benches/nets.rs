@@ -1,6 +1,6 @@
 //! Whole networks at full size: forward, and forward with the gradient of a class with respect to the picture.
 //!
-//! `cargo bench --bench nets -- [NETWORK...] [--size 224] [--batch 1] [--repeats 3]`. Weights come from the tests' generator:
+//! `cargo bench --bench nets -- [NETWORK...] [--size 224] [--batch 1] [--repeats 3] [--unfolded]`. Weights come from the tests' generator:
 //! speed does not depend on their values. Prints seconds (median), the spread, and GFLOP/s of convolutions.
 
 // What the tests share; this program uses the part that fills networks.
@@ -20,6 +20,7 @@ use entoptic::tensor::{Array, Layout, Shape};
 
 fn main() {
     let (mut names, mut size, mut batch, mut repeats) = (Vec::new(), 224, 1, 3);
+    let mut mode = BatchNormMode::Folded;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number follows");
@@ -27,6 +28,7 @@ fn main() {
             "--size" => size = number(),
             "--batch" => batch = number(),
             "--repeats" => repeats = number(),
+            "--unfolded" => mode = BatchNormMode::Frozen,
             name if !name.starts_with('-') => names.push(name.to_owned()),
             _ => {} // what cargo adds
         }
@@ -40,18 +42,25 @@ fn main() {
     for name in names {
         let network = network_with(&name, &[], &name);
         for gradient in [false, true] {
-            bench(&name, &network, size, batch, repeats, gradient);
+            bench(&name, &network, mode, (size, batch), repeats, gradient);
         }
     }
 }
 
-fn bench(name: &str, network: &Network, size: usize, batch: usize, repeats: usize, gradient: bool) {
+fn bench(
+    name: &str,
+    network: &Network,
+    mode: BatchNormMode,
+    (size, batch): (usize, usize),
+    repeats: usize,
+    gradient: bool,
+) {
     let device = device();
     let picture = input(batch, size);
     let started = Instant::now();
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, picture.shape);
-    let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[]).expect("fits");
+    let outputs = network.forward(&mut tape, x, mode, &[], &[]).expect("fits");
     let objective = Objective { terms: vec![Term::class(0, Head::Main, Form::Lacking(200.0), 1.0)] };
     let loss = objective.record(&mut tape, x, &[outputs]).expect("records").total;
     let request = match gradient {
@@ -61,6 +70,9 @@ fn bench(name: &str, network: &Network, size: usize, batch: usize, repeats: usiz
     let mut recorder = Recorder::new(device.tuning());
     tape.record(&mut recorder, &request).expect("records");
     let mut externals: Externals = network.buffers().clone();
+    if mode == BatchNormMode::Folded {
+        externals.extend(network.folded(device).expect("room"));
+    }
     let class = Array::filled(Shape::per_picture(batch), 11.0);
     for (key, array) in [(PICTURE.to_owned(), &picture), (class_input(0), &class)] {
         let buffer = device.upload(&key, Layout::Picture, array).expect("room");

@@ -1,13 +1,12 @@
-// conv2d: y[n,co,oy,ox] = bias[co] + sum over ci,ky,kx of x[n,ci,oy*stride-padding+ky,ox*stride-padding+kx] * weight[co,ci,ky,kx]
-// Edges: outside of x is zero. Sums run over taps, then over channels, in one fixed order.
+// conv2d: y[n,co,oy,ox] = bias[co] + sum over ci,ky,kx of x[n,ci,oy*stride-padding+ky,ox*stride-padding+kx] * weight[co,ci,ky,kx],
+// then y += residual and y = max(y, 0) where asked for.
+// Edges: outside of x is zero. Sums run over taps, then over channels, in one fixed order. A NaN passes max(., 0).
 // Letters: pixels are counted through the batch; "group" is four channels; one row of weight is one input channel.
 // One invocation = 8 pixels x 4 channels in forward and grad_input (an implicit GEMM held in registers: on a CPU each load
 // costs as much as ten multiplications, and 12 loads serve 128 of them), 8 x 4 weights of one tap in grad_weight.
 
 #import linear
 #import reduce
-
-override has_bias: bool = false;
 
 struct Params {
     n: u32,         // pictures
@@ -27,6 +26,15 @@ struct Params {
     x_stride: u32,  // groups of a pixel of x, or of grad_x
     y_offset: u32,  // the same of y, or of grad_y
     y_stride: u32,
+    // What is done to a sum before it is stored: numbers and not constants, for each variant would be compiled by the driver.
+    has_bias: u32,      // 0 or 1: starts from bias
+    has_addend: u32,    // 0 or 1: adds addend
+    a_offset: u32,      // first group in a pixel of addend
+    a_stride: u32,      // groups of a pixel of addend
+    relu: u32,          // 0 or 1: y = max(y, 0)
+    mask: u32,          // 0 or 1: grad_x = 0 where x <= 0
+    m_offset: u32,      // first group in a pixel of x, where it is the mask
+    m_stride: u32,
     pad0: u32,
     pad1: u32,
     pad2: u32,
@@ -36,8 +44,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;            // [N, H, W, Cin/4]
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;       // [KH, KW, Cin, Cout/4]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;         // [Cout/4]
-@group(0) @binding(4) var<storage, read> grad_y: array<vec4<f32>>;       // [N, OH, OW, Cout/4]
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;    // y, grad_x, grad_weight or grad_bias
+@group(0) @binding(4) var<storage, read> addend: array<vec4<f32>>;       // residual of y's shape, or an earlier gradient of x's
+@group(0) @binding(5) var<storage, read> grad_y: array<vec4<f32>>;       // [N, OH, OW, Cout/4]
+@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;    // y, grad_x, grad_weight or grad_bias
 
 const NOWHERE: i32 = -1;
 
@@ -89,10 +98,12 @@ fn times_transposed(a: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w
     return sum + vec4<f32>(dot(a, w0), dot(a, w1), dot(a, w2), dot(a, w3));
 }
 
-fn store_y(p: u32, co: u32, value: vec4<f32>) {
-    if (p < params.n * params.oh * params.ow) {
-        out[p * params.y_stride + params.y_offset + co] = value;
-    }
+fn store_y(p: u32, co: u32, sum: vec4<f32>) {
+    if (p >= params.n * params.oh * params.ow) { return; }
+    var value = sum;
+    if (params.has_addend == 1u) { value += addend[p * params.a_stride + params.a_offset + co]; }
+    if (params.relu == 1u) { value = select(value, vec4<f32>(0.0), value <= vec4<f32>(0.0)); }
+    out[p * params.y_stride + params.y_offset + co] = value;
 }
 
 @compute @workgroup_size(WG)
@@ -120,7 +131,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let q6 = window_corner(p6);
     let q7 = window_corner(p7);
     var s0 = vec4<f32>(0.0);
-    if (has_bias) { s0 = bias[co]; }
+    if (params.has_bias == 1u) { s0 = bias[co]; }
     var s1 = s0;
     var s2 = s0;
     var s3 = s0;
@@ -166,7 +177,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     store_y(p + 7u, co, s7);
 }
 
-// grad_x[n,ci,iy,ix] = sum over co and the taps that see the pixel of grad_y[n,co,oy,ox] * weight[co,ci,ky,kx]
+// grad_x[n,ci,iy,ix] = sum over co and the taps that see the pixel of grad_y[n,co,oy,ox] * weight[co,ci,ky,kx],
+// then grad_x += addend, another gradient of x, and grad_x = 0 where x <= 0, as a relu before x wants it, where asked for.
 // A gather without atomics: pixels of one phase (row and column modulo the stride, one phase in each z) are seen by the same
 // taps, every stride-th one, so that no tap is tried in vain.
 
@@ -186,12 +198,17 @@ fn seen_through_tap(q: vec3<u32>, dy: i32, dx: i32) -> i32 {
     return select(NOWHERE, pixel * i32(params.y_stride) + i32(params.y_offset), inside);
 }
 
-fn store_x(q: vec3<u32>, phase: vec2<u32>, ci: u32, value: vec4<f32>) {
-    if (q.x < params.n) {
-        let iy = q.y * params.stride_h + phase.x;
-        let ix = q.z * params.stride_w + phase.y;
-        out[((q.x * params.h + iy) * params.w + ix) * params.x_stride + params.x_offset + ci] = value;
+fn store_x(q: vec3<u32>, phase: vec2<u32>, ci: u32, sum: vec4<f32>) {
+    if (q.x >= params.n) { return; }
+    let iy = q.y * params.stride_h + phase.x;
+    let ix = q.z * params.stride_w + phase.y;
+    let pixel = (q.x * params.h + iy) * params.w + ix;
+    var value = sum;
+    if (params.has_addend == 1u) { value += addend[pixel * params.a_stride + params.a_offset + ci]; }
+    if (params.mask == 1u) {
+        value = select(value, vec4<f32>(0.0), x[pixel * params.m_stride + params.m_offset + ci] <= vec4<f32>(0.0));
     }
+    out[pixel * params.x_stride + params.x_offset + ci] = value;
 }
 
 @compute @workgroup_size(WG)

@@ -46,9 +46,10 @@ impl<'a> Scene<'a> {
         let x = self.normalize.apply(tape, seen)?;
         let mut outputs: Vec<Outputs> = Vec::with_capacity(self.networks.len());
         for (index, network) in self.networks.iter().enumerate() {
-            let looked_at = places.iter().chain(self.objective.terms.iter().map(|term| &term.place));
-            let heads: Vec<Head> = looked_at.filter_map(|place| place.head(index)).collect();
-            outputs.push(network.forward(tape, x, BatchNormMode::Frozen, &heads)?);
+            let looked_at = || places.iter().chain(self.objective.terms.iter().map(|term| &term.place));
+            let heads: Vec<Head> = looked_at().filter_map(|place| place.head(index)).collect();
+            let layers: Vec<&str> = looked_at().filter_map(|place| place.layer(index)).collect();
+            outputs.push(network.forward(tape, x, self.mode(index), &heads, &layers)?);
         }
         let loss = match self.objective.terms.is_empty() {
             true => None,
@@ -58,11 +59,22 @@ impl<'a> Scene<'a> {
         Ok(Staged { loss, places })
     }
 
+    /// Batch norms are folded unless somebody wants to know what reaches them.
+    fn mode(&self, network: usize) -> BatchNormMode {
+        match self.objective.measures_statistics(network) {
+            true => BatchNormMode::Frozen,
+            false => BatchNormMode::Folded,
+        }
+    }
+
     /// Buffers of the networks and of the inputs.
     pub(crate) fn externals(&self, device: &Device) -> Result<Externals> {
         let mut externals = Externals::new();
-        for network in &self.networks {
+        for (index, network) in self.networks.iter().enumerate() {
             externals.extend(network.buffers().iter().map(|(name, buffer)| (name.clone(), buffer.clone())));
+            if self.mode(index) == BatchNormMode::Folded {
+                externals.extend(network.folded(device)?);
+            }
         }
         for (name, array) in &self.inputs {
             externals.insert(name.clone(), device.upload(name, Layout::Picture, array)?);
@@ -150,14 +162,16 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Prepares the pass for pictures [N, 3, H, W], with frozen statistics.
+    /// Prepares the pass for pictures [N, 3, H, W], with frozen statistics: it sees every later change of the weights.
     ///
     /// # Errors
     /// Those of [`Network::forward`] and of the device.
     pub fn prepare(device: &Device, network: &Network, normalize: Normalize, shape: Shape) -> Result<Self> {
         let mut tape = Tape::default();
         let x = tape.input(PICTURE, shape);
-        let keep = Scene::of(vec![network], normalize).stage(&mut tape, x, x, &[Place::Logits(0, Head::Main)])?.places;
+        let seen = normalize.apply(&mut tape, x)?;
+        // Not folded: what is folded knows nothing of later changes.
+        let keep = vec![network.forward(&mut tape, seen, BatchNormMode::Frozen, &[], &[])?.logits];
         let mut recorder = Recorder::new(device.tuning());
         let recorded = tape.record(&mut recorder, &Request { keep, ..Request::default() })?;
         let pictures = device.buffer(PICTURE, Layout::Picture.bytes(shape))?;

@@ -152,6 +152,11 @@ impl Objective {
         self.terms.iter().any(|term| matches!(term.form, Form::Fading { rising, .. } if rising == direction))
     }
 
+    /// Whether a term looks at what reaches a network's batch norms.
+    pub fn measures_statistics(&self, of: usize) -> bool {
+        self.terms.iter().any(|term| matches!(term.measure, Measure::Statistics { network } if network == of))
+    }
+
     /// Puts the loss on a tape.
     ///
     /// # Errors
@@ -181,6 +186,14 @@ impl Place {
     pub fn head(&self, network: usize) -> Option<Head> {
         match *self {
             Place::Logits(index, head) if index == network => Some(head),
+            _ => None,
+        }
+    }
+
+    /// The layer of a network that this place needs.
+    pub fn layer(&self, network: usize) -> Option<&str> {
+        match self {
+            Place::Layer(index, layer) if *index == network => Some(layer),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 //! Not here: the name of any operation but [`Accumulate`], shapes of networks, GPU handles.
 
 use crate::device::{Recorder, Source};
-use crate::ops::{Accumulate, Backward, Forward, Op, View};
+use crate::ops::{Accumulate, Backward, Finish, Forward, Op, View};
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -162,6 +162,8 @@ struct Lowering<'a> {
     needed: Vec<bool>,
     /// Values that depend on what the request differentiates with respect to.
     differentiated: Vec<bool>,
+    /// Values whose gradient does not matter where they are not positive: what a relu makes, and what is selected from that.
+    rectified: Vec<bool>,
     /// Values that lie inside of another: the whole, and the first channel.
     inside: Vec<Option<(Var, usize)>>,
     views: Vec<Option<View>>,
@@ -174,6 +176,8 @@ struct Arrived {
     view: View,
     /// Whether nobody else reads this buffer, so that it may be added to.
     own: bool,
+    /// Whether it is zero where the value is not positive.
+    masked: bool,
 }
 
 impl<'a> Lowering<'a> {
@@ -196,12 +200,19 @@ impl<'a> Lowering<'a> {
         for (node, _) in tape.nodes.iter().zip(&needed).filter(|(_, needed)| **needed) {
             differentiated[node.output.0] |= node.inputs.iter().any(|input| differentiated[input.0]);
         }
+        let mut rectified = vec![false; tape.values.len()];
+        for node in &tape.nodes {
+            let selected = node.op.selects() && node.inputs.iter().all(|input| rectified[input.0]);
+            // Who asks for a gradient gets all of it.
+            rectified[node.output.0] = (node.op.rectifies() || selected) && !request.wrt.contains(&node.output);
+        }
         let mut lowering = Lowering {
             tape,
             recorder,
             watch,
             needed,
             differentiated,
+            rectified,
             inside: vec![None; tape.values.len()],
             views: vec![None; tape.values.len()],
             saved: vec![Vec::new(); tape.nodes.len()],
@@ -284,13 +295,18 @@ impl<'a> Lowering<'a> {
         self.recorder.layer("loss");
         let ones = Layout::Picture.pack(shape, &vec![1.0; shape.elements()]);
         let seed = self.recorder.constants("gradient of itself", &ones);
-        arrived[loss.0] = Some(Arrived { view: View::whole(seed, shape, Layout::Picture), own: false });
+        arrived[loss.0] = Some(Arrived { view: View::whole(seed, shape, Layout::Picture), own: false, masked: false });
         for (index, node) in self.nodes().rev() {
             if !self.differentiated[node.output.0] {
                 continue;
             }
-            let Some(Arrived { view: grad_output, .. }) = arrived[node.output.0] else { continue };
+            let Some(mut grad_output) = arrived[node.output.0] else { continue };
             self.recorder.layer(&node.layer);
+            if (self.rectified[node.output.0] || node.op.rectifies()) && !grad_output.masked {
+                let value = self.view(node.output);
+                let view = Accumulate::where_positive(self.recorder, grad_output.view, value);
+                grad_output = Arrived { view, own: true, masked: true };
+            }
             self.node_backward(index, node, grad_output, &mut arrived)?;
         }
         let missing = || Error::Objective {
@@ -304,22 +320,23 @@ impl<'a> Lowering<'a> {
         &mut self,
         index: usize,
         node: &Node,
-        grad_output: View,
+        grad_output: Arrived,
         arrived: &mut [Option<Arrived>],
     ) -> Result<()> {
         let inputs: Vec<View> = node.inputs.iter().map(|&input| self.view(input)).collect();
+        let selected = node.op.selects() && grad_output.masked;
         let mut grads = Vec::with_capacity(inputs.len());
         let mut arriving = Vec::with_capacity(inputs.len());
         for (position, (&input, view)) in node.inputs.iter().zip(&inputs).enumerate() {
             let wanted = self.differentiated[input.0];
             let passed = match self.inside[input.0] {
-                Some((whole, start)) if whole == node.output => Some(grad_output.slice(start, view.shape.c())),
-                _ => node.op.passes_gradient(position).then_some(grad_output),
+                Some((whole, start)) if whole == node.output => Some(grad_output.view.slice(start, view.shape.c())),
+                _ => node.op.passes_gradient(position).then_some(grad_output.view),
             };
             match passed {
                 Some(view) => {
                     grads.push(None);
-                    arriving.push(wanted.then_some(Arrived { view, own: false }));
+                    arriving.push(wanted.then_some(Arrived { view, own: false, masked: selected }));
                 }
                 None => {
                     let grad = wanted.then(|| {
@@ -328,14 +345,16 @@ impl<'a> Lowering<'a> {
                         View::whole(buffer, view.shape, view.layout)
                     });
                     grads.push(grad);
-                    arriving.push(grad.map(|view| Arrived { view, own: true }));
+                    arriving.push(grad.map(|view| Arrived { view, own: true, masked: selected }));
                 }
             }
         }
         if grads.iter().any(Option::is_some) {
+            let finish = self.finish(node, &mut arriving[0], arrived);
             let output = self.view(node.output);
             let saved = &self.saved[index];
-            let pass = Backward { inputs: &inputs, output, saved, grad_output, grads: &grads };
+            let pass =
+                Backward { inputs: &inputs, output, saved, grad_output: grad_output.view, grads: &grads, finish };
             node.op.backward(self.recorder, &pass)?;
             for &grad in grads.iter().flatten() {
                 (self.watch)(self.recorder, &format!("the gradient of {}", node.layer), grad);
@@ -352,17 +371,28 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
+    /// What an operation that finishes the gradient of its first argument is to do: all that is known to be left to do.
+    fn finish(&self, node: &Node, arriving: &mut Option<Arrived>, arrived: &mut [Option<Arrived>]) -> Finish {
+        let Some(new) = arriving.as_mut().filter(|new| new.own && node.op.finishes()) else { return Finish::default() };
+        let input = node.inputs[0];
+        new.masked = self.rectified[input.0];
+        Finish { addend: arrived[input.0].take().map(|old| old.view), mask: new.masked }
+    }
+
     fn sum(&mut self, old: Arrived, new: Arrived) -> Arrived {
+        let masked = old.masked && new.masked;
         match (old.own, new.own) {
             (true, _) => {
                 Accumulate::in_place(self.recorder, old.view, new.view);
-                old
+                Arrived { masked, ..old }
             }
             (false, true) => {
                 Accumulate::in_place(self.recorder, new.view, old.view);
-                new
+                Arrived { masked, ..new }
             }
-            (false, false) => Arrived { view: Accumulate::into_new(self.recorder, old.view, new.view), own: true },
+            (false, false) => {
+                Arrived { view: Accumulate::into_new(self.recorder, old.view, new.view), own: true, masked }
+            }
         }
     }
 }

@@ -52,7 +52,7 @@ fn stored_layers(fixture: &Fixture, network: &str, tag: &str) -> Vec<String> {
 fn order_of_layers(name: &str) -> Vec<String> {
     let mut tape = Tape::default();
     let x = tape.input("picture", Shape::new(1, 3, 299, 299));
-    let outputs = network(name).forward(&mut tape, x, Default::default(), &[]).expect("fits");
+    let outputs = network(name).forward(&mut tape, x, Default::default(), &[], &[]).expect("fits");
     outputs.taps.into_iter().map(|(name, _)| name).collect()
 }
 
@@ -252,7 +252,7 @@ fn branches_are_written_where_their_concatenation_is() {
     for name in ["googlenet", "inception_v3"] {
         let mut tape = Tape::default();
         let x = tape.input("picture", Shape::new(1, 3, 299, 299));
-        let outputs = network(name).forward(&mut tape, x, Default::default(), &[]).expect("fits");
+        let outputs = network(name).forward(&mut tape, x, Default::default(), &[], &[]).expect("fits");
         let request = Request { keep: vec![outputs.logits], loss: Some(outputs.logits), wrt: vec![x] };
         let mut recorder = Recorder::new(device().tuning());
         tape.record(&mut recorder, &request).expect("records");

@@ -17,7 +17,7 @@ use entoptic::Error;
 use entoptic::device::{Externals, Program, Recorder, Source};
 use entoptic::ops::{
     AdaptiveAvgPool2d, Add, AvgPool2d, Backward, BatchNorm, BatchNormTrain, ChannelAffine, Concat, Conv2d, Domain,
-    Forward, MaxPool2d, Op, Relu, Sample, View, samples,
+    Finish, Forward, MaxPool2d, Op, Relu, Sample, View, samples,
 };
 use entoptic::tape::{Request, Tape};
 use entoptic::tensor::{Array, Layout, Shape};
@@ -169,7 +169,7 @@ fn conv2d(case: &Case) {
     let linear = kind(case.fixture, case.name) == "linear";
     let op = match linear {
         true => Conv2d::new(1, 0),
-        false => Conv2d { stride: case.pair("stride"), padding: case.pair("padding") },
+        false => Conv2d { stride: case.pair("stride"), padding: case.pair("padding"), relu: false },
     };
     let mut inputs = vec![case.picture("input"), case.filter("weight")];
     if case.has("bias") {
@@ -353,8 +353,14 @@ fn running_statistics_have_no_gradient() {
         for input in [3, 4] {
             let mut grads = [None; 5];
             grads[input] = Some(inputs[input]);
-            let pass =
-                Backward { inputs: &inputs, output: inputs[0], saved: &saved, grad_output: inputs[0], grads: &grads };
+            let pass = Backward {
+                inputs: &inputs,
+                output: inputs[0],
+                saved: &saved,
+                grad_output: inputs[0],
+                grads: &grads,
+                finish: Finish::default(),
+            };
             let refused = sample.op.backward(&mut recorder, &pass);
             assert!(matches!(refused, Err(Error::NoGradient { op, input: i }) if op == name && i == input));
         }
@@ -522,7 +528,8 @@ fn operations_keep_to_slices_of_wider_pictures() {
                 })
             })
             .collect();
-        let pass = Backward { inputs: &views, output, saved: &saved, grad_output, grads: &grads };
+        let pass =
+            Backward { inputs: &views, output, saved: &saved, grad_output, grads: &grads, finish: Finish::default() };
         sample.op.backward(&mut recorder, &pass).unwrap();
         for wide in &wides {
             let buffer = device().upload(&wide.name, Layout::Picture, &wide.array).unwrap();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use entoptic::device::{Dispatch, Kernel, Recorder, Shader, Source, Tuning, expand};
-use entoptic::ops::{Backward, Forward, Sample, View, samples, shaders};
+use entoptic::ops::{Backward, Finish, Forward, Sample, View, samples, shaders};
 use entoptic::tensor::Layout;
 use naga::back::pipeline_constants::process_overrides;
 use naga::back::{PipelineConstants, hlsl, msl, spv};
@@ -47,7 +47,8 @@ fn dispatches(sample: &Sample, tuning: Tuning) -> Vec<Dispatch> {
         // One at a time, for an input without a gradient refuses the whole pass.
         let mut grads = vec![None; forms.len()];
         grads[index] = Some(view(&mut recorder, shape, layout));
-        let pass = Backward { inputs: &inputs, output, saved: &saved, grad_output, grads: &grads };
+        let pass =
+            Backward { inputs: &inputs, output, saved: &saved, grad_output, grads: &grads, finish: Finish::default() };
         refused += usize::from(sample.op.backward(&mut recorder, &pass).is_err());
     }
     assert!(refused < forms.len(), "{:?} has no gradient at all", sample.op);

@@ -6,7 +6,7 @@ mod common;
 use common::gpu::device;
 use entoptic::Error;
 use entoptic::device::{Externals, Program, Recorder};
-use entoptic::ops::{Add, Concat, Conv2d, Relu};
+use entoptic::ops::{Add, ChannelAffine, Concat, Conv2d, Relu};
 use entoptic::tape::{Recorded, Request, Tape, Var};
 use entoptic::tensor::{Array, Layout, Shape};
 
@@ -46,12 +46,27 @@ fn gradient(tape: &Tape, y: Var, x_var: Var) -> (Vec<f32>, Vec<String>) {
 fn gradients_of_three_consumers_add_up() {
     let mut tape = Tape::default();
     let x = tape.input("x", SHAPE);
-    let (two, three) = (times(&mut tape, x, "two"), times(&mut tape, x, "three"));
+    let [two, three] = [2.0, 3.0].map(|factor| {
+        let [scale, shift] = [factor, 0.0].map(|number| tape.constant(&Array::filled(Shape::channels(4), number)));
+        tape.apply(ChannelAffine, &[x, scale, shift]).expect("fits")
+    });
     let sum = tape.apply(Add, &[two, three]).expect("fits");
     let y = tape.apply(Add, &[sum, x]).expect("fits");
     let (found, kernels) = gradient(&tape, y, x);
     assert_eq!(found, [6.0; 24]);
     assert_eq!(kernels.iter().filter(|kernel| *kernel == "accumulate.update").count(), 2, "{kernels:?}");
+}
+
+#[test]
+fn convolutions_add_what_has_arrived_before() {
+    let mut tape = Tape::default();
+    let x = tape.input("x", SHAPE);
+    let (two, three) = (times(&mut tape, x, "two"), times(&mut tape, x, "three"));
+    let sum = tape.apply(Add, &[two, three]).expect("fits");
+    let y = tape.apply(Add, &[sum, x]).expect("fits");
+    let (found, kernels) = gradient(&tape, y, x);
+    assert_eq!(found, [6.0; 24]);
+    assert_eq!(kernels[4..], ["conv2d.grad_input", "conv2d.grad_input"]);
 }
 
 #[test]

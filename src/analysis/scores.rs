@@ -160,7 +160,7 @@ fn standing(logits: &[f32], class: usize) -> (usize, f64) {
 fn statistics(device: &Device, mut scene: Scene, picture: &Array, check_finite: bool) -> Result<f64> {
     let mut tape = Tape::default();
     let x = tape.input(evaluate::PICTURE, picture.shape);
-    let norms = scene.networks[0].forward(&mut tape, x, BatchNormMode::Frozen, &[])?.norms.len();
+    let norms = scene.networks[0].forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?.norms.len();
     let measure = Measure::Statistics { network: 0 };
     let term = Term { place: Place::Picture, measure, form: Form::Plain, weight: 1.0 / norms as f32 };
     scene.objective = Objective { terms: vec![term] };

@@ -13,7 +13,7 @@ pub fn run(global: &Global, args: LayersArgs) -> anyhow::Result<()> {
     let networks = load(global, &device, &args.models.models)?;
     let mut tape = Tape::default();
     let x = tape.input("picture", Shape::new(1, 3, args.size, args.size));
-    let outputs = networks[0].network.forward(&mut tape, x, BatchNormMode::Frozen, &[])?;
+    let outputs = networks[0].network.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
     let shown = args.layer.as_deref().map(|layer| outputs.tap(layer)).transpose()?;
     let mut total = 0;
     println!("{:<32} {:>20} {:>12}", "layer", "shape", "parameters");

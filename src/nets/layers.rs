@@ -15,6 +15,45 @@ pub enum BatchNormMode {
     Frozen,
     /// Those of the batch, with the running statistics updated (torch's `train`).
     Batch,
+    /// The running statistics, folded into weights of which [`Network::folded`](super::Network::folded) gives the buffers: the
+    /// values of `Frozen` but for roundings. Convolutions and batch norms have values of their own only where asked for.
+    Folded,
+}
+
+/// What follows a batch norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    Nothing,
+    /// max(., 0).
+    Relu,
+    /// The sum with a value, then max(., 0): the end of a residual block.
+    AddRelu(Var),
+}
+
+/// A convolution without bias and the batch norm behind it, by their names.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pair {
+    /// The convolution.
+    pub conv: String,
+    /// The batch norm.
+    pub norm: String,
+    /// Added to variances.
+    pub eps: f32,
+}
+
+impl Pair {
+    /// Names of the weights and the bias of both in one.
+    pub fn folded(&self) -> [String; 2] {
+        ["weight", "bias"].map(|leaf| format!("{}.{leaf} folded", self.conv))
+    }
+
+    /// Names of the convolution's weights and of the batch norm's four vectors.
+    pub fn tensors(&self) -> [String; 5] {
+        let norm = |leaf| format!("{}.{leaf}", self.norm);
+        let [weight, bias, mean, var] = ["weight", "bias", "running_mean", "running_var"].map(norm);
+        [format!("{}.weight", self.conv), weight, bias, mean, var]
+    }
 }
 
 /// A network under construction: the tape, the parameters it has asked for and the values it has named.
@@ -26,9 +65,13 @@ pub struct Layers<'a> {
     /// Put before a tensor's name to name its buffer, so that two networks can share a tape.
     prefix: &'a str,
     mode: BatchNormMode,
+    /// Layers that must have a value of their own.
+    apart: &'a [&'a str],
     parameters: Vec<Parameter>,
     taps: Vec<(String, Var)>,
+    merged: Vec<String>,
     norms: Vec<Norm>,
+    pairs: Vec<Pair>,
     problems: Vec<String>,
     /// Channels of the first convolution over those of the full network.
     width: f64,
@@ -66,8 +109,12 @@ pub(super) struct Built {
     pub parameters: Vec<Parameter>,
     /// Named values in order of execution.
     pub taps: Vec<(String, Var)>,
-    /// Batch norms in order of execution.
+    /// Names of layers that have no value of their own.
+    pub merged: Vec<String>,
+    /// Batch norms with a value of their own, in order of execution.
     pub norms: Vec<Norm>,
+    /// Convolutions with a batch norm behind them.
+    pub pairs: Vec<Pair>,
     /// Missing and wrong tensors.
     pub problems: Vec<String>,
 }
@@ -113,15 +160,29 @@ impl<'a> Layers<'a> {
         tape: &'a mut Tape,
         shapes: &'a BTreeMap<String, Vec<usize>>,
         prefix: &'a str,
-        mode: BatchNormMode,
+        (mode, apart): (BatchNormMode, &'a [&'a str]),
         first: (&str, usize),
     ) -> Self {
         let width = shapes.get(first.0).and_then(|shape| shape.first()).map_or(1.0, |&c| c as f64 / first.1 as f64);
-        Layers { tape, shapes, prefix, mode, parameters: vec![], taps: vec![], norms: vec![], problems: vec![], width }
+        Layers {
+            tape,
+            shapes,
+            prefix,
+            mode,
+            apart,
+            parameters: vec![],
+            taps: vec![],
+            merged: vec![],
+            norms: vec![],
+            pairs: vec![],
+            problems: vec![],
+            width,
+        }
     }
 
     pub(super) fn finish(self) -> Built {
-        Built { parameters: self.parameters, taps: self.taps, norms: self.norms, problems: self.problems }
+        let Layers { parameters, taps, merged, norms, pairs, problems, .. } = self;
+        Built { parameters, taps, merged, norms, pairs, problems }
     }
 
     /// Gives a value the name by which users ask for it.
@@ -173,26 +234,51 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// A convolution without bias; `name.weight`.
+    /// A convolution without bias, `conv.weight`, then batch norm, `norm.weight`, `.bias`, `.running_mean`, `.running_var`, then
+    /// what follows. Where the batch norm is folded all of it is one operation.
     ///
     /// # Errors
-    /// [`crate::Error::TooSmall`] when no window fits.
-    pub fn conv(&mut self, name: &str, x: Var, conv: Conv) -> Result<Var> {
+    /// [`crate::Error::TooSmall`] when no window fits, [`crate::Error::Shape`] when the value to add differs.
+    pub fn conv_norm(&mut self, [name, norm]: [&str; 2], x: Var, conv: Conv, eps: f32, then: Then) -> Result<Var> {
         self.tape.layer(name);
         let [kh, kw] = conv.kernel;
         let c_in = self.tape.shape(x).c();
+        let op = Conv2d { stride: [conv.stride; 2], padding: conv.padding, relu: false };
+        let pair = Pair { conv: name.to_owned(), norm: norm.to_owned(), eps };
+        if self.mode == BatchNormMode::Folded && ![name, norm].iter().any(|name| self.apart.contains(name)) {
+            self.merged.extend([name, norm].map(str::to_owned));
+            return self.folded(&pair, x, Shape::new(conv.channels, c_in, kh, kw), op, then);
+        }
         let weight = format!("{name}.weight");
         let weight = self.parameter(&weight, &[None, Some(c_in), Some(kh), Some(kw)], conv.channels);
-        let op = Conv2d { stride: [conv.stride; 2], padding: conv.padding };
         let y = self.tape.apply(op, &[x, weight])?;
-        Ok(self.tap(name, y))
+        self.tap(name, y);
+        let y = self.batch_norm(norm, y, eps)?;
+        self.pairs.push(pair);
+        match then {
+            Then::Nothing => Ok(y),
+            Then::Relu => self.relu(y),
+            Then::AddRelu(other) => {
+                let sum = self.tape.apply(Add, &[y, other])?;
+                self.relu(sum)
+            }
+        }
     }
 
-    /// Batch norm; `name.weight`, `.bias`, `.running_mean`, `.running_var`.
-    ///
-    /// # Errors
-    /// None for shapes that the weights allow.
-    pub fn batch_norm(&mut self, name: &str, x: Var, eps: f32) -> Result<Var> {
+    /// The two of a pair, and what follows, as one convolution.
+    fn folded(&mut self, pair: &Pair, x: Var, nominal: Shape, op: Conv2d, then: Then) -> Result<Var> {
+        let [weight, bias] = pair.folded().map(|name| format!("{}{name}", self.prefix));
+        let c = self.shapes.get(&pair.tensors()[0]).map_or(nominal.n(), |sizes| sizes[0]);
+        let weight = self.tape.external(&weight, Shape([c, nominal.c(), nominal.h(), nominal.w()]), Layout::Filter);
+        let bias = self.tape.external(&bias, Shape::channels(c), Layout::Picture);
+        let op = Conv2d { relu: then != Then::Nothing, ..op };
+        match then {
+            Then::AddRelu(other) => self.tape.apply(op, &[x, weight, bias, other]),
+            Then::Relu | Then::Nothing => self.tape.apply(op, &[x, weight, bias]),
+        }
+    }
+
+    fn batch_norm(&mut self, name: &str, x: Var, eps: f32) -> Result<Var> {
         self.tape.layer(name);
         let c = self.tape.shape(x).c();
         let mut inputs = vec![x];
@@ -201,8 +287,8 @@ impl<'a> Layers<'a> {
         }
         self.norms.push(Norm { x, running_mean: inputs[3], running_var: inputs[4], eps });
         let y = match self.mode {
-            BatchNormMode::Frozen => self.tape.apply(BatchNorm { eps }, &inputs)?,
             BatchNormMode::Batch => self.tape.apply(BatchNormTrain { eps, momentum: 0.1 }, &inputs)?,
+            BatchNormMode::Frozen | BatchNormMode::Folded => self.tape.apply(BatchNorm { eps }, &inputs)?,
         };
         Ok(self.tap(name, y))
     }
@@ -220,9 +306,7 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// [`crate::Error::TooSmall`] when no window fits.
     pub fn conv_norm_relu(&mut self, name: &str, x: Var, conv: Conv, eps: f32) -> Result<Var> {
-        let y = self.conv(&format!("{name}.conv"), x, conv)?;
-        let y = self.batch_norm(&format!("{name}.bn"), y, eps)?;
-        let y = self.relu(y)?;
+        let y = self.conv_norm([&format!("{name}.conv"), &format!("{name}.bn")], x, conv, eps, Then::Relu)?;
         Ok(self.tap(name, y))
     }
 
@@ -261,17 +345,6 @@ impl<'a> Layers<'a> {
     pub fn max_pool(&mut self, name: &str, x: Var, op: MaxPool2d) -> Result<Var> {
         self.tape.layer(name);
         let y = self.tape.apply(op, &[x])?;
-        Ok(self.tap(name, y))
-    }
-
-    /// a + b, then max(., 0): the end of a residual block.
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] when the two differ.
-    pub fn add_relu(&mut self, name: &str, a: Var, b: Var) -> Result<Var> {
-        self.tape.layer(name);
-        let sum = self.tape.apply(Add, &[a, b])?;
-        let y = self.relu(sum)?;
         Ok(self.tap(name, y))
     }
 

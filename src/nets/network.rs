@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use super::head::Head;
-use super::layers::{BatchNormMode, Built, Layers, Norm, Parameter};
+use super::layers::{BatchNormMode, Built, Layers, Norm, Pair, Parameter};
 use super::preprocessing::transform_input;
 use super::{googlenet, inception_v3, resnet50};
 use crate::classes::ClassList;
-use crate::device::{Device, Externals};
+use crate::device::{Device, Externals, Program, Recorder};
+use crate::ops::{Fold, View};
 use crate::tape::{Tape, Var};
 use crate::tensor::{Array, Layout, Shape};
 use crate::weights::{Checkpoint, NamedArray};
@@ -69,7 +71,7 @@ impl Architecture {
         let known = BTreeMap::from([(first.to_owned(), vec![channels, 3, kernel, kernel])]);
         let mut tape = Tape::default();
         let x = tape.input("picture", ANY_PICTURE);
-        let built = build(self, &mut tape, &known, "", BatchNormMode::Frozen, x, heads)?.1;
+        let built = build(self, &mut tape, &known, "", UNFOLDED, x, heads)?.1;
         let sizes = |Parameter { name, shape, layout, .. }: Parameter| {
             let (layer, leaf) = name.rsplit_once('.').unwrap_or_default();
             let linear = layer.rsplit('.').next().is_some_and(|layer| layer.starts_with("fc"));
@@ -140,12 +142,14 @@ pub struct Outputs {
     pub logits: Var,
     /// Logits of every head asked for, the main one first.
     pub heads: Vec<(Head, Var)>,
-    /// Every named value, in order of execution.
+    /// Every named value, in order of execution; where batch norms are folded, convolutions and batch norms only if asked for.
     pub taps: Vec<(String, Var)>,
-    /// Every batch norm, in order of execution; those of a side head only where it was asked for.
+    /// Every batch norm that is not folded, in order of execution; those of a side head only where it was asked for.
     pub norms: Vec<Norm>,
-    /// Every tensor of the weights that took part.
+    /// Every tensor of the weights that took part, folded ones excepted.
     pub parameters: Vec<Parameter>,
+    /// Names of layers without a value of their own.
+    merged: Vec<String>,
     network: String,
 }
 
@@ -157,8 +161,9 @@ impl Outputs {
     pub fn tap(&self, layer: &str) -> Result<Var> {
         let found = self.taps.iter().rev().find(|(name, _)| name == layer);
         found.map(|&(_, var)| var).ok_or_else(|| {
+            let names = self.taps.iter().map(|(name, _)| name).chain(&self.merged);
             let mut near: Vec<(f64, &str)> =
-                self.taps.iter().map(|(name, _)| (strsim::jaro_winkler(layer, name), name.as_str())).collect();
+                names.map(|name| (strsim::jaro_winkler(layer, name), name.as_str())).collect();
             near.sort_by(|a, b| b.0.total_cmp(&a.0));
             let candidates = near.iter().take(4).map(|(_, name)| (*name).to_owned()).collect();
             Error::UnknownLayer { network: self.network.clone(), layer: layer.to_owned(), candidates }
@@ -195,7 +200,9 @@ pub struct Network {
     prefix: String,
     shapes: BTreeMap<String, Vec<usize>>,
     forms: BTreeMap<String, (Shape, Layout)>,
+    pairs: Vec<Pair>,
     buffers: Externals,
+    folded: OnceLock<Externals>,
 }
 
 impl Network {
@@ -242,7 +249,7 @@ impl Network {
         id: &str,
         read: &dyn Fn(&str) -> Result<Vec<f32>>,
     ) -> Result<Self> {
-        let used = check(architecture, &shapes)?;
+        let Built { parameters: used, pairs, .. } = check(architecture, &shapes)?;
         let prefix = format!("{id}/");
         let mut buffers = Externals::new();
         let mut forms = BTreeMap::new();
@@ -262,22 +269,32 @@ impl Network {
             prefix,
             shapes,
             forms,
+            pairs,
             buffers,
+            folded: OnceLock::new(),
         })
     }
 
-    /// Puts the forward pass on a tape: `x` [N, 3, H, W], normalised as the caller likes.
+    /// Puts the forward pass on a tape: `x` [N, 3, H, W], normalised as the caller likes. `apart` names layers that must have a
+    /// value of their own although batch norms are folded.
     ///
     /// # Errors
     /// [`Error::TooSmall`] when a layer has no pixel left, [`Error::Shape`] when `x` has not three channels,
     /// [`Error::Objective`] for a head that the weights do not have.
-    pub fn forward(&self, tape: &mut Tape, x: Var, mode: BatchNormMode, heads: &[Head]) -> Result<Outputs> {
+    pub fn forward(
+        &self,
+        tape: &mut Tape,
+        x: Var,
+        mode: BatchNormMode,
+        heads: &[Head],
+        apart: &[&str],
+    ) -> Result<Outputs> {
         heads.iter().try_for_each(|&head| self.check_head(head))?;
         let x = if self.transform_input { transform_input(tape, x)? } else { x };
-        let (heads, built) = build(self.architecture, tape, &self.shapes, &self.prefix, mode, x, heads)?;
+        let (heads, built) = build(self.architecture, tape, &self.shapes, &self.prefix, (mode, apart), x, heads)?;
         let network = self.architecture.name().to_owned();
-        let Built { parameters, taps, norms, .. } = built;
-        Ok(Outputs { logits: heads[0].1, heads, taps, norms, parameters, network })
+        let Built { parameters, taps, merged, norms, .. } = built;
+        Ok(Outputs { logits: heads[0].1, heads, taps, norms, parameters, merged, network })
     }
 
     /// Whether the weights have a head.
@@ -303,6 +320,34 @@ impl Network {
         &self.buffers
     }
 
+    /// Buffers for [`BatchNormMode::Folded`], brought up to date with the weights as they are now. They are shared: programs that
+    /// were prepared earlier see them too, and see nothing of later changes of weights until this is called again.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn folded(&self, device: &Device) -> Result<Externals> {
+        let mut recorder = Recorder::new(device.tuning());
+        for pair in &self.pairs {
+            recorder.layer(&pair.conv);
+            let mut view = |name: String, tensor: &str| {
+                let (shape, layout) = self.forms[tensor];
+                View::whole(recorder.external(&self.key(&name), layout.bytes(shape)), shape, layout)
+            };
+            let tensors = pair.tensors();
+            let [folded, shift] = pair.folded();
+            let (folded, shift) = (view(folded, &tensors[0]), view(shift, &tensors[2]));
+            let [weight, norm @ ..] = tensors.map(|name| view(name.clone(), &name));
+            Fold { eps: pair.eps }.record(&mut recorder, weight, norm, folded, shift);
+        }
+        let recording = recorder.finish();
+        let mut externals = self.buffers.clone();
+        externals.extend(self.folded.get().cloned().unwrap_or_default());
+        Program::provide(device, &recording, &mut externals)?;
+        Program::prepare(device, "fold", &recording, &externals)?.run()?;
+        externals.retain(|name, _| !self.buffers.contains_key(name));
+        Ok(self.folded.get_or_init(|| externals).clone())
+    }
+
     /// The name under which recordings know a tensor.
     pub fn key(&self, tensor: &str) -> String {
         format!("{}{tensor}", self.prefix)
@@ -319,6 +364,10 @@ impl Network {
                 return Err(Error::shape(self.architecture.name(), name, expected, format!("{sizes:?}")));
             };
             device.write_array(&self.buffers[&self.key(name)], layout, &Array::new(shape, values.clone()))?;
+        }
+        // Programs may be using what was folded.
+        if self.folded.get().is_some() {
+            self.folded(device)?;
         }
         Ok(())
     }
@@ -342,7 +391,7 @@ fn build(
     tape: &mut Tape,
     shapes: &BTreeMap<String, Vec<usize>>,
     prefix: &str,
-    mode: BatchNormMode,
+    mode: (BatchNormMode, &[&str]),
     x: Var,
     heads: &[Head],
 ) -> Result<(Vec<(Head, Var)>, Built)> {
@@ -365,23 +414,26 @@ fn side_heads(architecture: Architecture, shapes: &BTreeMap<String, Vec<usize>>)
     present.map(|(head, _)| *head).collect()
 }
 
-/// The tensors that a structure uses, or everything in which the weights differ from it.
-fn check(architecture: Architecture, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Vec<Parameter>> {
+/// Every layer with a value of its own.
+const UNFOLDED: (BatchNormMode, &[&str]) = (BatchNormMode::Frozen, &[]);
+
+/// What a structure uses, or everything in which the weights differ from it.
+fn check(architecture: Architecture, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Built> {
     let mut tape = Tape::default();
     let x = tape.input("picture", ANY_PICTURE);
     let heads = side_heads(architecture, shapes);
     let network = architecture.name().to_owned();
-    let built = match build(architecture, &mut tape, shapes, "", BatchNormMode::Frozen, x, &heads) {
+    let mut built = match build(architecture, &mut tape, shapes, "", UNFOLDED, x, &heads) {
         Ok((_, built)) => built,
         // Blocks whose parts do not fit together.
         Err(error) => return Err(Error::Weights { network, problems: vec![error.to_string()] }),
     };
     let used: BTreeSet<&str> = built.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let mut problems = built.problems;
+    let mut problems = std::mem::take(&mut built.problems);
     let unexpected = shapes.keys().filter(|name| !used.contains(name.as_str()) && !tolerated(name));
     problems.extend(unexpected.map(|name| format!("unexpected: {name} {:?}", shapes[name])));
     if problems.is_empty() {
-        return Ok(built.parameters);
+        return Ok(built);
     }
     let more = problems.len().saturating_sub(PROBLEMS_SHOWN);
     problems.truncate(PROBLEMS_SHOWN);
@@ -416,7 +468,7 @@ mod tests {
             [(Architecture::ResNet50, 267), (Architecture::GoogLeNet, 305), (Architecture::InceptionV3, 484)]
         {
             for width in [1.0, 0.25, 0.01] {
-                assert_eq!(check(architecture, &shapes(architecture, width)).expect("fits").len(), tensors);
+                assert_eq!(check(architecture, &shapes(architecture, width)).expect("fits").parameters.len(), tensors);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! sits on the 3x3 convolution of its first block.
 
 use super::head::Head;
-use super::layers::{Conv, Layers};
+use super::layers::{Conv, Layers, Then};
 use crate::Result;
 use crate::ops::{AdaptiveAvgPool2d, MaxPool2d};
 use crate::tape::Var;
@@ -20,9 +20,7 @@ pub(super) const FIRST: (&str, usize) = ("conv1.weight", 64);
 
 /// x [N, 3, H, W] -> logits [N, classes, 1, 1] of the one head.
 pub(super) fn forward(net: &mut Layers, x: Var) -> Result<Vec<(Head, Var)>> {
-    let x = net.conv("conv1", x, Conv::halving(64, 7, 3))?;
-    let x = net.batch_norm("bn1", x, EPS)?;
-    let x = net.relu(x)?;
+    let x = net.conv_norm(["conv1", "bn1"], x, Conv::halving(64, 7, 3), EPS, Then::Relu)?;
     let x = net.tap("relu", x);
     let pool = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ceil_mode: false };
     let mut x = net.max_pool("maxpool", x, pool)?;
@@ -40,19 +38,18 @@ pub(super) fn forward(net: &mut Layers, x: Var) -> Result<Vec<(Head, Var)>> {
 
 /// 1x1 to fewer channels, 3x3, 1x1 to four times as many, added to the input or to a 1x1 projection of it.
 fn bottleneck(net: &mut Layers, name: &str, x: Var, channels: usize, stride: usize, project: bool) -> Result<Var> {
-    let y = net.conv(&format!("{name}.conv1"), x, Conv::same(channels, 1))?;
-    let y = net.batch_norm(&format!("{name}.bn1"), y, EPS)?;
-    let y = net.relu(y)?;
-    let y = net.conv(&format!("{name}.conv2"), y, Conv { stride, ..Conv::same(channels, 3) })?;
-    let y = net.batch_norm(&format!("{name}.bn2"), y, EPS)?;
-    let y = net.relu(y)?;
-    let y = net.conv(&format!("{name}.conv3"), y, Conv::same(channels * 4, 1))?;
-    let y = net.batch_norm(&format!("{name}.bn3"), y, EPS)?;
-    let shortcut = if project {
-        let x = net.conv(&format!("{name}.downsample.0"), x, Conv { stride, ..Conv::same(channels * 4, 1) })?;
-        net.batch_norm(&format!("{name}.downsample.1"), x, EPS)?
-    } else {
-        x
+    let mut unit = |[conv, norm]: [&str; 2], x, shape, then| {
+        net.conv_norm([&format!("{name}.{conv}"), &format!("{name}.{norm}")], x, shape, EPS, then)
     };
-    net.add_relu(name, y, shortcut)
+    let y = unit(["conv1", "bn1"], x, Conv::same(channels, 1), Then::Relu)?;
+    let y = unit(["conv2", "bn2"], y, Conv { stride, ..Conv::same(channels, 3) }, Then::Relu)?;
+    let shortcut = match project {
+        true => {
+            let conv = Conv { stride, ..Conv::same(channels * 4, 1) };
+            unit(["downsample.0", "downsample.1"], x, conv, Then::Nothing)?
+        }
+        false => x,
+    };
+    let y = unit(["conv3", "bn3"], y, Conv::same(channels * 4, 1), Then::AddRelu(shortcut))?;
+    Ok(net.tap(name, y))
 }

@@ -1,7 +1,8 @@
-//! The sum of gradients that reach one value from several consumers.
+//! What becomes of the gradients that reach one value: their sum, and what is left of it where the value is positive.
 
 use super::add::Add;
 use super::pass::View;
+use super::relu::Relu;
 use super::shader;
 use crate::device::{Kernel, Recorder};
 
@@ -36,5 +37,12 @@ impl Accumulate {
         let sum = View::transient(recorder, "gradient sum", a.shape);
         Add::record(recorder, a, b, sum);
         sum
+    }
+
+    /// Appends a copy of a gradient that is zero where its value is not positive.
+    pub fn where_positive(recorder: &mut Recorder, gradient: View, value: View) -> View {
+        let masked = View::transient(recorder, "masked gradient", gradient.shape);
+        Relu::record_gradient(recorder, value, gradient, masked);
+        masked
     }
 }

@@ -100,6 +100,10 @@ impl Op for Concat {
         Ok(())
     }
 
+    fn selects(&self) -> bool {
+        true
+    }
+
     fn side_by_side(&self, inputs: &[Shape]) -> Option<Vec<usize>> {
         Some(starts(inputs.iter().map(Shape::c)).collect())
     }

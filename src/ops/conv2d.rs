@@ -1,23 +1,26 @@
 //! Two-dimensional convolution, of which a linear layer is the case of a window that covers its input.
 
-use super::pass::{Backward, Domain, Forward, Op, Sample, View, arguments, windows};
+use super::pass::{Backward, Domain, Finish, Forward, Op, Sample, View, same, windows};
 use super::shader;
 use crate::device::{Kernel, Recorder};
 use crate::tensor::Shape;
 use crate::{Error, Result};
 
-/// Cross-correlation with zero padding, as `torch.nn.functional.conv2d` with one group.
+/// Cross-correlation with zero padding, as `torch.nn.functional.conv2d` with one group; then, where they are wanted, the sum
+/// with a residual and max(., 0), in the same kernel.
 ///
-/// **Shapes** `x` [N, Cin, H, W], `weight` [Cout, Cin, KH, KW], optionally `bias` [1, Cout, 1, 1] -> [N, Cout, OH, OW] with
-/// OH = floor((H + 2·padding − KH) / stride) + 1.
+/// **Shapes** `x` [N, Cin, H, W], `weight` [Cout, Cin, KH, KW], optionally `bias` [1, Cout, 1, 1], after which optionally
+/// `residual` [N, Cout, OH, OW] -> [N, Cout, OH, OW] with OH = floor((H + 2·padding − KH) / stride) + 1.
 ///
-/// **Errors** [`Error::Shape`] when channels differ, [`Error::TooSmall`] when no window fits.
+/// **Errors** [`Error::Shape`] when channels or the residual differ, [`Error::TooSmall`] when no window fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2d {
     /// Step of the window, [height, width].
     pub stride: [usize; 2],
     /// Zeros around the input, [height, width].
     pub padding: [usize; 2],
+    /// Whether the result is max(., 0).
+    pub relu: bool,
 }
 
 #[repr(C)]
@@ -40,6 +43,14 @@ struct Params {
     x_stride: u32,
     y_offset: u32,
     y_stride: u32,
+    has_bias: u32,
+    has_addend: u32,
+    a_offset: u32,
+    a_stride: u32,
+    relu: u32,
+    mask: u32,
+    m_offset: u32,
+    m_stride: u32,
     pad: [u32; 3],
 }
 
@@ -51,7 +62,7 @@ const BLOCK: usize = 8;
 impl Conv2d {
     /// Stride and padding equal in both directions.
     pub fn new(stride: usize, padding: usize) -> Self {
-        Conv2d { stride: [stride; 2], padding: [padding; 2] }
+        Conv2d { stride: [stride; 2], padding: [padding; 2], relu: false }
     }
 
     fn params(&self, x: View, weight: Shape, y: View) -> Params {
@@ -74,7 +85,25 @@ impl Conv2d {
             x_stride: x.stride,
             y_offset: y.offset,
             y_stride: y.stride,
+            has_bias: 0,
+            has_addend: 0,
+            a_offset: 0,
+            a_stride: 0,
+            relu: 0,
+            mask: 0,
+            m_offset: 0,
+            m_stride: 0,
             pad: [0; 3],
+        }
+    }
+}
+
+impl Params {
+    /// The same with a value of the result's shape added to each sum.
+    fn adding(self, addend: Option<View>) -> Params {
+        match addend {
+            Some(View { offset, stride, .. }) => Params { has_addend: 1, a_offset: offset, a_stride: stride, ..self },
+            None => self,
         }
     }
 }
@@ -90,32 +119,42 @@ impl Op for Conv2d {
     }
 
     fn output_shape(&self, inputs: &[Shape]) -> Result<Shape> {
-        if let &[_, weight, bias] = inputs
-            && bias != Shape::channels(weight.n())
-        {
-            return Err(Error::shape(self.name(), "bias", Shape::channels(weight.n()), bias));
+        if !(2..=4).contains(&inputs.len()) {
+            return Err(Error::shape(self.name(), "number of arguments", "2 to 4", inputs.len()));
         }
-        let [x, weight] = arguments(self.name(), &inputs[..inputs.len().min(2)])?;
+        let (x, weight) = (inputs[0], inputs[1]);
         if weight.c() != x.c() {
             return Err(Error::shape(self.name(), "input channels of x", weight.c(), x.c()));
         }
         let [kh, kw] = [weight.h(), weight.w()];
         let oh = windows(x.h(), kh, self.stride[0], self.padding[0], false);
         let ow = windows(x.w(), kw, self.stride[1], self.padding[1], false);
-        match (oh, ow) {
-            (Some(oh), Some(ow)) => Ok(Shape::new(x.n(), weight.n(), oh, ow)),
-            _ => Err(Error::TooSmall { op: self.name().into(), input: x, kernel: format!("{kh}x{kw}") }),
+        let (Some(oh), Some(ow)) = (oh, ow) else {
+            return Err(Error::TooSmall { op: self.name().into(), input: x, kernel: format!("{kh}x{kw}") });
+        };
+        let y = Shape::new(x.n(), weight.n(), oh, ow);
+        for ((what, expected), &found) in
+            [("bias", Shape::channels(y.c())), ("residual", y)].into_iter().zip(&inputs[2..])
+        {
+            same(self.name(), what, expected, found)?;
         }
+        Ok(y)
     }
 
     fn forward(&self, recorder: &mut Recorder, pass: &Forward) {
         let (x, weight, y) = (pass.inputs[0], pass.inputs[1], pass.output);
-        let params = self.params(x, weight.shape, y);
         let bias = pass.inputs.get(2);
-        // The kernel names its bias even where it reads none, so something must be bound there.
-        let bias_or_any = bias.unwrap_or(&weight).buffer;
-        let bindings = [(1, x.buffer), (2, weight.buffer), (3, bias_or_any), (5, y.buffer)];
-        let kernel = Kernel::new(&SHADER, "forward").with("has_bias", bias.is_some());
+        let residual = pass.inputs.get(3).copied();
+        let params = Params {
+            has_bias: bias.is_some().into(),
+            relu: self.relu.into(),
+            ..self.params(x, weight.shape, y).adding(residual)
+        };
+        // The kernel names what it may read, so something must be bound there.
+        let bias = bias.unwrap_or(&weight).buffer;
+        let addend = residual.unwrap_or(weight).buffer;
+        let bindings = [(1, x.buffer), (2, weight.buffer), (3, bias), (4, addend), (6, y.buffer)];
+        let kernel = Kernel::new(&SHADER, "forward");
         let invocations = y.shape.pixels().div_ceil(BLOCK) * y.shape.groups();
         recorder.launch(kernel, &params, &bindings, invocations, 1, flops(weight.shape, y.shape));
     }
@@ -124,35 +163,53 @@ impl Op for Conv2d {
         let (x, weight, g) = (pass.inputs[0], pass.inputs[1], pass.grad_output);
         let flops = flops(weight.shape, g.shape);
         if let Some(grad_x) = pass.grads[0] {
-            let params = self.params(grad_x, weight.shape, g);
+            let Finish { addend, mask } = pass.finish;
+            let params = self.params(grad_x, weight.shape, g).adding(addend);
+            let params = Params { mask: mask.into(), m_offset: x.offset, m_stride: x.stride, ..params };
             let [rows, columns] = [x.shape.h().div_ceil(self.stride[0]), x.shape.w().div_ceil(self.stride[1])];
             let invocations = (x.shape.n() * rows * columns).div_ceil(BLOCK) * x.shape.groups();
             let phases = self.stride[0] * self.stride[1];
-            let bindings = [(2, weight.buffer), (4, g.buffer), (5, grad_x.buffer)];
+            // The kernel names what it may read, so something must be bound there.
+            let addend = addend.unwrap_or(weight).buffer;
+            let mask = if mask { x } else { weight }.buffer;
+            let bindings = [(1, mask), (2, weight.buffer), (4, addend), (5, g.buffer), (6, grad_x.buffer)];
             recorder.launch(Kernel::new(&SHADER, "grad_input"), &params, &bindings, invocations, phases, flops);
         }
         if let Some(grad_weight) = pass.grads[1] {
             let params = self.params(x, weight.shape, g);
             let taps = weight.shape.h() * weight.shape.w();
             let invocations = taps * x.shape.groups().div_ceil(2) * g.shape.groups();
-            let bindings = [(1, x.buffer), (4, g.buffer), (5, grad_weight.buffer)];
+            let bindings = [(1, x.buffer), (5, g.buffer), (6, grad_weight.buffer)];
             recorder.launch(Kernel::new(&SHADER, "grad_weight"), &params, &bindings, invocations, 1, flops);
         }
         if let Some(grad_bias) = pass.grads.get(2).copied().flatten() {
             let params = self.params(x, weight.shape, g);
-            let bindings = [(4, g.buffer), (5, grad_bias.buffer)];
+            let bindings = [(5, g.buffer), (6, grad_bias.buffer)];
             let kernel = Kernel::new(&SHADER, "grad_bias");
             recorder.launch_workgroups(kernel, &params, &bindings, g.shape.groups(), g.vectors() * 4);
         }
         Ok(())
     }
+
+    /// A residual's gradient is that of the sum.
+    fn passes_gradient(&self, input: usize) -> bool {
+        input == 3
+    }
+
+    fn rectifies(&self) -> bool {
+        self.relu
+    }
+
+    fn finishes(&self) -> bool {
+        true
+    }
 }
 
-/// Configurations for tests and benches.
+/// Configurations for tests and benches, without relu, whose kinks lie anywhere.
 pub fn samples() -> Vec<Sample> {
     let sample = |stride, padding, x: [usize; 4], weight: [usize; 4]| {
         let inputs = [Domain::linear(Shape(x)), Domain::filter(Shape(weight))];
-        Sample::new(Conv2d { stride, padding }, inputs)
+        Sample::new(Conv2d { stride, padding, relu: false }, inputs)
     };
     let with_bias = Sample::new(
         Conv2d::new(1, 1),
@@ -160,6 +217,15 @@ pub fn samples() -> Vec<Sample> {
             Domain::linear(Shape::new(2, 5, 7, 6)),
             Domain::filter(Shape::new(9, 5, 3, 3)),
             Domain::linear(Shape::channels(9)),
+        ],
+    );
+    let with_residual = Sample::new(
+        Conv2d::new(2, 1),
+        [
+            Domain::linear(Shape::new(2, 5, 7, 6)),
+            Domain::filter(Shape::new(6, 5, 3, 3)),
+            Domain::linear(Shape::channels(6)),
+            Domain::linear(Shape::new(2, 6, 4, 3)),
         ],
     );
     vec![
@@ -170,5 +236,6 @@ pub fn samples() -> Vec<Sample> {
         sample([3, 2], [1, 2], [1, 3, 11, 12], [4, 3, 2, 3]),
         sample([1, 1], [0, 0], [3, 6, 5, 5], [9, 6, 5, 5]),
         with_bias,
+        with_residual,
     ]
 }

@@ -110,6 +110,10 @@ impl Op for MaxPool2d {
         recorder.launch(kernel, &self.params(grad_x, g), &bindings, grad_x.vectors(), 1, self.flops(g));
         Ok(())
     }
+
+    fn selects(&self) -> bool {
+        true
+    }
 }
 
 /// Configurations for tests and benches.

@@ -21,6 +21,7 @@ mod crop;
 mod cross_entropy;
 mod descend;
 mod distance;
+mod fold;
 mod gaussian_blur;
 mod max_pool2d;
 mod minimum;
@@ -43,7 +44,8 @@ pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
-pub use pass::{Backward, Domain, Forward, Op, Sample, View};
+pub use fold::Fold;
+pub use pass::{Backward, Domain, Finish, Forward, Op, Sample, View};
 pub use paste::Paste;
 pub use project::Project;
 pub use resize::ResizeMode;
@@ -113,6 +115,7 @@ const UPDATES: &[&Shader] = &[
     &brighten::SHADER,
     &check_finite::SHADER,
     &descend::SHADER,
+    &fold::SHADER,
     &paste::SHADER,
     &project::SHADER,
     &sgd::SHADER,

@@ -77,6 +77,17 @@ pub struct Backward<'a> {
     pub grad_output: View,
     /// For each argument where its gradient is to be written, or nothing where nobody asked for it.
     pub grads: &'a [Option<View>],
+    /// What is done to the gradient of the first argument before it is written, for an operation that [`Op::finishes`] it.
+    pub finish: Finish,
+}
+
+/// What is done to a gradient in the kernel that computes it, so that it need not be read and written again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finish {
+    /// Another gradient of the same value, to be added.
+    pub addend: Option<View>,
+    /// Whether it is zero where the value is not positive; after the addition.
+    pub mask: bool,
 }
 
 impl Backward<'_> {
@@ -113,6 +124,21 @@ pub trait Op: Debug + Send + Sync {
 
     /// Whether the gradient of this argument is `grad_output` itself, so that nothing need be computed.
     fn passes_gradient(&self, _input: usize) -> bool {
+        false
+    }
+
+    /// Whether the result is max(., 0), and the backward pass is given a `grad_output` that is zero where the result is.
+    fn rectifies(&self) -> bool {
+        false
+    }
+
+    /// Whether each element of the result is one of the arguments', and its gradient goes to that element alone.
+    fn selects(&self) -> bool {
+        false
+    }
+
+    /// Whether the backward pass obeys [`Backward::finish`].
+    fn finishes(&self) -> bool {
         false
     }
 

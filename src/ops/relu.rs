@@ -1,6 +1,6 @@
 //! Rectified linear unit.
 
-use super::pass::{Backward, Domain, Forward, Op, Sample, arguments};
+use super::pass::{Backward, Domain, Forward, Op, Sample, View, arguments};
 use super::shader;
 use crate::Result;
 use crate::device::{Kernel, Recorder};
@@ -26,6 +26,24 @@ struct Params {
 }
 
 shader!("relu", Params);
+
+impl Relu {
+    /// Appends grad_x = grad_y where y > 0, else 0, for values on and off the tape.
+    pub(super) fn record_gradient(recorder: &mut Recorder, y: View, g: View, grad_x: View) {
+        let params = Params {
+            vectors: y.vectors() as u32,
+            groups: y.shape.groups() as u32,
+            x_offset: grad_x.offset,
+            x_stride: grad_x.stride,
+            y_offset: y.offset,
+            y_stride: y.stride,
+            g_offset: g.offset,
+            g_stride: g.stride,
+        };
+        let bindings = [(2, y.buffer), (3, g.buffer), (4, grad_x.buffer)];
+        recorder.launch(Kernel::new(&SHADER, "grad_input"), &params, &bindings, y.vectors(), 1, y.vectors() * 4);
+    }
+}
 
 impl Op for Relu {
     fn name(&self) -> &'static str {
@@ -53,20 +71,9 @@ impl Op for Relu {
     }
 
     fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {
-        let Some(grad_x) = pass.grads[0] else { return Ok(()) };
-        let (y, g) = (pass.output, pass.grad_output);
-        let params = Params {
-            vectors: y.vectors() as u32,
-            groups: y.shape.groups() as u32,
-            x_offset: grad_x.offset,
-            x_stride: grad_x.stride,
-            y_offset: y.offset,
-            y_stride: y.stride,
-            g_offset: g.offset,
-            g_stride: g.stride,
-        };
-        let bindings = [(2, y.buffer), (3, g.buffer), (4, grad_x.buffer)];
-        recorder.launch(Kernel::new(&SHADER, "grad_input"), &params, &bindings, y.vectors(), 1, y.vectors() * 4);
+        if let Some(grad_x) = pass.grads[0] {
+            Relu::record_gradient(recorder, pass.output, pass.grad_output, grad_x);
+        }
         Ok(())
     }
 }

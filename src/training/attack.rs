@@ -76,7 +76,7 @@ impl Attack {
         let mut tape = Tape::default();
         let pixels = tape.input(PICTURE, shape);
         let x = normalize.apply(&mut tape, pixels)?;
-        let logits = student.forward(&mut tape, x, BatchNormMode::Frozen, &[])?.logits;
+        let logits = student.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?.logits;
         let labels = tape.input(&class_input(0), Shape::per_picture(shape.n()));
         let loss = tape.apply(CrossEntropy::default(), &[logits, labels])?;
         let mut recorder = Recorder::new(device.tuning());

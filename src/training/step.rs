@@ -107,7 +107,7 @@ impl Setup<'_> {
         let n = self.pictures.n();
         let pixels = tape.input(PICTURE, self.pictures);
         let x = self.normalize.apply(tape, pixels)?;
-        let student = self.student.forward(tape, x, self.batch_norm, &[])?;
+        let student = self.student.forward(tape, x, self.batch_norm, &[], &[])?;
         let logits = student.logits;
         tape.layer("loss");
         let loss = match self.goal {

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use entoptic::device::{AdapterChoice, Device, Externals, Program, Recorder, Source};
-use entoptic::ops::{Backward, Forward, Op, View};
+use entoptic::ops::{Backward, Finish, Forward, Op, View};
 use entoptic::tensor::{Array, Layout, Shape};
 
 /// The adapter that `ENTOPTIC_ADAPTER` names, else the best. No adapter is a failure: tests never skip.
@@ -60,7 +60,8 @@ pub fn run_between(
         for (i, view) in views.iter().enumerate().filter(|(i, _)| wanted[*i] && !op.passes_gradient(*i)) {
             grads[i] = Some(bench.place(&format!("grad {i}"), view.shape, view.layout, margins[i], None));
         }
-        let pass = Backward { inputs: &views, output, saved: &saved, grad_output, grads: &grads };
+        let pass =
+            Backward { inputs: &views, output, saved: &saved, grad_output, grads: &grads, finish: Finish::default() };
         op.backward(&mut bench.recorder, &pass).unwrap();
         for (i, grad) in grads.iter_mut().enumerate().filter(|(i, _)| wanted[*i] && op.passes_gradient(*i)) {
             assert!(i < inputs.len());

@@ -1,0 +1,310 @@
+//! Fused against unfused: a convolution with its epilogue against its parts, batch norms folded against batch norms of their
+//! own in every block of the three networks, and what may not be fused away.
+
+// Helpers of tests unwrap like the tests themselves, which the lint does not see.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::compare::{Bound, assert_close};
+use common::generator::Generator;
+use common::gpu::{Bench, device};
+use common::reference::{demo_network, input, network};
+use entoptic::Error;
+use entoptic::device::{Externals, Program, Recorder};
+use entoptic::evaluate::{PICTURE, Scene, outputs};
+use entoptic::nets::{BatchNormMode, Head, Network, Normalize, Outputs};
+use entoptic::objective::Place;
+use entoptic::ops::{Add, AvgPool2d, Concat, Conv2d, Fold, MaxPool2d, Relu, View};
+use entoptic::tape::{Request, Tape, Var};
+use entoptic::tensor::{Array, Layout, Shape};
+
+const RANDOM: Generator = Generator { seed: 1 };
+
+fn random(name: &str, shape: Shape) -> Array {
+    Array::new(shape, RANDOM.tensor_symmetric(name, shape.elements(), 1.0))
+}
+
+/// What a request for kept values and gradients gave, and the kernels that were launched.
+fn run(tape: &Tape, request: &Request, externals: &Externals) -> (Vec<Array>, Vec<String>) {
+    let mut recorder = Recorder::new(device().tuning());
+    let recorded = tape.record(&mut recorder, request).unwrap();
+    let recording = recorder.finish();
+    let mut program = Program::prepare(device(), "fusion", &recording, externals).unwrap();
+    program.run().unwrap();
+    let views = recorded.kept.iter().chain(&recorded.gradients);
+    let found = views.map(|&view| fetch(&program, view));
+    (found.collect(), recording.dispatches.iter().map(|dispatch| dispatch.kernel.label()).collect())
+}
+
+/// Reads a value back, which may be some channels of another.
+fn fetch(program: &Program, view: View) -> Array {
+    let read = |shape| device().download(program.buffer(view.buffer), view.layout, shape).unwrap();
+    if view.layout == Layout::Filter {
+        return read(view.shape);
+    }
+    let [n, c, h, w] = view.shape.0;
+    let wide = 4 * view.stride as usize * h * w;
+    let whole = read(Shape::new(n, 4 * view.stride as usize, h, w)).values;
+    let part = |n: usize| whole[n * wide..][4 * view.offset as usize * h * w..][..c * h * w].to_vec();
+    Array::new(view.shape, (0..n).flat_map(part).collect())
+}
+
+/// A little network in which every epilogue occurs: a stem and its pooling; a block with its input added; branches side by
+/// side, one of them pooled; an average whose gradient knows no mask. The input of a block has several consumers.
+struct Little {
+    tape: Tape,
+    externals: Externals,
+    fused: bool,
+}
+
+impl Little {
+    fn filter(&mut self, name: &str, shape: Shape, layout: Layout) -> Var {
+        let buffer = device().upload(name, layout, &random(name, shape)).unwrap();
+        self.externals.insert(name.to_owned(), buffer);
+        self.tape.external(name, shape, layout)
+    }
+
+    /// Convolution with bias, then a sum where there is something to add, then relu.
+    fn conv(&mut self, name: &str, x: Var, channels: usize, kernel: usize, residual: Option<Var>) -> [Var; 3] {
+        let c_in = self.tape.shape(x).c();
+        let weight = self.filter(&format!("{name}.weight"), Shape::new(channels, c_in, kernel, kernel), Layout::Filter);
+        let bias = self.filter(&format!("{name}.bias"), Shape::channels(channels), Layout::Picture);
+        let op = Conv2d { relu: self.fused, ..Conv2d::new(1, kernel / 2) };
+        let y = match (self.fused, residual) {
+            (true, residual) => {
+                let inputs = [x, weight, bias].into_iter().chain(residual).collect::<Vec<_>>();
+                self.tape.apply(op, &inputs).unwrap()
+            }
+            (false, None) => {
+                let y = self.tape.apply(op, &[x, weight, bias]).unwrap();
+                self.tape.apply(Relu, &[y]).unwrap()
+            }
+            (false, Some(residual)) => {
+                let y = self.tape.apply(op, &[x, weight, bias]).unwrap();
+                let sum = self.tape.apply(Add, &[y, residual]).unwrap();
+                self.tape.apply(Relu, &[sum]).unwrap()
+            }
+        };
+        [y, weight, bias]
+    }
+}
+
+/// Values and gradients of the little network, and its launches; with `middle` gradients of values in the middle too, and of
+/// weights and a bias.
+fn little(fused: bool, middle: bool) -> (Vec<Array>, Vec<String>) {
+    let mut net = Little { tape: Tape::default(), externals: Externals::new(), fused };
+    let shape = Shape::new(2, 3, 9, 8);
+    let x = net.filter("x", shape, Layout::Picture);
+    let [stem, stem_weight, stem_bias] = net.conv("stem", x, 6, 3, None);
+    let pool = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ceil_mode: false };
+    let pooled = net.tape.apply(pool, &[stem]).unwrap();
+    let [inner, inner_weight, _] = net.conv("inner", pooled, 5, 1, None);
+    let [block, ..] = net.conv("block", inner, 6, 3, Some(pooled));
+    let [one, ..] = net.conv("one", block, 8, 1, None);
+    let [two, ..] = net.conv("two", block, 4, 3, None);
+    let same = MaxPool2d { kernel: [3, 3], stride: [1, 1], padding: [1, 1], ceil_mode: true };
+    let three = net.tape.apply(same, &[block]).unwrap();
+    let [three, ..] = net.conv("three", three, 7, 1, None);
+    let side = net.tape.apply(Concat, &[one, two, three]).unwrap();
+    let average = AvgPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1], count_include_pad: true };
+    let y = net.tape.apply(average, &[side]).unwrap();
+    let mut wrt = vec![x];
+    if middle {
+        wrt.extend([pooled, side, stem_weight, stem_bias, inner_weight]);
+    }
+    let request = Request { keep: vec![y, block, side], loss: Some(y), wrt };
+    run(&net.tape, &request, &net.externals)
+}
+
+#[test]
+fn a_convolution_with_its_epilogue_equals_its_parts() {
+    for middle in [false, true] {
+        let ((fused, launches), (parts, _)) = (little(true, middle), little(false, middle));
+        for (k, (fused, parts)) in fused.iter().zip(&parts).enumerate() {
+            // Sums of gradients go in another order.
+            let bound = if k < 3 { Bound::EXACT } else { Bound::rel_l2(1e-6) };
+            assert_close(&format!("value {k}"), &fused.values, &parts.values, bound);
+        }
+        let alone = |kernel: &str| launches.iter().filter(|launch| *launch == kernel).count();
+        let found = ["relu.forward", "add.forward", "accumulate.update", "relu.grad_input"].map(alone);
+        // The average's gradient is masked on its own; what somebody asks for is not masked, so that what comes before it is:
+        // the three parts of `side`, and the stem.
+        assert_eq!(found, [0, 0, 0, if middle { 4 } else { 1 }], "{launches:?}");
+    }
+}
+
+#[test]
+fn a_folded_convolution_is_the_two_in_one() {
+    let (c_out, c_in, eps) = (6, 3, 1e-3);
+    let shape = Shape::new(c_out, c_in, 2, 3);
+    let weight = random("weight", shape);
+    let vectors = ["norm weight", "norm bias", "mean"].map(|name| random(name, Shape::channels(c_out)));
+    let var = Array::new(Shape::channels(c_out), RANDOM.tensor_uniform("var", c_out, 0.5, 1.5));
+    let mut bench = Bench::new();
+    let given = bench.put("weight", Layout::Filter, &weight);
+    let [scale, bias, mean] = &vectors;
+    let norm = [("scale", scale), ("bias", bias), ("mean", mean), ("var", &var)];
+    let norm = norm.map(|(name, array)| bench.put(name, Layout::Picture, array));
+    let folded = bench.put("folded", Layout::Filter, &Array::filled(shape, 9.0));
+    let shift = bench.put("shift", Layout::Picture, &Array::filled(Shape::channels(c_out), 9.0));
+    Fold { eps: eps as f32 }.record(&mut bench.recorder, given, norm, folded, shift);
+    let (mut program, buffers) = bench.prepare("fold");
+    program.run().unwrap();
+    let fetch = |name: &str, layout, shape| device().download(&buffers[name], layout, shape).unwrap().values;
+    let factor = |c: usize| f64::from(scale.values[c]) / (f64::from(var.values[c]) + eps).sqrt();
+    let row = c_in * 2 * 3;
+    let expected: Vec<f32> =
+        weight.values.iter().enumerate().map(|(k, w)| (f64::from(*w) * factor(k / row)) as f32).collect();
+    assert_close("weight", &fetch("folded", Layout::Filter, shape), &expected, Bound::rel_l2(3e-7));
+    let expected: Vec<f32> =
+        (0..c_out).map(|c| (f64::from(bias.values[c]) - f64::from(mean.values[c]) * factor(c)) as f32).collect();
+    assert_close("shift", &fetch("shift", Layout::Picture, Shape::channels(c_out)), &expected, Bound::rel_l2(3e-7));
+    let padding: Vec<f32> =
+        device().readback(buffers["shift"].bytes).unwrap().read(device(), &buffers["shift"]).unwrap();
+    assert_eq!(padding[c_out..8], [0.0; 2], "the padding lanes stay zero");
+}
+
+/// A network on a tape of its own, and its buffers.
+struct Built {
+    tape: Tape,
+    x: Var,
+    outputs: Outputs,
+    externals: Externals,
+}
+
+impl Built {
+    fn new(network: &Network, picture: &Array, mode: BatchNormMode, heads: &[Head]) -> Built {
+        let mut tape = Tape::default();
+        let x = tape.input(PICTURE, picture.shape);
+        let outputs = network.forward(&mut tape, x, mode, heads, &[]).unwrap();
+        let mut externals = network.buffers().clone();
+        externals.extend(network.folded(device()).unwrap());
+        externals.insert(PICTURE.into(), device().upload(PICTURE, Layout::Picture, picture).unwrap());
+        Built { tape, x, outputs, externals }
+    }
+
+    fn run(&self, keep: Vec<Var>, loss: Option<Var>, wrt: Vec<Var>) -> Vec<Array> {
+        run(&self.tape, &Request { keep, loss, wrt }, &self.externals).0
+    }
+}
+
+/// Every value that both have, and the gradient of each block from its end to its start.
+fn blocks_agree(name: &str, side: usize, heads: &[Head], least: usize) {
+    let picture = input(2, side);
+    let [folded, apart] =
+        [BatchNormMode::Folded, BatchNormMode::Frozen].map(|mode| Built::new(network(name), &picture, mode, heads));
+    let taps: Vec<&str> = folded.outputs.taps.iter().map(|(name, _)| name.as_str()).collect();
+    let vars = |built: &Built| taps.iter().map(|tap| built.outputs.tap(tap).unwrap()).collect::<Vec<Var>>();
+    let found = [&folded, &apart].map(|built| built.run(vars(built), None, vec![]));
+    for ((tap, folded), apart) in taps.iter().zip(&found[0]).zip(&found[1]) {
+        assert_close(&format!("{name} {tap}"), &folded.values, &apart.values, Bound::rel_l2(1e-5));
+    }
+    // Blocks have no dot in their names, or are ResNet50's "layer1.0".
+    let block = |tap: &&&str| !tap.contains('.') || tap.starts_with("layer") && tap.matches('.').count() == 1;
+    let blocks: Vec<&str> = taps.iter().filter(block).copied().collect();
+    assert!(blocks.len() >= least, "{name}: only {} blocks are compared", blocks.len());
+    let mut before = None;
+    for block in blocks {
+        let gradient = |built: &Built| {
+            let start = before.map_or(built.x, |before| built.outputs.tap(before).unwrap());
+            let end = built.outputs.tap(block).unwrap();
+            (start != end).then(|| built.run(vec![], Some(end), vec![start]).remove(0))
+        };
+        if let (Some(folded), Some(apart)) = (gradient(&folded), gradient(&apart)) {
+            // A relu within rounding of zero may let a gradient pass in one and not in the other.
+            assert_close(&format!("{name} gradient of {block}"), &folded.values, &apart.values, Bound::rel_l2(1e-4));
+        }
+        before = Some(block);
+    }
+    let [folded, apart] = [&folded, &apart].map(|built| built.run(vec![], Some(built.outputs.logits), vec![built.x]));
+    assert_close(&format!("{name} gradient"), &folded[0].values, &apart[0].values, Bound::rel_l2(2e-2));
+}
+
+#[test]
+fn resnet50_blocks_are_the_same_folded_and_apart() {
+    blocks_agree("resnet50", 64, &[], 20);
+}
+
+#[test]
+fn googlenet_blocks_are_the_same_folded_and_apart() {
+    blocks_agree("googlenet", 64, &[Head::Aux1, Head::Aux2], 17);
+}
+
+#[test]
+fn inception_v3_blocks_are_the_same_folded_and_apart() {
+    blocks_agree("inception_v3", 96, &[], 20);
+}
+
+/// Some channels of narrow networks are no whole groups, so that branches are copied.
+#[test]
+fn narrow_networks_are_the_same_folded_and_apart() {
+    for name in ["resnet50", "googlenet"] {
+        let network = demo_network(device(), name, "narrow");
+        let [folded, apart] = [BatchNormMode::Folded, BatchNormMode::Frozen].map(|mode| {
+            let built = Built::new(&network, &input(2, 64), mode, &[]);
+            built.run(vec![built.outputs.logits], Some(built.outputs.logits), vec![built.x])
+        });
+        assert_close(&format!("{name} logits"), &folded[0].values, &apart[0].values, Bound::rel_l2(1e-5));
+        assert_close(&format!("{name} gradient"), &folded[1].values, &apart[1].values, Bound::rel_l2(1e-3));
+    }
+}
+
+/// The acceptance of issue 5, the loss and its seed included.
+#[test]
+fn launches_stay_few() {
+    for (name, most) in [("resnet50", 117), ("googlenet", 151), ("inception_v3", 225)] {
+        let mut tape = Tape::default();
+        let x = tape.input(PICTURE, Shape::new(1, 3, 299, 299));
+        let seen = Normalize::Source.apply(&mut tape, x).unwrap();
+        let logits = network(name).forward(&mut tape, seen, BatchNormMode::Folded, &[], &[]).unwrap().logits;
+        let request = Request { keep: vec![logits], loss: Some(logits), wrt: vec![x] };
+        let mut recorder = Recorder::new(device().tuning());
+        tape.record(&mut recorder, &request).unwrap();
+        let launches = recorder.finish().dispatches;
+        assert!(launches.len() <= most, "{name}: {} launches", launches.len());
+        for kernel in ["batch_norm", "relu.forward", "add", "accumulate", "concat"] {
+            let found = launches.iter().filter(|launch| launch.kernel.label().starts_with(kernel)).count();
+            assert_eq!(found, 0, "{name}: {kernel}");
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_is_asked_for_has_its_value() {
+    let network = demo_network(device(), "resnet50", "asked");
+    let picture = input(1, 64);
+    let layers = ["conv1", "layer1.0.bn2", "layer1.0", "layer2.0.downsample.0", "layer4.2.bn3", "layer4.2"];
+    let apart = Built::new(&network, &picture, BatchNormMode::Frozen, &[]);
+    let expected = apart.run(layers.iter().map(|layer| apart.outputs.tap(layer).unwrap()).collect(), None, vec![]);
+    let places: Vec<Place> = layers.iter().map(|layer| Place::Layer(0, (*layer).to_owned())).collect();
+    let scene = Scene::of(vec![&network], Normalize::Source);
+    let found = outputs(device(), &scene, &picture, &places, false).unwrap();
+    for ((layer, found), expected) in layers.iter().zip(&found).zip(&expected) {
+        assert_close(layer, &found.values, &expected.values, Bound::rel_l2(1e-5));
+    }
+    let unknown = [Place::Layer(0, "layer1.0.bn9".to_owned())];
+    match outputs(device(), &scene, &picture, &unknown, false) {
+        Err(Error::UnknownLayer { candidates, .. }) => {
+            assert!(candidates.contains(&"layer1.0.bn2".to_owned()), "{candidates:?}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_folded_follows_the_weights() {
+    let network = demo_network(device(), "googlenet", "changing");
+    let picture = input(1, 64);
+    let logits = |built: &Built| built.run(vec![built.outputs.logits], None, vec![]).remove(0).values;
+    let early = Built::new(&network, &picture, BatchNormMode::Folded, &[]);
+    let before = logits(&early);
+    let mut weights = network.weights(device()).unwrap();
+    for array in weights.iter_mut().filter(|array| array.name.ends_with("bn.weight")) {
+        array.values.iter_mut().for_each(|value| *value *= 1.5);
+    }
+    network.set_weights(device(), &weights).unwrap();
+    let apart = logits(&Built::new(&network, &picture, BatchNormMode::Frozen, &[]));
+    assert_ne!(before, apart, "the change shows");
+    assert_close("logits", &logits(&early), &apart, Bound::rel_l2(1e-5));
+}
