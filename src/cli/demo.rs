@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use entoptic::analysis::{judge, pixels};
+use entoptic::analysis::{Pixels, pixels, softmax};
 use entoptic::device::Device;
-use entoptic::evaluate::Scene;
+use entoptic::evaluate::{self, Scene};
 use entoptic::nets::Architecture;
-use entoptic::objective::{Objective, class_input};
+use entoptic::objective::{Objective, Place, class_input};
 use entoptic::ops::Metric;
 use entoptic::picture;
 use entoptic::report::{Labels, contact_sheet};
@@ -19,7 +19,7 @@ use entoptic::weights::demo;
 use serde_json::{Value, json};
 
 use super::args::{DemoArgs, Global, MakingArgs};
-use super::making::{Making, Picture, file_stem, software};
+use super::making::{Making, Picture, file_stem, largest, software};
 use super::models::Model;
 use super::networks::{Loaded, open, shared_classes};
 use super::represent::Goal;
@@ -81,13 +81,19 @@ pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     let difference = demo.of_class(3, &both, objectives::difference(&networks, 1), what)?;
     let matching = making(googlenet, &match_recipe);
     let (matched, reached) = demo.matched(4, &matching, &by_resnet50, &networks[1])?;
-    global.explain(|| format!("pictures made after {:.1} s", started.elapsed().as_secs_f64()));
-
     let all = [by_resnet50, by_googlenet, joint, difference, matched];
     demo.sheet(&all, screen.as_ref())?;
     demo.scores(&all, networks)?;
-    println!("match: the L1 distance between GoogLeNet's outputs falls to {:.1} % of that of noise", 100.0 * reached);
-    println!("{} pictures, and all in one as {}", CLASSES.len() * KINDS.len(), files.sheet.display());
+    println!(
+        "match: the L1 distance of GoogLeNet's outputs from the goal falls to {:.1} % of that of noise",
+        100.0 * reached
+    );
+    println!(
+        "{} pictures in {}, all in one as {}",
+        CLASSES.len() * KINDS.len(),
+        args.out.display(),
+        files.sheet.display()
+    );
     global.say(format_args!("done in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -204,7 +210,8 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Means over the classes: what each network in the program makes of each kind, and what the pixels are like.
+    /// For each kind what every network in the program makes of it, and what the pixels are like; probabilities and pixels
+    /// are means over the classes. What takes longer is left to `entoptic score`.
     fn scores(&self, all: &[Array], makers: [Loaded; 2]) -> anyhow::Result<()> {
         let mut judges = Vec::from(makers);
         for architecture in Architecture::ALL {
@@ -214,33 +221,38 @@ impl Demo<'_> {
             }
         }
         judges.sort_by_key(|judge| judge.network.architecture as usize);
-        let cell = |text: &str| print!("{text:>13}");
-        print!("\n{:<12}", "");
-        judges.iter().for_each(|judge| print!("{:>26}", judge.network.architecture.name()));
-        print!("\n{:<12}", "mean of 3");
-        judges.iter().for_each(|_| ["probability", "stability"].into_iter().for_each(cell));
-        ["slope", "variation", "saturated"].into_iter().for_each(cell);
-        println!();
+        print!("\n{:<12}", "taken for it");
+        judges.iter().for_each(|judge| print!("{:>22}", format!("by {}", judge.network.architecture)));
+        println!("{:>11}{:>11}{:>11}", "slope", "variation", "saturated");
         for (kind, pictures) in KINDS.iter().zip(all) {
-            let mut numbers = vec![0.0; 2 * judges.len() + 3];
-            for (n, &class) in self.classes.iter().enumerate() {
-                let picture = pictures.picture(n);
-                let mut found = vec![];
-                for Loaded { network, head, trained_with, .. } in &judges {
-                    if progress::stopped() {
-                        bail!("stopped; the pictures are made, in {}", self.files.sheet.display());
-                    }
-                    let judged = judge(self.device, (network, *head), *trained_with, &picture, class, false)?;
-                    found.extend([judged.probability, judged.stability]);
-                }
-                let pixels = pixels(&picture);
-                found.extend([pixels.spectrum.slope, pixels.variation, pixels.saturation]);
-                numbers.iter_mut().zip(found).for_each(|(sum, found)| *sum += found / self.classes.len() as f64);
-            }
             print!("{:<12}", kind.label);
-            numbers.iter().for_each(|number| cell(&format!("{number:.3}")));
-            println!();
+            for judge in &judges {
+                if progress::stopped() {
+                    bail!("stopped before all was scored; the pictures are made, see {}", self.files.sheet.display());
+                }
+                let (hits, probability) = self.judged(judge, pictures)?;
+                print!("{:>22}", format!("{hits} of {}, {probability:.3}", CLASSES.len()));
+            }
+            let found: Vec<Pixels> = (0..CLASSES.len()).map(|n| pixels(&pictures.picture(n))).collect();
+            let mean = |of: fn(&Pixels) -> f64| found.iter().map(of).sum::<f64>() / CLASSES.len() as f64;
+            let [slope, variation, saturated] =
+                [mean(|p| p.spectrum.slope), mean(|p| p.variation), mean(|p| p.saturation)];
+            println!("{slope:>11.2}{variation:>11.3}{saturated:>11.3}");
         }
         Ok(())
+    }
+
+    /// How many pictures a network takes for their class, and the probability that it gives the class on average.
+    fn judged(&self, judge: &Loaded, pictures: &Array) -> anyhow::Result<(usize, f32)> {
+        let scene = Scene::of(vec![&judge.network], judge.trained_with);
+        let place = [Place::Logits(0, judge.head)];
+        let logits = evaluate::outputs(self.device, &scene, pictures, &place, self.global.check_finite)?.remove(0);
+        let (mut hits, mut sum) = (0, 0.0);
+        for (n, &class) in self.classes.iter().enumerate() {
+            let probabilities = softmax(&logits.picture(n).values);
+            hits += usize::from(largest(&probabilities, 1) == [class]);
+            sum += probabilities[class];
+        }
+        Ok((hits, sum / self.classes.len() as f32))
     }
 }
