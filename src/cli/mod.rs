@@ -5,6 +5,7 @@ mod args;
 mod blend;
 mod difference;
 mod feature;
+mod fetch;
 mod film;
 mod generate;
 mod gradient;

@@ -17,7 +17,7 @@ use super::args::Global;
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Makes Ctrl-C (and SIGTERM) end the run after its current step.
-fn take_over_interrupts() -> anyhow::Result<()> {
+pub fn take_over_interrupts() -> anyhow::Result<()> {
     static ONCE: Once = Once::new();
     let mut taken = Ok(());
     ONCE.call_once(|| {
@@ -28,6 +28,11 @@ fn take_over_interrupts() -> anyhow::Result<()> {
         });
     });
     taken.context("taking over Ctrl-C")
+}
+
+/// Whether the user has asked to stop.
+pub fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
 }
 
 /// Watches a run, shows it, and ends it when the user presses Ctrl-C.
@@ -52,7 +57,7 @@ impl<'a> Watcher<'a> {
 
     /// Whether the user has asked to stop.
     pub fn stopped(&self) -> bool {
-        STOP.load(Ordering::Relaxed)
+        stopped()
     }
 
     pub fn event(&mut self, event: Event) -> ControlFlow<()> {

@@ -9,6 +9,7 @@ use entoptic::picture;
 use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, write};
 
 use super::args::{Global, WeightsArgs, WeightsCommand};
+use super::fetch;
 use super::networks::file_name;
 
 /// Longer metadata is cut, unless the user wants to see more.
@@ -19,6 +20,7 @@ const MEBIBYTE: f32 = 1_048_576.0;
 pub fn run(global: &Global, args: WeightsArgs) -> anyhow::Result<()> {
     match args.command {
         WeightsCommand::List => unless_closed(list(&mut io::stdout().lock())),
+        WeightsCommand::Fetch(args) => fetch::run(global, &args),
         WeightsCommand::Inspect { file } => unless_closed(inspect(&mut io::stdout().lock(), global, &file)),
         WeightsCommand::Convert { file, out, f16 } => convert(&file, &out, f16),
         WeightsCommand::Verify { file } => verify(&file),
@@ -42,8 +44,7 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
         writeln!(out, "{name:<30} {network:<14} {mebibytes:>6.1} MiB  {sha256:<9} {place}")
     };
     for known in &KNOWN {
-        let present = folder.as_ref().is_some_and(|folder| folder.join(known.file()).is_file());
-        let place = if present { "in the cache" } else { "not here" };
+        let place = if known.in_cache().is_some() { "in the cache" } else { "not here" };
         row(known.name, known.network, known.mebibytes, &format!("{}…", known.sha256_prefix()), place)?;
     }
     for architecture in Architecture::ALL {
