@@ -9,5 +9,5 @@ picture="$PWD/golf-ball.png"
 say "building"
 cargo build --release --locked
 say "making a picture of a golf ball as a small ResNet50 sees it"
-cargo run --release --locked --quiet -- generate --model resnet50 --class "golf ball" --seed 1 --out "$picture"
+cargo run --release --locked --quiet -- generate --model resnet50 --weights demo --class "golf ball" --seed 1 --out "$picture"
 say "the picture: $picture"

@@ -291,6 +291,10 @@ mod program {
     pub fn entoptic(folder: &Path, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_entoptic"));
         command.current_dir(folder).args(arguments.split_whitespace());
+        // What the user has fetched is not used.
+        for variable in ["XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"] {
+            command.env(variable, concat!(env!("CARGO_TARGET_TMPDIR"), "/caches"));
+        }
         command
     }
 

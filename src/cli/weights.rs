@@ -10,7 +10,7 @@ use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_f
 
 use super::args::{Global, WeightsArgs, WeightsCommand};
 use super::fetch;
-use super::networks::file_name;
+use super::networks::{architecture, file_name, no_network};
 
 /// Longer metadata is cut, unless the user wants to see more.
 const SHOWN: usize = 90;
@@ -135,10 +135,7 @@ fn convert(file: &Path, out: &Path, f16: bool) -> anyhow::Result<()> {
 
 fn verify(file: &Path) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(file)?;
-    let Some(architecture) = architecture(&checkpoint) else {
-        let known = Architecture::ALL.map(Architecture::name).join(", ");
-        bail!("{}: its tensors are those of no network known here ({known})", file.display());
-    };
+    let Some(architecture) = architecture(&checkpoint) else { return Err(no_network(&checkpoint)) };
     let fit = architecture.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
     if let Some(said) = checkpoint.metadata().get("network")
         && said != architecture.name()
@@ -168,12 +165,6 @@ fn verify(file: &Path) -> anyhow::Result<()> {
 
 /// Counters that training in PyTorch leaves behind and nothing reads.
 const UNUSED: &str = "num_batches_tracked";
-
-/// The network whose tensors these are, or the one that the file claims.
-fn architecture(checkpoint: &Checkpoint) -> Option<Architecture> {
-    let said = || checkpoint.metadata().get("network").map(String::as_str);
-    checkpoint.architecture().or_else(said)?.parse().ok()
-}
 
 fn described(architecture: Architecture, fit: &Fit) -> String {
     let heads: Vec<&str> = fit.side_heads.iter().map(|head| head.name()).collect();

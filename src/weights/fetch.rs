@@ -430,6 +430,7 @@ fn reason(error: &ureq::Error, patience: Duration) -> String {
         ureq::Error::Timeout(_) => silent(),
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => silent(),
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the server broke off".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
         ureq::Error::HostNotFound => "there is no such server, or no network".to_owned(),
         error => error.to_string(),
     }
