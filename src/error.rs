@@ -159,6 +159,14 @@ pub enum Error {
         /// The system's words; part of the message, so it is not the error's source, which a chain would print again.
         reason: std::io::Error,
     },
+    /// A file that could not be fetched.
+    #[error("{url}: {reason}")]
+    Download {
+        /// Where from.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// Weights that do not fit the network, everything that differs in one list.
     #[error("the weights do not fit {network}:\n  {}", .problems.join("\n  "))]
     Weights {

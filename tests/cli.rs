@@ -61,6 +61,10 @@ impl Desk {
         command.current_dir(self.0.path()).args(arguments.split_whitespace());
         // Software drivers complain when there is no such folder.
         command.env("XDG_RUNTIME_DIR", self.0.path());
+        // What the user has fetched is not used.
+        for variable in ["XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"] {
+            command.env(variable, concat!(env!("CARGO_TARGET_TMPDIR"), "/caches"));
+        }
         command
     }
 
@@ -325,10 +329,10 @@ fn weights_that_cannot_be_used() {
     has(&said, &["truncated"]);
     desk.weights("whole.safetensors", |_, _| {});
     let said = desk.refused_with_list("outputs --model googlenet --image a.png --weights whole.safetensors");
-    has(&said, &["do not fit googlenet", "more; is this a checkpoint of another network?"]);
+    has(&said, &["whole.safetensors", "weights of resnet50, not of googlenet"]);
     has(
-        &desk.refused("outputs --model inception_v3 --image a.png"),
-        &["no demo network for inception_v3", "--weights"],
+        &desk.refused("outputs --model googlenet --weights demo-plain --image a.png"),
+        &["no demo-googlenet-plain", "entoptic weights list"],
     );
     desk.good(&with("whole.safetensors"));
 }
@@ -483,7 +487,8 @@ fn misuse_is_exit_code_two() {
         ("generate --class 8", "--model"),
         ("generate --model resnet50", "--class"),
         ("generate --model resnet51 --class 8", "resnet50, googlenet, inception_v3"),
-        ("generate --weights a --model resnet50 --class 8", "--weights belongs to the network before it"),
+        ("generate --head main --model resnet50 --class 8", "--head belongs to the network before it"),
+        ("difference --minus resnet50 --weights a --class 8", "no --model is given"),
         ("generate --model resnet50 --weights a --weights b --class 8", "twice"),
         ("generate --model resnet50 --class 8 --seed x", "--seed"),
         ("generate --model resnet50 --class 8 --seeds 0", "--seeds"),

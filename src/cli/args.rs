@@ -414,6 +414,8 @@ pub struct WeightsArgs {
 pub enum WeightsCommand {
     /// List the published checkpoints and the networks in the program
     List,
+    /// Download a published checkpoint into the cache, check it and print its path
+    Fetch(FetchArgs),
     /// Show what a file holds: network, metadata, tensors with their statistics
     Inspect {
         /// .safetensors, .pth or .pt
@@ -435,6 +437,19 @@ pub enum WeightsCommand {
         /// .safetensors, .pth or .pt
         file: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub struct FetchArgs {
+    /// A name from `entoptic weights list`, or the URL of a file whose name ends in - and the first digits of its SHA-256
+    #[arg(value_name = "NAME|URL")]
+    pub name: String,
+    /// Folder of the web to take it from, instead of where it is published
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Give up when a server is silent for so long; what has arrived stays for the next try
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: u64,
 }
 
 fn safetensors_path(text: &str) -> Result<PathBuf, String> {

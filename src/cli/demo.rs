@@ -15,12 +15,11 @@ use entoptic::report::{Labels, contact_sheet};
 use entoptic::synthesis::octave::Stream;
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::{Array, Shape};
-use entoptic::weights::demo;
 use serde_json::{Value, json};
 
 use super::args::{DemoArgs, Global, MakingArgs};
 use super::making::{Making, Picture, file_stem, largest, software};
-use super::models::Model;
+use super::models::{Model, Weights};
 use super::networks::{Loaded, open, shared_classes};
 use super::represent::Goal;
 use super::terminal::Screen;
@@ -100,9 +99,7 @@ pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
 
 /// A network in the program.
 fn load(global: &Global, device: &Device, architecture: Architecture) -> anyhow::Result<Loaded> {
-    let checkpoint =
-        demo(architecture.name())?.with_context(|| format!("there is no demo network for {architecture}"))?;
-    Model::plain(architecture).load_from(&checkpoint, global, device, architecture as usize)
+    Model::new(Some(architecture), Weights::Demo).load(global, device, architecture as usize)
 }
 
 /// Where everything goes.

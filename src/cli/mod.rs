@@ -6,6 +6,7 @@ mod blend;
 mod demo;
 mod difference;
 mod feature;
+mod fetch;
 mod film;
 mod generate;
 mod gradient;

@@ -1,4 +1,5 @@
-//! Which networks the user means: `--model M`, and what follows it up to the next one.
+//! Which networks the user means: `--model M`, and what follows it up to the next one; or weights alone, which tell their
+//! network.
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -9,7 +10,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error as ClapError, FromAr
 use entoptic::nets::{Architecture, Head};
 
 /// `--model M` (or what the role calls it) with `--weights`, `--weight`, `--head` and `--transform-input`, any number of times; each of these belongs to
-/// the network before it. Some commands name networks in a second role.
+/// the network before it. Weights that none is waiting for are a network by themselves. Some commands name networks in a
+/// second role.
 #[derive(Clone, Debug)]
 pub struct Models<R = Alone> {
     pub models: Vec<Model>,
@@ -63,8 +65,9 @@ impl Role for Target {
 /// One network as typed.
 #[derive(Clone, Debug)]
 pub struct Model {
-    pub architecture: Architecture,
-    pub weights: Option<PathBuf>,
+    /// None: as the weights tell.
+    pub architecture: Option<Architecture>,
+    pub weights: Weights,
     /// Share in the objective.
     pub weight: f32,
     pub head: Head,
@@ -72,10 +75,26 @@ pub struct Model {
     pub transform_input: Option<bool>,
 }
 
-impl Model {
-    /// A network of which nothing else is said.
-    pub fn plain(architecture: Architecture) -> Model {
-        Model { architecture, weights: None, weight: 1.0, head: Head::Main, transform_input: None }
+/// Where weights are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Weights {
+    /// A published checkpoint that has been fetched, else the demo network.
+    Usual,
+    /// The demo network, whatever has been fetched.
+    Demo,
+    /// Its twin that was trained on plain photographs.
+    DemoPlain,
+    /// A file, or the name of a known checkpoint that has been fetched.
+    File(PathBuf),
+}
+
+impl From<PathBuf> for Weights {
+    fn from(path: PathBuf) -> Self {
+        match path.to_str() {
+            Some("demo") => Weights::Demo,
+            Some("demo-plain") => Weights::DemoPlain,
+            _ => Weights::File(path),
+        }
     }
 }
 
@@ -83,6 +102,10 @@ const WEIGHTS: &str = "weights";
 const WEIGHT: &str = "weight";
 const HEAD: &str = "head";
 const TRANSFORM: &str = "transform-input";
+
+const USUAL: &str = "Weights of the network before it: a file, `demo` or `demo-plain` for a small network built in, or the \
+                     name of a fetched checkpoint (`entoptic weights list`); by default a fetched one of that network, else the small \
+                     one. Before or without any network, the file tells which it is";
 
 fn argument(name: &'static str, value: &'static str, help: impl Into<clap::builder::StyledStr>) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help).action(ArgAction::Append)
@@ -93,13 +116,14 @@ impl<R: Role> Args for Models<R> {
         let (first, short) = R::FIRST;
         let known = Architecture::ALL.map(Architecture::name).join(", ");
         let network = |name, help: String| argument(name, "NETWORK", help).value_parser(Architecture::from_str);
-        let mut command = command.arg(network(first, format!("Network: {known}")).short(short).required(true));
+        let mut command =
+            command.arg(network(first, format!("Network: {known}")).short(short).required_unless_present(WEIGHTS));
         if let Some((name, help)) = R::OTHER {
             command = command.arg(network(name, help.into()).required(name == "minus"));
         }
         command
             .arg(
-                argument(WEIGHTS, "FILE", "Weights of the network before it; by default the small demo network built in")
+                argument(WEIGHTS, "FILE", USUAL)
                     .short('w')
                     .value_parser(value_parser!(PathBuf)),
             )
@@ -130,11 +154,26 @@ impl<R: Role> FromArgMatches for Models<R> {
         let other = R::OTHER.map(|(name, _)| (name, true));
         for (name, second) in [(R::FIRST.0, false)].into_iter().chain(other) {
             for (index, architecture) in occurrences::<Architecture>(matches, name) {
-                named.push((index, second, Model::plain(architecture)));
+                named.push((index, second, Model::new(Some(architecture), Weights::Usual)));
             }
         }
         named.sort_by_key(|(index, ..)| *index);
-        attach(&mut named, matches, WEIGHTS, |model, file: PathBuf| model.weights = Some(file))?;
+        // Weights are for the network before them; where there is none, or it came from weights itself, they are one.
+        for (index, file) in occurrences::<PathBuf>(matches, WEIGHTS) {
+            let weights = Weights::from(file);
+            let at = named.partition_point(|(at, ..)| *at < index);
+            match at.checked_sub(1).map(|before| &mut named[before].2) {
+                Some(Model { architecture: Some(_), weights: Weights::Usual, .. }) => named[at - 1].2.weights = weights,
+                Some(Model { architecture: Some(_), .. }) => {
+                    return Err(misplaced(WEIGHTS, "is given twice for one network"));
+                }
+                _ => named.insert(at, (index, false, Model::new(None, weights))),
+            }
+        }
+        if named.iter().all(|(_, second, _)| *second) {
+            let message = format!("no --{} is given, nor weights before any network\n", R::FIRST.0);
+            return Err(ClapError::raw(clap::error::ErrorKind::MissingRequiredArgument, message));
+        }
         attach(&mut named, matches, WEIGHT, |model, weight: f32| model.weight = weight)?;
         attach(&mut named, matches, HEAD, |model, name: String| {
             model.head = Head::ALL.into_iter().find(|head| head.name() == name).unwrap_or_default();
@@ -169,17 +208,27 @@ fn attach<T: Clone + Send + Sync + 'static>(
     argument: &str,
     set: impl Fn(&mut Model, T),
 ) -> Result<(), ClapError> {
-    let misplaced = |what| ClapError::raw(clap::error::ErrorKind::ArgumentConflict, format!("--{argument} {what}\n"));
     let mut last = None;
     for (index, value) in occurrences(matches, argument) {
         let owner = named.iter_mut().rev().find(|(at, ..)| *at < index);
-        let (at, _, model) = owner.ok_or_else(|| misplaced("belongs to the network before it, and there is none"))?;
+        let (at, _, model) =
+            owner.ok_or_else(|| misplaced(argument, "belongs to the network before it, and there is none"))?;
         if last.replace(*at) == Some(*at) {
-            return Err(misplaced("is given twice for one network"));
+            return Err(misplaced(argument, "is given twice for one network"));
         }
         set(model, value);
     }
     Ok(())
+}
+
+fn misplaced(argument: &str, what: &str) -> ClapError {
+    ClapError::raw(clap::error::ErrorKind::ArgumentConflict, format!("--{argument} {what}\n"))
+}
+
+impl Model {
+    pub fn new(architecture: Option<Architecture>, weights: Weights) -> Self {
+        Model { architecture, weights, weight: 1.0, head: Head::Main, transform_input: None }
+    }
 }
 
 impl<R> Models<R> {

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use entoptic::Error;
 use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Device};
-use entoptic::nets::{Head, Network, Normalize};
-use entoptic::weights::{Checkpoint, demo};
+use entoptic::nets::{Architecture, Head, Network, Normalize};
+use entoptic::weights::{Checkpoint, Known, demo};
 
 use super::args::Global;
-use super::models::Model;
+use super::models::{Model, Weights};
 
 /// A network ready to run, with what its checkpoint says of itself.
 pub struct Loaded {
@@ -60,18 +60,8 @@ pub fn shared_classes(networks: &[Loaded]) -> anyhow::Result<&ClassList> {
 
 impl Model {
     pub fn load(&self, global: &Global, device: &Device, index: usize) -> anyhow::Result<Loaded> {
-        self.load_from(&self.checkpoint()?, global, device, index)
-    }
-
-    /// With weights that have been found already.
-    pub fn load_from(
-        &self,
-        checkpoint: &Checkpoint,
-        global: &Global,
-        device: &Device,
-        index: usize,
-    ) -> anyhow::Result<Loaded> {
-        let loaded = Network::load(device, self.architecture, checkpoint, &index.to_string());
+        let (architecture, checkpoint) = self.find()?;
+        let loaded = Network::load(device, architecture, &checkpoint, &index.to_string());
         let mut network = match loaded {
             // The one error that does not name the file itself.
             Err(error @ Error::Weights { .. }) => {
@@ -84,8 +74,7 @@ impl Model {
         }
         network.check_head(self.head)?;
         global.say(format_args!(
-            "network: {}, weights {}, {} classes",
-            self.architecture,
+            "network: {architecture}, weights {}, {} classes",
             network.source,
             network.class_count()
         ));
@@ -93,20 +82,65 @@ impl Model {
         // Published files say nothing: torchvision trained them with ImageNet's mean and deviation at 224 and more.
         let trained_with = if said("normalisation") == Some("none") { Normalize::Source } else { Normalize::Imagenet };
         let small = said("side").and_then(|side| side.parse().ok()).is_some_and(|side: u32| side < 200);
-        let recipe = if small { "demo" } else { self.architecture.name() };
+        let recipe = if small { "demo" } else { architecture.name() };
         Ok(Loaded { network, weight: self.weight, head: self.head, trained_with, recipe })
     }
 
-    /// The weights as given, or the demo network.
-    pub fn checkpoint(&self) -> anyhow::Result<Checkpoint> {
-        match &self.weights {
-            Some(path) => Ok(Checkpoint::open(path)?),
-            None => match demo(self.architecture.name())? {
-                Some(checkpoint) => Ok(checkpoint),
-                None => bail!("there is no demo network for {}; give --weights FILE", self.architecture),
-            },
+    /// The weights as given, or else a published checkpoint that has been fetched, or the demo network; and the structure that
+    /// they are for.
+    pub fn find(&self) -> anyhow::Result<(Architecture, Checkpoint)> {
+        let fetched = || Known::fetched(self.architecture?.name());
+        match (&self.weights, self.architecture) {
+            (Weights::File(path), wanted) => of(wanted, open_weights(path)?),
+            (Weights::Usual, wanted) if let Some(path) = fetched() => of(wanted, Checkpoint::open(&path)?),
+            (weights, Some(architecture)) => {
+                let twin = if *weights == Weights::DemoPlain { "-plain" } else { "" };
+                let name = format!("{architecture}{twin}");
+                let found = demo(&name)?.map(|checkpoint| (architecture, checkpoint));
+                found.with_context(|| format!("there is no demo-{name}; `entoptic weights list` names those there are"))
+            }
+            (_, None) => bail!("--weights demo and demo-plain need a --model"),
         }
     }
+}
+
+/// The structure that weights are for, which the user may have named.
+fn of(wanted: Option<Architecture>, checkpoint: Checkpoint) -> anyhow::Result<(Architecture, Checkpoint)> {
+    match (wanted, architecture(&checkpoint)) {
+        (Some(wanted), Some(found)) if found != wanted => {
+            bail!(
+                "{}: these are weights of {found}, not of {wanted}; name that network, or another file",
+                checkpoint.name()
+            )
+        }
+        (Some(wanted), _) => Ok((wanted, checkpoint)),
+        (None, Some(found)) => Ok((found, checkpoint)),
+        (None, None) => Err(no_network(&checkpoint)),
+    }
+}
+
+/// A file, or a known checkpoint that has been fetched.
+fn open_weights(path: &Path) -> anyhow::Result<Checkpoint> {
+    let known = path.to_str().and_then(Known::named).filter(|_| !path.exists());
+    Ok(match known {
+        None => Checkpoint::open(path)?,
+        Some(known) => match known.in_cache() {
+            Some(path) => Checkpoint::open(&path)?,
+            None => bail!("{} has not been fetched; `entoptic weights fetch {}` does", known.name, known.name),
+        },
+    })
+}
+
+/// The network whose tensors these are, or the one that the file claims.
+pub fn architecture(checkpoint: &Checkpoint) -> Option<Architecture> {
+    let said = || checkpoint.metadata().get("network").map(String::as_str);
+    checkpoint.architecture().or_else(said)?.parse().ok()
+}
+
+/// The error for a file whose network nobody knows.
+pub fn no_network(checkpoint: &Checkpoint) -> anyhow::Error {
+    let known = Architecture::ALL.map(Architecture::name).join(", ");
+    anyhow!("{}: its tensors are those of no network known here ({known})", checkpoint.name())
 }
 
 /// A file's name without its folder, for messages and metadata.

@@ -17,7 +17,7 @@ use super::args::Global;
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Makes Ctrl-C (and SIGTERM) end the run after its current step.
-fn take_over_interrupts() -> anyhow::Result<()> {
+pub fn take_over_interrupts() -> anyhow::Result<()> {
     static ONCE: Once = Once::new();
     let mut taken = Ok(());
     ONCE.call_once(|| {

@@ -95,7 +95,7 @@ fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::
     let class = classes.find(text)?;
     let stem = file_stem(classes.name(class));
     let of = json!({
-        "network": target.architecture.name(),
+        "network": networks[0].network.architecture.name(),
         "sha256": networks[0].network.checksum,
         "class": class,
         "name": classes.name(class),
@@ -103,7 +103,7 @@ fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::
     let picture = match &args.target_picture {
         Some(path) => picture::read(path).context("--target-picture")?,
         None => {
-            let out = Path::new(&format!("{stem}-by-{}.png", target.architecture)).to_owned();
+            let out = Path::new(&format!("{stem}-by-{}.png", networks[0].network.architecture)).to_owned();
             let making = MakingArgs { out: Some(out), film: Vec::new(), ..args.making.clone() };
             let making = Making::new(global, device, &networks, &making)?;
             generate::one(&making, class, objectives::class(&networks, 200.0))?

@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use entoptic::classes::ClassList;
 use entoptic::device::Device;
-use entoptic::nets::{Architecture, BatchNormMode, Head, Network, Normalize};
+use entoptic::nets::{Architecture, BatchNormMode, Network, Normalize};
 use entoptic::ops::{Adam, Sgd};
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::{self, Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength};
-use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
+use entoptic::weights::{NamedArray, Precision, write};
 
 use super::args::Global;
-use super::models::Model;
+use super::models::{Model, Weights};
 use super::networks::open;
 use super::progress::{Watcher, memory};
 use super::train_args::{LossArg, TrainArgs};
@@ -48,13 +48,13 @@ fn towards(
     state: Option<State>,
 ) -> anyhow::Result<()> {
     let path = args.images.as_deref().context("--teacher needs --images")?;
-    let student = model(args.model, args.weights.clone());
-    let mut words = student.checkpoint()?.metadata().clone();
+    let student = Model::new(args.model, weights(&args.weights));
+    let mut words = student.find()?.1.metadata().clone();
     let side = args.size.or_else(|| words.get("side")?.parse().ok()).unwrap_or(SIDE);
     let pictures = pictures(path, side)?;
     let device = open(global)?;
     let student = student.load(global, &device, 0)?;
-    let teacher = model(teacher, args.teacher_weights.clone()).load(global, &device, 1)?;
+    let teacher = Model::new(Some(teacher), weights(&args.teacher_weights)).load(global, &device, 1)?;
     let loss = args.loss.unwrap_or(LossArg::Sse).into();
     let lesson = Lesson::Teacher { teacher: &teacher.network, pictures: &pictures, loss };
     let job = Job {
@@ -76,7 +76,7 @@ fn towards(
     };
     // What was measured of the weights before holds no longer.
     words.retain(|key, _| !["val_accuracy", "adversarial_eps"].contains(&key.as_str()));
-    words.insert("network".into(), args.model.name().into());
+    words.insert("network".into(), student.network.architecture.name().into());
     words.insert("transform_input".into(), student.network.transform_input.to_string());
     words.insert("trained_from".into(), student.network.checksum.clone());
     words.insert("trained_towards".into(), teacher.network.checksum.clone());
@@ -133,7 +133,7 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
         folder.val.len(),
         job.steps,
     ));
-    words.insert("network".into(), args.model.name().into());
+    words.insert("network".into(), student.architecture.name().into());
     words.insert("classes".into(), folder.classes.join(","));
     words.insert("normalisation".into(), if normalize == Normalize::Imagenet { "imagenet" } else { "none" }.into());
     words.insert("side".into(), side.to_string());
@@ -146,8 +146,9 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
     Ok(())
 }
 
-fn model(architecture: Architecture, weights: Option<PathBuf>) -> Model {
-    Model { architecture, weights, weight: 1.0, head: Head::Main, transform_input: None }
+/// Weights as given, if they are.
+fn weights(given: &Option<PathBuf>) -> Weights {
+    given.clone().map_or(Weights::Usual, Weights::from)
 }
 
 fn optimiser(args: &TrainArgs, momentum: f32, weight_decay: f32, nesterov: bool) -> Optimiser {
@@ -181,18 +182,19 @@ fn learner(
     folder: &mut Folder,
 ) -> anyhow::Result<(Network, BTreeMap<String, String>)> {
     let classes = ClassList::parse(&folder.classes.join(","));
-    let Some(path) = &args.weights else {
+    if args.weights.is_none() {
+        let architecture = args.model.context("new weights need a --model")?;
         let width = args.width.unwrap_or(1.0);
-        let arrays = training::initial_weights(args.model, width, classes.len(), args.seed)?;
+        let arrays = training::initial_weights(architecture, width, classes.len(), args.seed)?;
         let count: usize =
             arrays.iter().filter(|array| !array.name.contains("running_")).map(|array| array.values.len()).sum();
-        global.say(format_args!("network: {}, width {width}, new weights, {count} parameters", args.model));
-        let network = Network::from_arrays(device, args.model, &arrays, classes, "0")?;
+        global.say(format_args!("network: {architecture}, width {width}, new weights, {count} parameters"));
+        let network = Network::from_arrays(device, architecture, &arrays, classes, "0")?;
         return Ok((network, BTreeMap::from([("width".into(), width.to_string())])));
-    };
-    let checkpoint = Checkpoint::open(path)?;
+    }
+    let (architecture, checkpoint) = Model::new(args.model, weights(&args.weights)).find()?;
     let words = checkpoint.metadata().clone();
-    let network = Network::load(device, args.model, &checkpoint, "0")
+    let network = Network::load(device, architecture, &checkpoint, "0")
         .with_context(|| format!("loading {}", checkpoint.name()))?;
     let known: Vec<String> = (0..network.class_count())
         .map(|index| network.classes.synset(index).unwrap_or_else(|| network.classes.name(index)).to_owned())
@@ -204,17 +206,16 @@ fn learner(
     };
     if sorted(&known) == sorted(&folder.classes) {
         folder.reorder(&known);
-        global.say(format_args!("network: {}, weights {}, the same classes", args.model, network.source));
+        global.say(format_args!("network: {architecture}, weights {}, the same classes", network.source));
         return Ok((network, words));
     }
     global.say(format_args!(
-        "network: {}, weights {}, with a new last layer for {} classes",
-        args.model,
+        "network: {architecture}, weights {}, with a new last layer for {} classes",
         network.source,
         classes.len()
     ));
     let arrays = with_new_head(network.weights(device)?, classes.len(), args.seed);
-    let mut fresh = Network::from_arrays(device, args.model, &arrays, classes, "0")?;
+    let mut fresh = Network::from_arrays(device, architecture, &arrays, classes, "0")?;
     fresh.transform_input = network.transform_input;
     Ok((fresh, words))
 }

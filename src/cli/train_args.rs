@@ -13,16 +13,17 @@ use super::args::NormalizeArg;
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("lesson").required(true).args(["teacher", "data"]))]
 pub struct TrainArgs {
-    /// The network that learns: resnet50, googlenet, inception_v3
-    #[arg(long, short, visible_alias = "student", value_name = "NETWORK")]
-    pub model: Architecture,
-    /// Weights to start from; by default the small demo network built in, and random ones for --data
+    /// The network that learns: resnet50, googlenet, inception_v3; by default the one that --weights tell
+    #[arg(long, short, visible_alias = "student", value_name = "NETWORK", required_unless_present = "weights")]
+    pub model: Option<Architecture>,
+    /// Weights to start from: a file, `demo` for the small network built in, or the name of a fetched checkpoint; by default
+    /// random ones for --data, else a fetched checkpoint of that network, else the small one
     #[arg(long, short, visible_alias = "student-weights", value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// The network whose outputs are learnt
     #[arg(long, value_name = "NETWORK", requires = "images")]
     pub teacher: Option<Architecture>,
-    /// Its weights; by default the small demo network built in
+    /// Its weights; by default a fetched checkpoint of that network, else the small one built in (`demo`)
     #[arg(long, value_name = "FILE", requires = "teacher")]
     pub teacher_weights: Option<PathBuf>,
     /// Pictures on which the outputs are learnt: a file, or a folder of them, which follow each other in a circle

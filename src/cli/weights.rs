@@ -6,10 +6,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use entoptic::nets::{Architecture, Fit};
 use entoptic::picture;
-use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, write};
+use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, demos, write};
 
 use super::args::{Global, WeightsArgs, WeightsCommand};
-use super::networks::file_name;
+use super::fetch;
+use super::networks::{architecture, file_name, no_network};
 
 /// Longer metadata is cut, unless the user wants to see more.
 const SHOWN: usize = 90;
@@ -19,6 +20,7 @@ const MEBIBYTE: f32 = 1_048_576.0;
 pub fn run(global: &Global, args: WeightsArgs) -> anyhow::Result<()> {
     match args.command {
         WeightsCommand::List => unless_closed(list(&mut io::stdout().lock())),
+        WeightsCommand::Fetch(args) => fetch::run(global, &args),
         WeightsCommand::Inspect { file } => unless_closed(inspect(&mut io::stdout().lock(), global, &file)),
         WeightsCommand::Convert { file, out, f16 } => convert(&file, &out, f16),
         WeightsCommand::Verify { file } => verify(&file),
@@ -42,15 +44,15 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
         writeln!(out, "{name:<30} {network:<14} {mebibytes:>6.1} MiB  {sha256:<9} {place}")
     };
     for known in &KNOWN {
-        let present = folder.as_ref().is_some_and(|folder| folder.join(known.file()).is_file());
-        let place = if present { "in the cache" } else { "not here" };
+        let place = if known.in_cache().is_some() { "in the cache" } else { "not here" };
         row(known.name, known.network, known.mebibytes, &format!("{}…", known.sha256_prefix()), place)?;
     }
-    for architecture in Architecture::ALL {
-        if let Some(checkpoint) = demo(architecture.name())? {
+    for name in demos() {
+        if let Some(checkpoint) = demo(name)? {
             let mebibytes = checkpoint.size() as f32 / MEBIBYTE;
             let sha256 = format!("{}…", &checkpoint.sha256()[..8]);
-            row(&format!("demo-{architecture}"), architecture.name(), mebibytes, &sha256, "in the program")?;
+            let network = checkpoint.architecture().unwrap_or_default();
+            row(&format!("demo-{name}"), network, mebibytes, &sha256, "in the program")?;
         }
     }
     writeln!(out)?;
@@ -134,10 +136,7 @@ fn convert(file: &Path, out: &Path, f16: bool) -> anyhow::Result<()> {
 
 fn verify(file: &Path) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(file)?;
-    let Some(architecture) = architecture(&checkpoint) else {
-        let known = Architecture::ALL.map(Architecture::name).join(", ");
-        bail!("{}: its tensors are those of no network known here ({known})", file.display());
-    };
+    let Some(architecture) = architecture(&checkpoint) else { return Err(no_network(&checkpoint)) };
     let fit = architecture.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
     if let Some(said) = checkpoint.metadata().get("network")
         && said != architecture.name()
@@ -167,12 +166,6 @@ fn verify(file: &Path) -> anyhow::Result<()> {
 
 /// Counters that training in PyTorch leaves behind and nothing reads.
 const UNUSED: &str = "num_batches_tracked";
-
-/// The network whose tensors these are, or the one that the file claims.
-fn architecture(checkpoint: &Checkpoint) -> Option<Architecture> {
-    let said = || checkpoint.metadata().get("network").map(String::as_str);
-    checkpoint.architecture().or_else(said)?.parse().ok()
-}
 
 fn described(architecture: Architecture, fit: &Fit) -> String {
     let heads: Vec<&str> = fit.side_heads.iter().map(|head| head.name()).collect();

@@ -6,13 +6,20 @@ use crate::Result;
 const NETWORKS: &[(&str, &[u8])] = &[
     ("resnet50", include_bytes!("../../weights/demo-resnet50.safetensors")),
     ("googlenet", include_bytes!("../../weights/demo-googlenet.safetensors")),
+    ("inception_v3", include_bytes!("../../weights/demo-inception_v3.safetensors")),
+    ("resnet50-plain", include_bytes!("../../weights/demo-resnet50-plain.safetensors")),
 ];
 
-/// The demo network of an architecture, where there is one.
+/// Names of the demo networks: an architecture's, with `-plain` behind it for the twin that was trained on plain photographs.
+pub fn demos() -> impl Iterator<Item = &'static str> {
+    NETWORKS.iter().map(|(name, _)| *name)
+}
+
+/// The demo network of a name, where there is one.
 ///
 /// # Errors
 /// None for the files of this repository.
-pub fn demo(architecture: &str) -> Result<Option<Checkpoint>> {
-    let found = NETWORKS.iter().find(|(name, _)| *name == architecture);
+pub fn demo(name: &str) -> Result<Option<Checkpoint>> {
+    let found = NETWORKS.iter().find(|(other, _)| *other == name);
     found.map(|(name, bytes)| Checkpoint::embedded(&format!("demo-{name} (built in)"), bytes)).transpose()
 }

@@ -13,6 +13,8 @@ pub struct Known {
     pub network: &'static str,
     /// What torchvision calls it.
     pub published_as: &'static str,
+    /// SHA-256 of the file in hexadecimal, lower case, where more than the digits in its name is known.
+    pub sha256: Option<&'static str>,
     /// Length of the file in MiB, about.
     pub mebibytes: f32,
     /// Under which terms it may be used.
@@ -32,9 +34,10 @@ const fn torchvision(name: &'static str, network: &'static str, published_as: &'
         name,
         network,
         published_as,
+        sha256: None,
         mebibytes,
-        licence: "torchvision (BSD-3-Clause) states no licence for its weights; they are trained on ImageNet, whose terms \
-                  allow non-commercial research and education",
+        licence: "torchvision (BSD-3-Clause) states none for these weights, and says that terms may derive from the data; they \
+                  are trained on ImageNet, whose terms allow non-commercial research and education",
     }
 }
 
@@ -42,6 +45,26 @@ impl Known {
     /// The checkpoint whose file has this name.
     pub fn of_file(file: &str) -> Option<&'static Known> {
         KNOWN.iter().find(|known| known.file() == file)
+    }
+
+    /// The checkpoint that a user means: by its name, its file's, torchvision's or, for the first of its network, that of the
+    /// network.
+    pub fn named(name: &str) -> Option<&'static Known> {
+        let names = |known: &Known| {
+            let file = known.file();
+            [known.name, &file, known.published_as, known.network].iter().any(|other| other.eq_ignore_ascii_case(name))
+        };
+        KNOWN.iter().find(|known| names(known))
+    }
+
+    /// The first checkpoint of a network that has been fetched, and where it is.
+    pub fn fetched(network: &str) -> Option<PathBuf> {
+        KNOWN.iter().filter(|known| known.network == network).find_map(Known::in_cache)
+    }
+
+    /// Where its file is, if it has been fetched.
+    pub fn in_cache(&self) -> Option<PathBuf> {
+        cache_folder().map(|folder| folder.join(self.file())).filter(|path| path.is_file())
     }
 
     /// Name of its file.
@@ -52,6 +75,11 @@ impl Known {
     /// Where it is published.
     pub fn url(&self) -> String {
         format!("https://download.pytorch.org/models/{}", self.file())
+    }
+
+    /// As much as is known of the file's SHA-256: all digits, or the first ones.
+    pub fn checksum(&self) -> &'static str {
+        self.sha256.unwrap_or_else(|| self.sha256_prefix())
     }
 
     /// First digits of the file's SHA-256, lower case.
@@ -87,9 +115,23 @@ mod tests {
             let digits = known.sha256_prefix();
             assert!(digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{digits}");
             assert_eq!(Known::of_file(&known.file()), Some(&known));
+            assert!(known.checksum().starts_with(digits), "{known:?}");
             assert!(known.url().ends_with(&format!("/{}.pth", known.name)), "{}", known.url());
         }
         assert_eq!(Known::of_file("resnet50.pth"), None);
+    }
+
+    #[test]
+    fn checkpoints_have_several_names() {
+        for known in &KNOWN {
+            for name in [known.name, &known.file(), known.published_as, &known.published_as.to_lowercase()] {
+                assert_eq!(Known::named(name), Some(known), "{name}");
+            }
+        }
+        let named = |name| Known::named(name).map(|known| known.name);
+        assert_eq!(named("resnet50"), Some("resnet50-0676ba61"));
+        assert_eq!(named("googlenet"), Some("googlenet-1378be20"));
+        assert_eq!(named("resnet50-0676ba6"), None);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Files to arrays by tensor name, and back. No GPU, no layer structure.
+//! Files to arrays by tensor name, and back; published files, and how they are fetched. No GPU, no layer structure.
 //!
 //! A file format is one reader that turns bytes into an index of named arrays ([`Checkpoint`] picks it by the first
 //! bytes) and, for the format we write, one writer.
 
 mod checkpoint;
 mod demo;
+mod fetch;
 mod globals;
 mod known;
 mod names;
@@ -14,6 +15,7 @@ mod torch_file;
 mod zip;
 
 pub use checkpoint::Checkpoint;
-pub use demo::demo;
+pub use demo::{demo, demos};
+pub use fetch::{Download, Event, Fetched, Watch, is_url};
 pub use known::{KNOWN, Known, cache_folder};
 pub use safetensors::{NamedArray, Precision, write};
