@@ -251,6 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_those_of_numpy() {
+        // numpy 2: fft2 of the luminance less its windowed mean, Hann window at the middles of pixels, squared magnitudes over
+        // the sum of the squared window, rings of floor(16 f + 0.5), numpy.interp over ln f.
+        let expected = [
+            -2.271728, -2.894873, -3.518017, -4.141162, -4.72797, -5.22703, -5.72609, -6.045801, -5.75607, -5.466338,
+            -4.743803, -3.74642, -2.676028, -3.528679, -5.626275,
+        ];
+        let (h, w) = (20, 16);
+        let found = spectrum(&grey(h, w, |at| ((at * 37 % 101) as f32 / 100.0 + (at % w) as f32 / 16.0) / 2.0));
+        assert!(found.log_power[..10].iter().all(|power| power.is_nan()), "{found:?}");
+        for (found, expected) in found.log_power[10..].iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+        }
+        assert!((found.fine - 0.798699).abs() < 1e-5 && (found.slope + 0.84857).abs() < 1e-4, "{found:?}");
+    }
+
+    #[test]
     fn lines_lie_between_their_points() {
         let points = [(-2.0, 4.0), (0.0, 0.0), (1.0, 3.0)];
         assert_eq!([-2.0, -1.5, 0.0, 0.75, 1.0].map(|x| on_line(&points, x)), [4.0, 3.0, 0.0, 2.25, 3.0]);
