@@ -21,6 +21,7 @@ mod progress;
 mod recipes;
 mod represent;
 mod score;
+mod score_numbers;
 mod score_report;
 mod subjects;
 mod train;

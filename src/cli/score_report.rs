@@ -1,131 +1,242 @@
-//! What `entoptic score` shows: means of sets, tables, JSON.
+//! What `entoptic score` says of the pictures it has judged: sets by maker and class, tables, JSON.
 
-use entoptic::analysis::{FREQUENCIES, Judged, Pixels, frequency};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use entoptic::analysis::{self, calibrated};
+use entoptic::evaluate::Moments;
 use serde_json::{Map, Value, json};
 
-/// Named numbers, always the same names in the same order.
-pub type Numbers = Vec<(&'static str, f64)>;
+use super::networks::{Loaded, file_name};
+use super::score::{Bench, Entry, NOISE};
+use super::score_numbers::{Numbers, Scores, TRANSFER, mean, object, quantile, table, value};
 
-/// What is said of one picture, or of several in the mean.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scores {
-    pub pixels: Numbers,
-    /// In the order of the judges.
-    pub judges: Vec<Numbers>,
+/// Of more pictures only the means are shown, unless each is asked for.
+const FEW: usize = 16;
+
+/// With fewer photographs than this nothing is said of their spread.
+const SPREAD: usize = 20;
+
+/// Everything that has been judged.
+pub struct Report<'a> {
+    pub bench: &'a Bench<'a>,
+    pub pictures: Vec<Entry>,
+    pub noises: Vec<Entry>,
+    pub photographs: Vec<Entry>,
 }
 
-impl Scores {
-    pub fn mean<'a>(all: impl IntoIterator<Item = &'a Scores>) -> Scores {
-        let all: Vec<&Scores> = all.into_iter().collect();
-        let judge = |judge: usize| mean(all.iter().map(|scores| &scores.judges[judge]));
-        Scores {
-            pixels: mean(all.iter().map(|scores| &scores.pixels)),
-            judges: (0..all[0].judges.len()).map(judge).collect(),
+/// Some pictures under a name.
+type Set<'a> = (String, Vec<&'a Entry>);
+
+/// Sets of pictures with the same key, in the order in which they turn up.
+fn sets<'a>(entries: impl IntoIterator<Item = &'a Entry>, key: impl Fn(&Entry) -> Option<&str>) -> Vec<Set<'a>> {
+    let mut sets: Vec<Set> = vec![];
+    for entry in entries {
+        let name = key(entry).unwrap_or("unknown");
+        match sets.iter_mut().find(|(other, _)| other == name) {
+            Some((_, members)) => members.push(entry),
+            None => sets.push((name.to_owned(), vec![entry])),
+        }
+    }
+    sets
+}
+
+fn by_maker<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Set<'a>> {
+    sets(entries, |entry| entry.maker.as_ref().map(|maker| maker.label.as_str()))
+}
+
+fn by_class<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Set<'a>> {
+    sets(entries, |entry| entry.class.as_deref())
+}
+
+fn scores<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Scores {
+    Scores::mean(entries.into_iter().map(|entry| &entry.scores))
+}
+
+impl Report<'_> {
+    /// Means of a set under one judge, and the distance of the whole set from what the judge's batch norms know.
+    fn judged(&self, set: &[&Entry], judge: usize) -> Numbers {
+        let mut numbers = vec![("pictures", set.len() as f64)];
+        numbers.extend(mean(set.iter().map(|entry| &entry.scores.judges[judge])));
+        let running = self.bench.judges[judge].running();
+        let distance = |set: &[&Entry]| {
+            let moments: Vec<&[Moments]> = set.iter().map(|entry| entry.moments[judge].as_slice()).collect();
+            analysis::distance(running, &moments)
+        };
+        let found = distance(set);
+        let photographs = self.photographs_like(set);
+        let noises: Vec<&Entry> = self.noises.iter().take(set.len().max(NOISE)).collect();
+        let [known, random] = [&photographs, &noises].map(|set| match set.is_empty() {
+            true => f64::NAN,
+            false => distance(set).layers,
+        });
+        numbers.extend([
+            ("set", found.layers),
+            ("first x10", found.first),
+            ("photographs", known),
+            ("noise", random),
+            ("calibrated", calibrated(found.layers, known, random)),
+        ]);
+        numbers
+    }
+
+    /// As many photographs of each class as the set has pictures of it, as far as there are.
+    fn photographs_like(&self, set: &[&Entry]) -> Vec<&Entry> {
+        let mut alike = vec![];
+        for (class, members) in by_class(set.iter().copied()) {
+            let of_class = self.photographs.iter().filter(|entry| entry.class.as_deref().unwrap_or("unknown") == class);
+            alike.extend(of_class.take(members.len()));
+        }
+        alike
+    }
+
+    /// How a set fares with judges that had no part in it, picture by picture; with all of them where nobody knows.
+    fn transfer(&self, set: &[&Entry]) -> Option<Numbers> {
+        let mut seen: Vec<Numbers> = vec![];
+        for entry in set {
+            for (judge, numbers) in entry.scores.judges.iter().enumerate() {
+                if self.bench.held_out(judge, entry).unwrap_or(true) {
+                    seen.push(TRANSFER.iter().map(|&name| (name, value(numbers, name))).collect());
+                }
+            }
+        }
+        (!seen.is_empty()).then(|| mean(&seen))
+    }
+
+    fn baselines(&self) -> Vec<(&'static str, &[Entry])> {
+        let all = [("noise", &self.noises[..]), ("photographs", &self.photographs[..])];
+        all.into_iter().filter(|(_, entries)| !entries.is_empty()).collect()
+    }
+
+    pub fn tables(&self) {
+        let mut rows: Vec<(String, Scores)> = match self.bench.args.each || self.pictures.len() <= FEW {
+            true => self.pictures.iter().map(|entry| (entry.name.clone(), entry.scores.clone())).collect(),
+            false => by_maker(&self.pictures).into_iter().map(|(name, set)| (name, scores(set))).collect(),
+        };
+        if rows.len() > 1 {
+            rows.push(("mean".into(), scores(&self.pictures)));
+        }
+        rows.extend(self.baselines().into_iter().map(|(name, entries)| (name.to_owned(), scores(entries))));
+        let mut of_pixels: Vec<_> = rows.iter().map(|(name, scores)| (name.clone(), scores.pixels.clone())).collect();
+        if self.photographs.len() >= SPREAD {
+            let each: Vec<&Numbers> = self.photographs.iter().map(|entry| &entry.scores.pixels).collect();
+            of_pixels.push(("photographs, 5 %".into(), quantile(&each, 0.05)));
+            of_pixels.push(("photographs, 95 %".into(), quantile(&each, 0.95)));
+        }
+        table("pixels", &of_pixels);
+        if self.bench.networks.is_empty() {
+            return;
+        }
+        for (judge, Loaded { network, .. }) in self.bench.networks.iter().enumerate() {
+            let title = format!("\n{} ({})", network.architecture, file_name(Path::new(&network.source)));
+            let rows = rows.iter().map(|(name, scores)| (name.clone(), scores.judges[judge].clone()));
+            table(&title, &rows.collect::<Vec<_>>());
+        }
+        let makers = by_maker(&self.pictures);
+        table("\nmaker, judge", &makers.iter().flat_map(|(name, set)| self.maker_rows(name, set)).collect::<Vec<_>>());
+        for (name, set) in &makers {
+            let classes = by_class(set.iter().copied());
+            if classes.len() > 1 {
+                let rows: Vec<_> = classes.iter().map(|(class, set)| (class.clone(), self.held(set))).collect();
+                table(&format!("\n{name}, class"), &rows);
+            }
         }
     }
 
-    /// Mean over all judges of a number that each of them gives.
-    pub fn over_judges(&self, name: &str) -> f64 {
-        self.judges.iter().map(|numbers| value(numbers, name)).sum::<f64>() / self.judges.len() as f64
+    /// A row of the matrix for each judge, and one for all that had no part.
+    fn maker_rows(&self, name: &str, set: &[&Entry]) -> Vec<(String, Numbers)> {
+        let mut rows = vec![];
+        for judge in 0..self.bench.networks.len() {
+            let own = if self.bench.held_out(judge, set[0]) == Some(false) { " (its own)" } else { "" };
+            rows.push((format!("{name}, {}{own}", self.bench.label(judge)), self.judged(set, judge)));
+        }
+        let all: BTreeMap<&str, f64> = self.held(set).into_iter().collect();
+        let held = rows[0].1.iter().map(|(name, _)| (*name, all.get(name).copied().unwrap_or(f64::NAN))).collect();
+        rows.push((format!("{name}, held out"), held));
+        rows
     }
-}
 
-/// The mean of each number.
-pub fn mean<'a>(all: impl IntoIterator<Item = &'a Numbers>) -> Numbers {
-    let all: Vec<&Numbers> = all.into_iter().collect();
-    let sum = |index: usize| all.iter().map(|numbers| numbers[index].1).sum::<f64>();
-    all[0].iter().enumerate().map(|(index, (name, _))| (*name, sum(index) / all.len() as f64)).collect()
-}
-
-/// The value of each number below which a share of all lies.
-pub fn quantile(all: &[&Numbers], share: f64) -> Numbers {
-    let at = |index: usize| {
-        let mut values: Vec<f64> = all.iter().map(|numbers| numbers[index].1).collect();
-        values.sort_by(f64::total_cmp);
-        let place = share * (values.len() - 1) as f64;
-        let (low, high) = (values[place.floor() as usize], values[place.ceil() as usize]);
-        low + (high - low) * place.fract()
-    };
-    all[0].iter().enumerate().map(|(index, (name, _))| (*name, at(index))).collect()
-}
-
-/// One of the numbers.
-///
-/// # Panics
-/// When there is none of that name.
-pub fn value(numbers: &Numbers, name: &str) -> f64 {
-    numbers.iter().find(|(other, _)| *other == name).expect("names are those of the lists below").1
-}
-
-pub fn pixel_numbers(pixels: &Pixels) -> Numbers {
-    vec![
-        ("slope", pixels.spectrum.slope),
-        ("fine", pixels.spectrum.fine),
-        ("fine ratio", pixels.spectrum.fine_ratio),
-        ("difference", pixels.spectrum.difference),
-        ("variation", pixels.variation),
-        ("saturated", pixels.saturation),
-        ("chroma", pixels.chroma),
-    ]
-}
-
-/// What [`judge_numbers`] says of transfer.
-pub const TRANSFER: [&str; 4] = ["top 1", "top 5", "probability", "margin"];
-
-pub fn judge_numbers(judged: &Judged) -> Numbers {
-    vec![
-        ("top 1", f64::from(u8::from(judged.rank < 1))),
-        ("top 5", f64::from(u8::from(judged.rank < 5))),
-        ("probability", judged.probability),
-        ("margin", judged.margin),
-        ("stability", judged.stability),
-        ("worst", judged.worst),
-        ("statistics", judged.statistics),
-    ]
-}
-
-/// Mean logarithm of the spectra's power, row by row.
-pub fn spectrum_rows(pixels: &[Pixels]) -> Vec<(f64, f64)> {
-    let mean = |index: usize| {
-        let known = pixels.iter().map(|pixels| pixels.spectrum.log_power[index]).filter(|power| !power.is_nan());
-        let (sum, count) = known.fold((0.0, 0.0), |(sum, count), power| (sum + power, count + 1.0));
-        sum / count
-    };
-    (0..FREQUENCIES).map(|index| (frequency(index), mean(index))).collect()
-}
-
-/// The numbers as an object; what is no number becomes null.
-pub fn object(numbers: &Numbers) -> Map<String, Value> {
-    numbers.iter().map(|&(name, value)| (name.replace(' ', "_"), json!(value))).collect()
-}
-
-/// Rows of equally named numbers under a line of their names.
-pub fn table(title: &str, rows: &[(String, Numbers)]) {
-    let Some((_, first)) = rows.first() else { return };
-    let width = rows.iter().map(|(name, _)| name.chars().count()).chain([title.chars().count()]).max().unwrap_or(0);
-    let names: String = first.iter().map(|(name, _)| format!("{name:>13}")).collect();
-    println!("{title:<width$}{names}");
-    for (name, numbers) in rows {
-        let cell = |&(name, value): &(&str, f64)| match (name, value.is_nan()) {
-            (_, true) => format!("{:>13}", "-"),
-            ("pictures", false) => format!("{value:>13}"),
-            _ => format!("{value:>13.4}"),
-        };
-        println!("{name:<width$}{}", numbers.iter().map(cell).collect::<String>());
+    /// A set in the mean of the judges that had no part, and its stability in the mean of all.
+    fn held(&self, set: &[&Entry]) -> Numbers {
+        let mut numbers = vec![("pictures", set.len() as f64)];
+        let unknown = || TRANSFER.iter().map(|&name| (name, f64::NAN)).collect();
+        numbers.extend(self.transfer(set).unwrap_or_else(unknown));
+        numbers.extend(["stability", "worst"].map(|name| (name, scores(set.iter().copied()).over_judges(name))));
+        numbers
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    pub fn json(&self) -> Value {
+        let pictures = self.pictures.iter().map(|entry| {
+            let mut value = self.scores_json(&entry.scores, Some(entry));
+            value["file"] = json!(entry.name);
+            value["class"] = json!(entry.class);
+            value["maker"] = json!(entry.maker.as_ref().map(|maker| &maker.label));
+            value
+        });
+        let makers = by_maker(&self.pictures).into_iter().map(|(name, set)| {
+            let mut value = self.set_json(&set);
+            value["maker"] = json!(name);
+            let classes = by_class(set.iter().copied()).into_iter().map(|(class, set)| {
+                let mut value = self.set_json(&set);
+                value["class"] = json!(class);
+                value
+            });
+            value["classes"] = classes.collect();
+            value
+        });
+        let baselines = self.baselines().into_iter().map(|(name, entries)| {
+            let mut value = self.scores_json(&scores(entries), None);
+            value["count"] = json!(entries.len());
+            (name.to_owned(), value)
+        });
+        let mut all = json!({
+            "pictures": pictures.collect::<Vec<_>>(),
+            "mean": self.scores_json(&scores(&self.pictures), None),
+            "makers": makers.collect::<Vec<_>>(),
+            "baselines": baselines.collect::<Map<_, _>>(),
+        });
+        if let [(class, _)] = &by_class(&self.pictures)[..] {
+            all["class"] = json!(class);
+        }
+        all
+    }
 
-    #[test]
-    fn means_and_quantiles_are_taken_number_by_number() {
-        let all: Vec<Numbers> = (0..5).map(|k| vec![("a", f64::from(k)), ("b", f64::from(10 - k * k))]).collect();
-        assert_eq!(mean(&all), [("a", 2.0), ("b", 4.0)]);
-        let all: Vec<&Numbers> = all.iter().collect();
-        assert_eq!(quantile(&all, 0.0), [("a", 0.0), ("b", -6.0)]);
-        assert_eq!(quantile(&all, 0.375), [("a", 1.5), ("b", 3.5)]);
-        assert_eq!(quantile(&all, 1.0), [("a", 4.0), ("b", 10.0)]);
+    fn judge_json(&self, judge: usize, numbers: &Numbers) -> Map<String, Value> {
+        let network = &self.bench.networks[judge].network;
+        let mut value = object(numbers);
+        value.insert("network".into(), json!(network.architecture.name()));
+        value.insert("weights".into(), json!(file_name(Path::new(&network.source))));
+        value.insert("sha256".into(), json!(network.checksum));
+        value
+    }
+
+    fn scores_json(&self, scores: &Scores, entry: Option<&Entry>) -> Value {
+        let judges = scores.judges.iter().enumerate().map(|(judge, numbers)| {
+            let mut value = self.judge_json(judge, numbers);
+            if let Some(entry) = entry {
+                value.insert("held_out".into(), json!(self.bench.held_out(judge, entry)));
+            }
+            value
+        });
+        json!({
+            "pixels": object(&scores.pixels),
+            "judges": judges.collect::<Vec<_>>(),
+            "stability": scores.over_judges("stability"),
+            "worst": scores.over_judges("worst"),
+        })
+    }
+
+    fn set_json(&self, set: &[&Entry]) -> Value {
+        let judges = (0..self.bench.networks.len()).map(|judge| {
+            let mut value = self.judge_json(judge, &self.judged(set, judge));
+            value.insert("held_out".into(), json!(self.bench.held_out(judge, set[0])));
+            value
+        });
+        let known = set.iter().all(|entry| entry.maker.is_some());
+        let mut value = self.scores_json(&scores(set.iter().copied()), None);
+        value["judges"] = judges.collect();
+        value["count"] = json!(set.len());
+        value["held_out"] = json!(self.transfer(set).filter(|_| known).map(|numbers| object(&numbers)));
+        value
     }
 }
