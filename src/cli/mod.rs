@@ -1,5 +1,6 @@
 //! The command line: arguments, defaults, messages, progress, exit codes. Nothing that a user of the library would miss.
 
+mod accuracy;
 mod adapters;
 mod args;
 mod blend;
@@ -22,6 +23,9 @@ mod progress;
 mod recipes;
 mod represent;
 mod score;
+mod score_numbers;
+mod score_report;
+mod subjects;
 mod terminal;
 mod train;
 mod train_args;
@@ -35,6 +39,7 @@ use args::{Arguments, Command};
 pub fn run() -> anyhow::Result<()> {
     let Arguments { global, command } = Arguments::parse();
     match command {
+        Command::Accuracy(args) => accuracy::run(&global, args),
         Command::Adapters => adapters::run(),
         Command::Blend(args) => blend::run(&global, args),
         Command::Demo(args) => demo::run(&global, args),

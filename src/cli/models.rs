@@ -24,6 +24,8 @@ pub struct Models<R = Alone> {
 pub trait Role {
     /// The argument that names networks in the first role, and its short form.
     const FIRST: (&'static str, char) = ("model", 'm');
+    /// The argument that makes networks in the first role unnecessary.
+    const NEEDED_UNLESS: Option<&'static str> = None;
     /// The argument that names networks in a second role, and its help.
     const OTHER: Option<(&'static str, &'static str)>;
 }
@@ -46,6 +48,7 @@ pub struct Judges;
 
 impl Role for Judges {
     const FIRST: (&'static str, char) = ("judge", 'j');
+    const NEEDED_UNLESS: Option<&'static str> = Some("photographs");
     const OTHER: Option<(&'static str, &'static str)> = None;
 }
 
@@ -116,8 +119,9 @@ impl<R: Role> Args for Models<R> {
         let (first, short) = R::FIRST;
         let known = Architecture::ALL.map(Architecture::name).join(", ");
         let network = |name, help: String| argument(name, "NETWORK", help).value_parser(Architecture::from_str);
-        let mut command =
-            command.arg(network(first, format!("Network: {known}")).short(short).required_unless_present(WEIGHTS));
+        let others = R::NEEDED_UNLESS.into_iter().chain([WEIGHTS]);
+        let first = network(first, format!("Network: {known}")).short(short);
+        let mut command = command.arg(first.required_unless_present_any(others));
         if let Some((name, help)) = R::OTHER {
             command = command.arg(network(name, help.into()).required(name == "minus"));
         }
@@ -170,7 +174,8 @@ impl<R: Role> FromArgMatches for Models<R> {
                 _ => named.insert(at, (index, false, Model::new(None, weights))),
             }
         }
-        if named.iter().all(|(_, second, _)| *second) {
+        let needed = !R::NEEDED_UNLESS.is_some_and(|other| matches.contains_id(other));
+        if needed && named.iter().all(|(_, second, _)| *second) {
             let message = format!("no --{} is given, nor weights before any network\n", R::FIRST.0);
             return Err(ClapError::raw(clap::error::ErrorKind::MissingRequiredArgument, message));
         }
