@@ -17,8 +17,11 @@ use super::score_numbers::{
 use super::score_report::Report;
 use super::subjects::{Maker, Subject, files, short};
 
-/// Fewest pictures of noise, and photographs of a class, that others are compared with.
+/// Fewest and most pictures of noise that others are compared with: one is like the other, also to batch norms.
 pub const NOISE: usize = 2;
+const MOST_NOISE: usize = 16;
+
+/// Fewest photographs of a class that others are compared with, where there are as many.
 const PHOTOGRAPHS: usize = 8;
 
 pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
@@ -44,7 +47,7 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
     let wanted = wanted(&subjects);
     let [_, _, h, w] = subjects[0].picture.shape.0;
     let photographs = bench.photographs(&photographs, h.min(w) as u32, &wanted)?;
-    let noises = wanted.values().sum::<usize>().max(NOISE);
+    let noises = wanted.values().sum::<usize>().clamp(NOISE, MOST_NOISE);
     let shown = || wanted.keys().cloned().cycle();
     let noises: Vec<Subject> = (0..)
         .zip(shown())
