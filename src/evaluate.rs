@@ -3,9 +3,9 @@
 //! Not here: changing the pictures or the weights.
 
 use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
-use crate::nets::{BatchNormMode, Head, Network, Normalize, Outputs};
+use crate::nets::{BatchNormMode, Head, Network, Norm, Normalize, Outputs, Parameter};
 use crate::objective::{Loss, Objective, Place};
-use crate::ops::{CheckFinite, View};
+use crate::ops::{CheckFinite, StatisticsDistance, View};
 use crate::tape::{Recorded, Request, Tape, Var};
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
@@ -139,7 +139,31 @@ pub fn gradient(device: &Device, scene: &Scene, picture: &Array, check_finite: b
     })
 }
 
-/// A network's logits for one picture size and batch after another, prepared once.
+/// How a network is run over one batch after another.
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    /// The network, with frozen statistics.
+    pub network: &'a Network,
+    /// Whose logits are wanted.
+    pub head: Head,
+    /// What pixel values become before they reach it.
+    pub normalize: Normalize,
+    /// Pictures of a batch [N, 3, H, W].
+    pub shape: Shape,
+    /// Take means and variances of what its batch norms are given: see [`Forward::moments`].
+    pub moments: bool,
+    /// Look for NaN and infinity behind every layer; slow.
+    pub check_finite: bool,
+}
+
+impl<'a> Pass<'a> {
+    /// For the main head's logits and nothing else.
+    pub fn of(network: &'a Network, normalize: Normalize, shape: Shape) -> Self {
+        Pass { network, head: Head::Main, normalize, shape, moments: false, check_finite: false }
+    }
+}
+
+/// A network for one picture size and batch after another, prepared once.
 pub struct Forward {
     device: Device,
     program: Program,
@@ -147,42 +171,120 @@ pub struct Forward {
     shape: Shape,
     logits: View,
     readback: Readback,
+    moments: Vec<[View; 2]>,
+    running: Vec<Running>,
+    checks: Option<(FiniteChecks, Buffer)>,
+}
+
+/// Means and biased variances over the pixels of each picture, of what a batch norm is given: both [N, C, 1, 1].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// m.
+    pub mean: Array,
+    /// v.
+    pub variance: Array,
+}
+
+/// What a batch norm has run up in training of what it is given, one number for each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Running {
+    /// Means.
+    pub mean: Vec<f32>,
+    /// Variances.
+    pub variance: Vec<f32>,
+    /// Added to variances.
+    pub eps: f32,
+    /// Pixels of a picture there.
+    pub pixels: usize,
 }
 
 impl Forward {
-    /// Prepares the pass for pictures [N, 3, H, W], with frozen statistics.
+    /// Prepares a pass.
     ///
     /// # Errors
     /// Those of [`Network::forward`] and of the device.
-    pub fn prepare(device: &Device, network: &Network, normalize: Normalize, shape: Shape) -> Result<Self> {
+    pub fn prepare(device: &Device, pass: &Pass) -> Result<Self> {
+        let Pass { network, head, normalize, shape, .. } = *pass;
         let mut tape = Tape::default();
-        let x = tape.input(PICTURE, shape);
-        let keep = Scene::of(vec![network], normalize).stage(&mut tape, x, x, &[Place::Logits(0, Head::Main)])?.places;
+        let pixels = tape.input(PICTURE, shape);
+        let x = normalize.apply(&mut tape, pixels)?;
+        let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[head])?;
+        let watched = if pass.moments { &outputs.norms[..] } else { &[] };
+        let keep = [outputs.head(head)].into_iter().chain(watched.iter().map(|norm| norm.x)).collect();
         let mut recorder = Recorder::new(device.tuning());
-        let recorded = tape.record(&mut recorder, &Request { keep, ..Request::default() })?;
+        let mut checks = pass.check_finite.then(FiniteChecks::default);
+        let request = Request { keep, ..Request::default() };
+        let kept = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?.kept;
+        recorder.layer("moments");
+        let moments: Vec<_> = kept[1..].iter().map(|&x| StatisticsDistance::moments(&mut recorder, x)).collect();
+        moments.iter().flatten().for_each(|view| recorder.keep(view.buffer));
+        let recording = recorder.finish();
+        Program::plan_for(device, &recording)?;
         let pictures = device.buffer(PICTURE, Layout::Picture.bytes(shape))?;
         let mut externals = network.buffers().clone();
         externals.insert(PICTURE.into(), pictures.clone());
-        let program = Program::prepare(device, "forward", &recorder.finish(), &externals)?;
-        let logits = recorded.kept[0];
+        Program::provide(device, &recording, &mut externals)?;
+        let checks = checks.map(|checks| checks.with_flags(&externals));
+        let program = Program::prepare(device, "forward", &recording, &externals)?;
+        let logits = kept[0];
         let readback = device.readback(logits.layout.bytes(logits.shape))?;
-        Ok(Forward { device: device.clone(), program, pictures, shape, logits, readback })
+        let known = |var: Var| -> Result<Vec<f32>> {
+            let parameter = outputs.parameters.iter().find(|parameter| parameter.var == var);
+            let Parameter { name, layout, shape, .. } = parameter.expect("running statistics are parameters");
+            Ok(device.download(&network.buffers()[&network.key(name)], *layout, *shape)?.values)
+        };
+        let running = |norm: &Norm| {
+            let [_, _, h, w] = tape.shape(norm.x).0;
+            let (mean, variance) = (known(norm.running_mean)?, known(norm.running_var)?);
+            Ok(Running { mean, variance, eps: norm.eps, pixels: h * w })
+        };
+        let running = watched.iter().map(running).collect::<Result<_>>()?;
+        Ok(Forward { device: device.clone(), program, pictures, shape, logits, readback, moments, running, checks })
     }
 
     /// Logits [N, classes, 1, 1] of pictures as the engine stores them ([`Layout::Picture`]), for those who prepare them on
     /// other threads.
     ///
     /// # Errors
-    /// Those of the device.
+    /// [`Error::NotFinite`] with `check_finite`; those of the device.
     ///
     /// # Panics
     /// When there are not as many numbers as in the pictures it was prepared for.
     pub fn logits(&mut self, stored: &[f32]) -> Result<Array> {
         assert_eq!(stored.len(), Layout::Picture.stored(self.shape), "pictures of another shape");
         self.device.write(&self.pictures, stored)?;
+        self.present_logits()
+    }
+
+    /// Logits of what [`Forward::pictures`] holds.
+    pub(crate) fn present_logits(&mut self) -> Result<Array> {
         self.program.run()?;
+        if let Some((checks, flags)) = &self.checks {
+            checks.verify(&self.device, flags, None)?;
+        }
         let stored: Vec<f32> = self.readback.read(&self.device, self.program.buffer(self.logits.buffer))?;
         Ok(Array::new(self.logits.shape, self.logits.layout.unpack(self.logits.shape, &stored)))
+    }
+
+    /// The buffer that holds the pictures.
+    pub(crate) fn pictures(&self) -> &Buffer {
+        &self.pictures
+    }
+
+    /// What the batch norms know of training, in order of execution; none unless the pass takes moments.
+    pub fn running(&self) -> &[Running] {
+        &self.running
+    }
+
+    /// Moments at each batch norm, in order of execution, for the pictures that [`Forward::logits`] was last given; none
+    /// unless the pass takes them.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn moments(&self) -> Result<Vec<Moments>> {
+        let fetch = |view: View| self.device.download(self.program.buffer(view.buffer), view.layout, view.shape);
+        let both = |&[mean, variance]: &[View; 2]| Ok(Moments { mean: fetch(mean)?, variance: fetch(variance)? });
+        self.moments.iter().map(both).collect()
     }
 }
 

@@ -6,11 +6,15 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 fn score(arguments: &[&str]) -> Output {
+    entoptic("score", arguments)
+}
+
+fn entoptic(subcommand: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_entoptic"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures"));
     // Software drivers complain when there is no such folder.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
-    command.arg("score").args(arguments).output().expect("the program starts")
+    command.arg(subcommand).args(arguments).output().expect("the program starts")
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -53,9 +57,136 @@ fn a_made_picture_is_told_from_noise() {
     let rows: Vec<&str> = table.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(
         rows,
-        ["pixels", "church.png", "noise", "photographs", "googlenet", "church.png", "noise", "photographs"],
+        [
+            "pixels",
+            "church.png",
+            "noise",
+            "photographs",
+            "googlenet",
+            "church.png",
+            "noise",
+            "photographs",
+            "maker,",
+            "demo-resnet50,",
+            "demo-resnet50,"
+        ],
         "{table}"
     );
+}
+
+/// Pictures that a network made in folders of classes; one of them is not what its folder says.
+fn classes() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures");
+    for (class, picture) in [("n02979186", "church.png"), ("n03028079", "church.png"), ("n03445777", "golf-ball.png")] {
+        std::fs::create_dir(folder.path().join(class)).expect("a new folder");
+        std::fs::copy(pictures.join(picture), folder.path().join(class).join("a.png")).expect("a copy");
+    }
+    folder
+}
+
+#[test]
+fn makers_meet_judges_and_classes_are_known_from_the_files() {
+    let photographs = classes();
+    let photographs = photographs.path().to_str().expect("UTF-8");
+    let asked = ["church.png", "golf-ball.png", "-j", "resnet50", "-j", "googlenet", "--photographs", photographs];
+    let all: Value = serde_json::from_str(&good(&[&asked[..], &["--json", "--size", "64"]].concat())).expect("JSON");
+    let number = |of: &Value, name: &str| of[name].as_f64().unwrap_or_else(|| panic!("{name} in {of}"));
+    let pictures = all["pictures"].as_array().expect("pictures");
+    let classes: Vec<&Value> = pictures.iter().map(|picture| &picture["class"]).collect();
+    assert_eq!(classes, ["church", "golf ball"], "{all}");
+    let held: Vec<&Value> = pictures.iter().flat_map(|one| [0, 1].map(|j| &one["judges"][j]["held_out"])).collect();
+    assert_eq!(held, [false, true, false, true], "{all}");
+    let [maker] = &all["makers"].as_array().expect("makers")[..] else { panic!("one maker: {all}") };
+    assert_eq!((&maker["maker"], number(maker, "count")), (&"demo-resnet50".into(), 2.0));
+    for name in ["top_1", "top_5", "probability", "margin"] {
+        let each: Vec<f64> = pictures.iter().map(|picture| number(&picture["judges"][1], name)).collect();
+        assert!((number(&maker["held_out"], name) - (each[0] + each[1]) / 2.0).abs() < 1e-9, "{name}: {all}");
+        assert_eq!(number(&maker["classes"][1]["held_out"], name), each[1], "{name}: {all}");
+    }
+    let stability: f64 =
+        pictures.iter().flat_map(|one| [0, 1].map(|judge| number(&one["judges"][judge], "stability"))).sum();
+    assert!((number(maker, "stability") - stability / 4.0).abs() < 1e-9, "{all}");
+    // A set of one picture is that picture; one of two is not their mean.
+    for (judge, of_set) in maker["judges"].as_array().expect("judges").iter().enumerate() {
+        let alone: Vec<f64> = pictures.iter().map(|picture| number(&picture["judges"][judge], "statistics")).collect();
+        for (class, alone) in alone.iter().enumerate() {
+            assert!((number(&maker["classes"][class]["judges"][judge], "set") - alone).abs() < 1e-9, "{all}");
+        }
+        assert!(number(of_set, "set") < (alone[0] + alone[1]) / 2.0, "{all}");
+        let [set, known, noise] = ["set", "photographs", "noise"].map(|name| number(of_set, name));
+        assert!((number(of_set, "calibrated") - (set - known) / (noise - known)).abs() < 1e-9, "{all}");
+        // The photographs are the same two pictures.
+        assert!(number(of_set, "calibrated").abs() < 1e-9 && known < noise, "{all}");
+    }
+    assert_eq!(all["baselines"]["photographs"]["count"], 2, "not that of another class: {all}");
+    assert!(number(&all["mean"]["pixels"], "difference") < number(&all["baselines"]["noise"]["pixels"], "difference"));
+
+    let table = good(&[&asked[..], &["--size", "64"]].concat());
+    for row in ["demo-resnet50, demo-resnet50 (its own)", "demo-resnet50, demo-googlenet", "demo-resnet50, held out"] {
+        assert!(table.lines().any(|line| line.starts_with(row)), "{row}: {table}");
+    }
+    // What the file was made to show gives way to what the user says.
+    let told: Value = serde_json::from_str(&good(&[
+        "church.png",
+        "-j",
+        "googlenet",
+        "--class",
+        "parachute",
+        "--size",
+        "64",
+        "--json",
+    ]))
+    .expect("JSON");
+    assert_eq!((&told["class"], number(&told["mean"]["judges"][0], "top_1")), (&"parachute".into(), 0.0));
+}
+
+#[test]
+fn photographs_alone_show_what_they_are_like() {
+    let folder = classes();
+    let folder = folder.path().to_str().expect("UTF-8");
+    let all: Value = serde_json::from_str(&good(&["--photographs", folder, "--size", "64", "--json"])).expect("JSON");
+    let photographs = &all["photographs"];
+    assert_eq!(photographs["count"], 3);
+    let [low, mean, high] = ["low", "mean", "high"].map(|of| photographs[of]["variation"].as_f64().expect("a number"));
+    assert!(low < mean && mean < high, "{all}");
+    let spectrum = photographs["spectrum"].as_array().expect("rows");
+    assert_eq!((spectrum.len(), &spectrum[0]["frequency"]), (25, &0.02.into()));
+    let table = good(&["--photographs", folder, "--size", "64"]);
+    let power = spectrum[24]["log_power"].as_f64().expect("a number");
+    assert!(table.ends_with(&format!("0.5000\t{power:.4}\n")), "{table}");
+}
+
+#[test]
+fn accuracy_counts_right_answers_and_those_that_an_attack_leaves() {
+    let folder = classes();
+    let folder = folder.path().to_str().expect("UTF-8");
+    let accuracy = |more: &[&str]| {
+        let output = entoptic("accuracy", &[&["-m", "resnet50", "--data", folder, "--json"], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["networks"][0].clone()
+    };
+    // A church that is said to be a cassette player is not got right.
+    let clean = accuracy(&["--batch", "2", "--attack-eps", "30", "--attack-steps", "3"]);
+    assert_eq!((&clean["photographs"], &clean["top_1"]), (&3.into(), &(2.0 / 3.0).into()), "{clean}");
+    assert!(clean["top_5"].as_f64() >= clean["top_1"].as_f64(), "{clean}");
+    assert_eq!(clean["attack"]["top_1"], 0.0, "{clean}");
+    assert_eq!(accuracy(&["--batch", "64"])["top_1"], clean["top_1"]);
+    assert_eq!(accuracy(&["--limit", "1"])["photographs"], 1);
+
+    let refused = |arguments: &[&str]| {
+        let output = entoptic("accuracy", &[&["-m", "resnet50", "-q"], arguments].concat());
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+        text(&output.stderr).lines().last().unwrap_or_default().to_owned()
+    };
+    assert!(refused(&["--data", "absent"]).contains("absent"));
+    let other = tempfile::tempdir().expect("a folder");
+    for class in ["cat", "dog"] {
+        std::fs::create_dir(other.path().join(class)).expect("a new folder");
+        std::fs::copy(format!("{folder}/n03028079/a.png"), other.path().join(class).join("a.png")).expect("a copy");
+    }
+    let said = refused(&["--data", other.path().to_str().expect("UTF-8")]);
+    assert!(said.contains("folder cat") && said.contains("no class"), "{said}");
 }
 
 #[test]
@@ -70,6 +201,13 @@ fn mistakes_are_told_in_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let empty = folder.path().to_str().expect("UTF-8");
     assert!(refused(&[&[empty], &asked[..]].concat()).ends_with("there is no .png or .jpg file in it"));
+    let plain = folder.path().join("nothing.png");
+    let colours = image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([(x * 8) as u8, (y * 8) as u8, 0]));
+    colours.save(&plain).expect("written");
+    let said = refused(&[plain.to_str().expect("UTF-8"), "--judge", "googlenet", "-q"]);
+    assert!(said.contains("nothing.png") && said.contains("give --class"), "{said}");
+    let said = refused(&["church.png", "golf-ball.png", "-j", "googlenet", "-q", "--photographs", empty]);
+    assert!(said.contains("a folder for each class"), "{said}");
     let usage = score(&["church.png", "--class", "church"]);
     assert_eq!(usage.status.code(), Some(2));
     assert!(text(&usage.stderr).contains("--judge"), "{}", text(&usage.stderr));

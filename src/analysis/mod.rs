@@ -1,9 +1,13 @@
 //! Pictures and logits in, numbers out. No drawing, no files, no printing.
 
 mod alterations;
+mod judge;
 mod scores;
 mod spectrum;
+mod statistics;
 
 pub use alterations::{ALTERATIONS, Alteration, altered};
-pub use scores::{Judged, Pixels, eight_bit, judge, noise, pixels, softmax};
-pub use spectrum::{MAX_SPECTRUM_SIDE, Spectrum, spectrum};
+pub use judge::{Judge, Judged};
+pub use scores::{Pixels, eight_bit, noise, pixels, softmax};
+pub use spectrum::{FREQUENCIES, LogPower, MAX_SPECTRUM_SIDE, Spectrum, frequency, spectrum};
+pub use statistics::{Distance, FIRST_LAYER, calibrated, distance};

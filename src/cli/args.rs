@@ -76,6 +76,8 @@ pub enum Command {
     Outputs(OutputsArgs),
     /// Judge pictures of a class by numbers: what other networks make of them, and what their pixels are like
     Score(ScoreArgs),
+    /// How many photographs networks get right
+    Accuracy(AccuracyArgs),
     /// The gradient of an objective with respect to a picture
     Gradient(GradientArgs),
     /// List a network's layers: names, shapes, parameters
@@ -300,16 +302,18 @@ pub struct OutputsArgs {
 
 #[derive(Args)]
 pub struct ScoreArgs {
-    /// Pictures of the class, or folders of them (PNG, JPEG)
-    #[arg(required = true, value_name = "PICTURE|FOLDER")]
+    /// Pictures, or folders of them (PNG, JPEG), also with a folder for each class
+    #[arg(required_unless_present = "photographs", value_name = "PICTURE|FOLDER")]
     pub pictures: Vec<PathBuf>,
-    /// The networks that judge; best those that had no part in making the pictures
+    /// The networks that judge; best also those that had no part in making the pictures
     #[command(flatten)]
     pub judges: Models<Judges>,
-    /// Class: index, synset or name
+    /// Class: index, synset or name; by default what each picture was made to show, else the class that its folder is named
+    /// after, else the one that its own name begins with
     #[arg(long)]
-    pub class: String,
-    /// Photographs of the class to compare with: a folder, or one picture; brought to the size of the first picture
+    pub class: Option<String>,
+    /// Photographs to compare with, brought to the size of the first picture: a picture, a folder, or a folder with one for
+    /// each class; of each class as many count as a set has pictures, at least 8. Without pictures: what photographs are like
     #[arg(long, value_name = "FOLDER")]
     pub photographs: Option<PathBuf>,
     /// Look at pictures at this side, rather than as they are
@@ -318,7 +322,44 @@ pub struct ScoreArgs {
     /// What pixel values become before the first layer; by default what each judge was trained with
     #[arg(long)]
     pub normalize: Option<NormalizeArg>,
+    /// Show every picture, also of more than 16
+    #[arg(long)]
+    pub each: bool,
     /// Print JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct AccuracyArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Photographs: a folder with one for each class, named by synset or class, or one with such a folder `val`
+    #[arg(long, value_name = "FOLDER")]
+    pub data: PathBuf,
+    /// Only so many photographs, spread evenly
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Side of the pictures in pixels [default: as the weights were trained, else 224]
+    #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(16..=4096))]
+    pub size: Option<u32>,
+    /// Pictures that are looked at together
+    #[arg(long, default_value_t = 32, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch: u32,
+    /// What pixel values become before the first layer; by default what each network was trained with
+    #[arg(long)]
+    pub normalize: Option<NormalizeArg>,
+    /// Also count what is left under attack: largest L2 distance from the photograph, in units of pixel values 0..1
+    #[arg(long, value_name = "EPS")]
+    pub attack_eps: Option<f32>,
+    /// Steps of the attack along the gradient
+    #[arg(long, default_value_t = 10, value_name = "K", requires = "attack_eps",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub attack_steps: u32,
+    /// Of the attack's random starts
+    #[arg(long, default_value_t = 0, requires = "attack_eps")]
+    pub seed: u64,
+    /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
 }

@@ -1,5 +1,6 @@
 //! The command line: arguments, defaults, messages, progress, exit codes. Nothing that a user of the library would miss.
 
+mod accuracy;
 mod adapters;
 mod args;
 mod blend;
@@ -20,6 +21,9 @@ mod progress;
 mod recipes;
 mod represent;
 mod score;
+mod score_numbers;
+mod score_report;
+mod subjects;
 mod train;
 mod train_args;
 mod weights;
@@ -32,6 +36,7 @@ use args::{Arguments, Command};
 pub fn run() -> anyhow::Result<()> {
     let Arguments { global, command } = Arguments::parse();
     match command {
+        Command::Accuracy(args) => accuracy::run(&global, args),
         Command::Adapters => adapters::run(),
         Command::Blend(args) => blend::run(&global, args),
         Command::Difference(args) => difference::run(&global, args),

@@ -22,6 +22,8 @@ pub struct Models<R = Alone> {
 pub trait Role {
     /// The argument that names networks in the first role, and its short form.
     const FIRST: (&'static str, char) = ("model", 'm');
+    /// The argument that makes networks in the first role unnecessary.
+    const NEEDED_UNLESS: Option<&'static str> = None;
     /// The argument that names networks in a second role, and its help.
     const OTHER: Option<(&'static str, &'static str)>;
 }
@@ -44,6 +46,7 @@ pub struct Judges;
 
 impl Role for Judges {
     const FIRST: (&'static str, char) = ("judge", 'j');
+    const NEEDED_UNLESS: Option<&'static str> = Some("photographs");
     const OTHER: Option<(&'static str, &'static str)> = None;
 }
 
@@ -86,7 +89,11 @@ impl<R: Role> Args for Models<R> {
         let (first, short) = R::FIRST;
         let known = Architecture::ALL.map(Architecture::name).join(", ");
         let network = |name, help: String| argument(name, "NETWORK", help).value_parser(Architecture::from_str);
-        let mut command = command.arg(network(first, format!("Network: {known}")).short(short).required(true));
+        let main = network(first, format!("Network: {known}")).short(short);
+        let mut command = command.arg(match R::NEEDED_UNLESS {
+            Some(other) => main.required_unless_present(other),
+            None => main.required(true),
+        });
         if let Some((name, help)) = R::OTHER {
             command = command.arg(network(name, help.into()).required(name == "minus"));
         }

@@ -20,6 +20,8 @@ pub struct Loaded {
     pub head: Head,
     /// How its training pictures were normalised.
     pub trained_with: Normalize,
+    /// Side of its training pictures, where its checkpoint tells.
+    pub side: Option<usize>,
     /// The recipe that suits it.
     pub recipe: &'static str,
 }
@@ -82,9 +84,10 @@ impl Model {
         let said = |key: &str| checkpoint.metadata().get(key).map(String::as_str);
         // Published files say nothing: torchvision trained them with ImageNet's mean and deviation at 224 and more.
         let trained_with = if said("normalisation") == Some("none") { Normalize::Source } else { Normalize::Imagenet };
-        let small = said("side").and_then(|side| side.parse().ok()).is_some_and(|side: u32| side < 200);
+        let side: Option<usize> = said("side").and_then(|side| side.parse().ok());
+        let small = side.is_some_and(|side| side < 200);
         let recipe = if small { "demo" } else { self.architecture.name() };
-        Ok(Loaded { network, weight: self.weight, head: self.head, trained_with, recipe })
+        Ok(Loaded { network, weight: self.weight, head: self.head, trained_with, side, recipe })
     }
 
     /// The weights as given, or the demo network.

@@ -1,220 +1,234 @@
 //! `entoptic score`
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use entoptic::analysis::{Judged, Pixels, eight_bit, judge, noise, pixels};
-use entoptic::device::Device;
-use entoptic::nets::Normalize;
-use entoptic::picture;
-use entoptic::tensor::Array;
-use serde_json::{Map, Value, json};
+use entoptic::analysis::{Judge, Pixels, altered, noise, pixels};
+use entoptic::evaluate::Moments;
+use serde_json::{Value, json};
 
 use super::args::{Global, ScoreArgs};
 use super::networks::{Loaded, file_name, load, open, shared_classes};
+use super::progress::Watcher;
+use super::score_numbers::{
+    Numbers, Scores, judge_numbers, mean, object, pixel_numbers, quantile, spectrum_rows, table,
+};
+use super::score_report::Report;
+use super::subjects::{Maker, Subject, files, short};
 
-/// Pictures of noise that others are compared with.
-const NOISE: u64 = 2;
+/// Fewest and most pictures of noise that others are compared with: one is like the other, also to batch norms.
+pub const NOISE: usize = 2;
+const MOST_NOISE: usize = 16;
 
-/// Smaller pictures have no spectrum to speak of.
-const MIN_SIDE: usize = 16;
+/// Fewest photographs of a class that others are compared with, where there are as many.
+const PHOTOGRAPHS: usize = 8;
 
 pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
+    if args.pictures.is_empty() {
+        return photographs_alone(&args);
+    }
     let files = files(&args.pictures)?;
-    let read = |file: &PathBuf| read(file, args.size);
-    let pictures = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    let [_, _, h, w] = pictures[0].shape.0;
-    let photographs = match &args.photographs {
-        Some(path) => {
-            let files = self::files(std::slice::from_ref(path)).context("--photographs")?;
-            let read = |file: &PathBuf| self::read(file, Some(h.min(w) as u32));
-            files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?
-        }
-        None => vec![],
-    };
+    let photographs = args.photographs.iter().map(|path| self::files(std::slice::from_ref(path)));
+    let photographs = photographs.collect::<anyhow::Result<Vec<_>>>().context("--photographs")?.concat();
     let device = open(global)?;
-    let judges = load(global, &device, &args.judges.models)?;
-    let bench =
-        Bench { global, device: &device, classes: classes(&judges, &args.class)?, judges: &judges, args: &args };
+    let networks = load(global, &device, &args.judges.models)?;
+    let judges = networks.iter().map(|Loaded { network, head, trained_with, .. }| {
+        let normalize = args.normalize.map_or(*trained_with, Into::into);
+        Judge::new(&device, (network, *head), normalize, global.check_finite)
+    });
+    let judges = judges.collect();
+    let mut bench = Bench { global, networks: &networks, judges, args: &args, done: 0, all: 0 };
 
-    let scores = bench.scores(&pictures)?;
-    let names = files.iter().map(|file| file.display().to_string());
-    let mut rows: Vec<(String, Scores)> = names.zip(scores.iter().cloned()).collect();
-    let mean = Scores::mean(&scores);
-    let noises: Vec<Array> = (0..NOISE).map(|seed| noise(seed, h, w)).collect();
-    let mut baselines = vec![("noise", Scores::mean(&bench.scores(&noises)?))];
-    if !photographs.is_empty() {
-        baselines.push(("photographs", Scores::mean(&bench.scores(&photographs)?)));
-    }
+    let classes = networks.first().map(|loaded| &loaded.network.classes);
+    let read = |file: &PathBuf| Subject::read(file, args.size, classes);
+    let mut subjects = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    bench.settle(&mut subjects)?;
+    let wanted = wanted(&subjects);
+    let [_, _, h, w] = subjects[0].picture.shape.0;
+    let photographs = bench.photographs(&photographs, h.min(w) as u32, &wanted)?;
+    let noises = wanted.values().sum::<usize>().clamp(NOISE, MOST_NOISE);
+    let shown = || wanted.keys().cloned().cycle();
+    let noises: Vec<Subject> = (0..)
+        .zip(shown())
+        .take(noises)
+        .map(|(seed, class)| Subject { name: "noise".into(), picture: noise(seed, h, w), class, maker: None })
+        .collect();
+
+    bench.all = subjects.len() + photographs.len() + noises.len();
+    let mut watcher = Watcher::new(global, "")?;
+    let pictures = bench.score(subjects, &mut watcher)?;
+    let noises = bench.score(noises, &mut watcher)?;
+    let photographs = bench.score(photographs, &mut watcher)?;
+    drop(watcher);
+    let report = Report { bench: &bench, pictures, noises, photographs };
     if args.json {
-        let pictures: Vec<Value> = rows
-            .iter()
-            .map(|(file, scores)| {
-                let mut value = bench.json(scores);
-                value["file"] = json!(file);
-                value
-            })
-            .collect();
-        let baselines: Map<_, _> =
-            baselines.iter().map(|(name, scores)| ((*name).into(), bench.json(scores))).collect();
-        let class = judges[0].network.classes.name(bench.classes[0]);
-        let all = json!({ "class": class, "pictures": pictures, "mean": bench.json(&mean), "baselines": baselines });
-        println!("{all:#}");
-        return Ok(());
-    }
-    if rows.len() > 1 {
-        rows.push(("mean".into(), mean));
-    }
-    rows.extend(baselines.into_iter().map(|(name, scores)| (name.to_owned(), scores)));
-    table("pixels", rows.iter().map(|(name, scores)| (name, &scores.pixels)));
-    for (index, loaded) in judges.iter().enumerate() {
-        println!();
-        let network = &loaded.network;
-        let title = format!("{} ({})", network.architecture, file_name(Path::new(&network.source)));
-        table(&title, rows.iter().map(|(name, scores)| (name, &scores.judges[index])));
+        println!("{:#}", report.json());
+    } else {
+        report.tables();
     }
     Ok(())
 }
 
-/// Who judges, and for which class.
-struct Bench<'a> {
+/// How many pictures of each class a set has at most: those of one maker.
+fn wanted(subjects: &[Subject]) -> BTreeMap<Option<String>, usize> {
+    let mut counts: BTreeMap<(Option<&str>, &Option<String>), usize> = BTreeMap::new();
+    for subject in subjects {
+        let maker = subject.maker.as_ref().map(|maker| maker.label.as_str());
+        *counts.entry((maker, &subject.class)).or_default() += 1;
+    }
+    let mut most = BTreeMap::new();
+    for ((_, class), count) in counts {
+        let known: &mut usize = most.entry(class.clone()).or_default();
+        *known = count.max(*known);
+    }
+    most
+}
+
+/// What pixels of photographs are like, and their spectrum.
+fn photographs_alone(args: &ScoreArgs) -> anyhow::Result<()> {
+    let path = args.photographs.as_ref().context("give pictures, or --photographs")?;
+    let files = files(std::slice::from_ref(path)).context("--photographs")?;
+    let mut all: Vec<Pixels> = Vec::with_capacity(files.len());
+    for file in &files {
+        all.push(pixels(&Subject::read(file, args.size, None)?.picture));
+    }
+    let numbers: Vec<Numbers> = all.iter().map(pixel_numbers).collect();
+    let each: Vec<&Numbers> = numbers.iter().collect();
+    let rows = [mean(&numbers), quantile(&each, 0.05), quantile(&each, 0.95)];
+    let spectrum = spectrum_rows(&all);
+    if args.json {
+        let [mean, low, high] = rows.map(|numbers| object(&numbers));
+        let row = |(frequency, power): (f64, f64)| json!({ "frequency": frequency, "log_power": power });
+        let spectrum: Vec<Value> = spectrum.into_iter().map(row).collect();
+        let count = files.len();
+        println!(
+            "{:#}",
+            json!({ "photographs": { "count": count, "mean": mean, "low": low, "high": high, "spectrum": spectrum } })
+        );
+        return Ok(());
+    }
+    let names = ["mean", "5 %", "95 %"].map(str::to_owned);
+    table(&format!("{} photographs", files.len()), &names.into_iter().zip(rows).collect::<Vec<_>>());
+    println!("\n# cycles per pixel, mean logarithm of power");
+    spectrum.iter().for_each(|(frequency, power)| println!("{frequency:.4}\t{power:.4}"));
+    Ok(())
+}
+
+/// Who judges.
+pub struct Bench<'a> {
     global: &'a Global,
-    device: &'a Device,
-    judges: &'a [Loaded],
-    /// The class in each judge's own list.
-    classes: Vec<usize>,
-    args: &'a ScoreArgs,
+    pub networks: &'a [Loaded],
+    pub judges: Vec<Judge<'a>>,
+    pub args: &'a ScoreArgs,
+    done: usize,
+    all: usize,
+}
+
+/// A picture that has been judged.
+pub struct Entry {
+    pub name: String,
+    pub class: Option<String>,
+    pub maker: Option<Maker>,
+    pub scores: Scores,
+    /// At the batch norms of each judge.
+    pub moments: Vec<Vec<Moments>>,
 }
 
 impl Bench<'_> {
-    fn scores(&self, pictures: &[Array]) -> anyhow::Result<Vec<Scores>> {
-        pictures.iter().map(|picture| self.score(picture)).collect()
-    }
-
-    fn score(&self, picture: &Array) -> anyhow::Result<Scores> {
-        let judged = |(Loaded { network, head, trained_with, .. }, &class): (&Loaded, &usize)| {
-            let normalize: Normalize = self.args.normalize.map_or(*trained_with, Into::into);
-            let check = self.global.check_finite;
-            Ok(judge_numbers(&judge(self.device, (network, *head), normalize, picture, class, check)?))
-        };
-        let judges = self.judges.iter().zip(&self.classes).map(judged).collect::<anyhow::Result<_>>()?;
-        Ok(Scores { pixels: pixel_numbers(&pixels(picture)), judges })
-    }
-
-    fn json(&self, scores: &Scores) -> Value {
-        let object = |numbers: &Numbers| -> Map<String, Value> {
-            numbers.iter().map(|&(name, value)| (name.replace(' ', "_"), json!(value))).collect()
-        };
-        let judges = self.judges.iter().zip(&scores.judges).map(|(loaded, numbers)| {
-            let network = &loaded.network;
-            let mut value = object(numbers);
-            value.insert("network".into(), json!(network.architecture.name()));
-            value.insert("weights".into(), json!(file_name(Path::new(&network.source))));
-            value.insert("sha256".into(), json!(network.checksum));
-            Value::Object(value)
-        });
-        json!({ "pixels": object(&scores.pixels), "judges": judges.collect::<Vec<_>>() })
-    }
-}
-
-/// Named numbers, always the same names in the same order.
-type Numbers = Vec<(&'static str, f64)>;
-
-#[derive(Clone)]
-struct Scores {
-    pixels: Numbers,
-    judges: Vec<Numbers>,
-}
-
-impl Scores {
-    fn mean(all: &[Scores]) -> Scores {
-        let mean = |of: &dyn Fn(&Scores) -> &Numbers| -> Numbers {
-            let names = of(&all[0]).iter().enumerate();
-            let sum = |index: usize| all.iter().map(|scores| of(scores)[index].1).sum::<f64>();
-            names.map(|(index, (name, _))| (*name, sum(index) / all.len() as f64)).collect()
-        };
-        let judges = (0..all[0].judges.len()).map(|judge| mean(&|scores| &scores.judges[judge])).collect();
-        Scores { pixels: mean(&|scores| &scores.pixels), judges }
-    }
-}
-
-fn pixel_numbers(pixels: &Pixels) -> Numbers {
-    vec![
-        ("slope", pixels.spectrum.slope),
-        ("fine", pixels.spectrum.fine),
-        ("variation", pixels.variation),
-        ("saturated", pixels.saturation),
-        ("chroma", pixels.chroma),
-    ]
-}
-
-fn judge_numbers(judged: &Judged) -> Numbers {
-    vec![
-        ("top 1", f64::from(u8::from(judged.rank < 1))),
-        ("top 5", f64::from(u8::from(judged.rank < 5))),
-        ("probability", judged.probability),
-        ("margin", judged.margin),
-        ("stability", judged.stability),
-        ("worst", judged.worst),
-        ("statistics", judged.statistics),
-    ]
-}
-
-fn table<'a>(title: &str, rows: impl Iterator<Item = (&'a String, &'a Numbers)>) {
-    let rows: Vec<_> = rows.collect();
-    let width = rows.iter().map(|(name, _)| name.chars().count()).chain([title.chars().count()]).max().unwrap_or(0);
-    let names: String = rows[0].1.iter().map(|(name, _)| format!("{name:>13}")).collect();
-    println!("{title:<width$}{names}");
-    for (name, numbers) in rows {
-        let cell = |&(_, value): &(&str, f64)| match value.is_nan() {
-            true => format!("{:>13}", "-"),
-            false => format!("{value:>13.4}"),
-        };
-        println!("{name:<width$}{}", numbers.iter().map(cell).collect::<String>());
-    }
-}
-
-/// The class in each judge's list. A name means the same in all of them; an index only where the lists are the same.
-fn classes(judges: &[Loaded], text: &str) -> anyhow::Result<Vec<usize>> {
-    if text.parse::<usize>().is_ok() {
-        shared_classes(judges)?;
-    }
-    judges.iter().map(|Loaded { network, .. }| Ok(network.classes.find(text)?)).collect()
-}
-
-/// The files named, and the pictures in the folders named, in the order of their names.
-fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = vec![];
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
+    /// Settles the class of each picture by its name in the first judge's list.
+    fn settle(&self, subjects: &mut [Subject]) -> anyhow::Result<()> {
+        let Some(first) = self.networks.first() else { return Ok(()) };
+        if self.args.class.as_ref().is_some_and(|text| text.parse::<usize>().is_ok()) {
+            shared_classes(self.networks)?;
         }
-        let entries = std::fs::read_dir(path).with_context(|| format!("reading folder {}", path.display()))?;
-        let mut found = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-        let known = ["png", "jpg", "jpeg"];
-        found.retain(|file| {
-            file.extension().is_some_and(|end| known.iter().any(|known| end.eq_ignore_ascii_case(known)))
-        });
-        if found.is_empty() {
-            bail!("{}: there is no .png or .jpg file in it", path.display());
+        for subject in subjects {
+            let Some(text) = self.args.class.as_ref().or(subject.class.as_ref()) else {
+                bail!(
+                    "{}: neither the file nor its name tells what it shows; give --class, or put it into a folder named \
+                     after its class",
+                    subject.name
+                );
+            };
+            let index = first.network.classes.find(text).with_context(|| subject.name.clone())?;
+            subject.class = Some(first.network.classes.name(index).to_owned());
         }
-        found.sort();
-        files.append(&mut found);
+        Ok(())
     }
-    Ok(files)
-}
 
-/// One picture as an 8-bit file holds it, brought to a side if one is given.
-fn read(path: &Path, side: Option<u32>) -> anyhow::Result<Array> {
-    let read = picture::read(path)?;
-    let [n, _, h, w] = read.shape.0;
-    if n != 1 || h.min(w) < MIN_SIDE {
-        bail!("{}: {n} of {w} x {h} pixels, one of at least {MIN_SIDE} x {MIN_SIDE} is judged", path.display());
+    /// The photographs to compare with, up to as many of each class as a set of pictures has.
+    fn photographs(
+        &self,
+        files: &[PathBuf],
+        side: u32,
+        wanted: &BTreeMap<Option<String>, usize>,
+    ) -> anyhow::Result<Vec<Subject>> {
+        let classes = self.networks.first().map(|loaded| &loaded.network.classes);
+        let folder = |file: &Path| file.parent().and_then(Path::file_name)?.to_str().map(str::to_owned);
+        let mut by_class: BTreeMap<Option<String>, Vec<&PathBuf>> = BTreeMap::new();
+        for file in files {
+            let index = folder(file).zip(classes).and_then(|(name, classes)| classes.find(&name).ok());
+            let class = index.zip(classes).map(|(index, classes)| classes.name(index).to_owned());
+            by_class.entry(class).or_default().push(file);
+        }
+        // A plain folder is one of the pictures' class, when they have one.
+        if let (Some(plain), [only]) = (by_class.remove(&None), &wanted.keys().collect::<Vec<_>>()[..]) {
+            by_class.entry((*only).clone()).or_default().extend(plain);
+        }
+        let mut chosen = vec![];
+        for (class, &count) in wanted {
+            let known = by_class.get(class).map_or(&[][..], Vec::as_slice);
+            let count = count.max(PHOTOGRAPHS).min(known.len());
+            for index in 0..count {
+                let mut subject = Subject::read(known[index * known.len() / count], Some(side), None)?;
+                (subject.class, subject.maker) = (class.clone(), None);
+                chosen.push(subject);
+            }
+        }
+        if chosen.is_empty() && !files.is_empty() {
+            bail!(
+                "--photographs: none is of a class that the pictures show; give a folder with a folder for each class, \
+                 named after it"
+            );
+        }
+        if !files.is_empty() {
+            self.global.say(format_args!("photographs to compare with: {} of {}", chosen.len(), files.len()));
+        }
+        Ok(chosen)
     }
-    let read = eight_bit(&read);
-    Ok(match side {
-        Some(side) if (h, w) != (side as usize, side as usize) => picture::fit(&read, side as usize),
-        _ => read,
-    })
+
+    fn score(&mut self, subjects: Vec<Subject>, watcher: &mut Watcher) -> anyhow::Result<Vec<Entry>> {
+        let mut entries = Vec::with_capacity(subjects.len());
+        for Subject { name, picture, class, maker } in subjects {
+            let altered = if self.judges.is_empty() { picture.clone() } else { altered(&picture) };
+            let (mut judges, mut moments) = (vec![], vec![]);
+            for (judge, Loaded { network, .. }) in self.judges.iter_mut().zip(self.networks) {
+                let index = network.classes.find(class.as_deref().unwrap_or_default())?;
+                let (judged, at_norms) = judge.judge(&altered, index)?;
+                judges.push(judge_numbers(&judged));
+                moments.push(at_norms);
+            }
+            let scores = Scores { pixels: pixel_numbers(&pixels(&picture)), judges };
+            entries.push(Entry { name, class, maker, scores, moments });
+            self.done += 1;
+            watcher.show(self.done, self.all, "", &entries[entries.len() - 1].name);
+            if watcher.stopped() {
+                bail!("stopped after {} of {} pictures", self.done, self.all);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// A judge's name among the others.
+    pub fn label(&self, judge: usize) -> String {
+        let name = |loaded: &Loaded| short(&file_name(Path::new(&loaded.network.source))).to_owned();
+        let label = name(&self.networks[judge]);
+        let same = self.networks.iter().filter(|other| name(other) == label).count();
+        if same > 1 { format!("{label} {}", &self.networks[judge].network.checksum[..8]) } else { label }
+    }
+
+    /// Whether a judge had no part in a picture; nothing where nobody knows who made it.
+    pub fn held_out(&self, judge: usize, entry: &Entry) -> Option<bool> {
+        Some(!entry.maker.as_ref()?.checksums.contains(&self.networks[judge].network.checksum))
+    }
 }

@@ -46,6 +46,22 @@ struct Params {
 shader!("statistics_distance", Params);
 
 impl StatisticsDistance {
+    /// Appends the means and the biased variances over the pixels of each picture of `x`: both [N, C, 1, 1].
+    pub fn moments(recorder: &mut Recorder, x: View) -> [View; 2] {
+        let [n, c, _, _] = x.shape.0;
+        let moments = ["mean", "variance"].map(|what| View::transient(recorder, what, Shape::new(n, c, 1, 1)));
+        // Plain moments: nothing is added to a variance.
+        StatisticsDistance { eps: 0.0 }.record_moments(recorder, x, x, moments);
+        moments
+    }
+
+    fn record_moments(&self, recorder: &mut Recorder, x: View, y: View, [mean, variance]: [View; 2]) {
+        let rows = x.shape.n() * x.shape.groups();
+        let bindings = [(1, x.buffer), (7, mean.buffer), (8, variance.buffer)];
+        let kernel = Kernel::new(&SHADER, "statistics");
+        recorder.launch_workgroups(kernel, &self.params(x, x, y), &bindings, rows, x.vectors() * 20);
+    }
+
     fn params(&self, x: View, grad_x: View, y: View) -> Params {
         let [n, c, h, w] = x.shape.0;
         Params {
@@ -87,13 +103,12 @@ impl Op for StatisticsDistance {
     fn forward(&self, recorder: &mut Recorder, pass: &Forward) {
         let (x, y) = (pass.inputs[0], pass.output);
         let [running_mean, running_var] = [1, 2].map(|input: usize| pass.inputs[input].buffer);
-        let [mean, variance] = [0, 1].map(|saved: usize| pass.saved[saved].buffer);
-        let params = self.params(x, x, y);
-        let rows = x.shape.n() * x.shape.groups();
-        let bindings = [(1, x.buffer), (7, mean), (8, variance)];
-        recorder.launch_workgroups(Kernel::new(&SHADER, "statistics"), &params, &bindings, rows, x.vectors() * 20);
-        let bindings = [(2, running_mean), (3, running_var), (4, mean), (5, variance), (7, y.buffer)];
-        recorder.launch_workgroups(Kernel::new(&SHADER, "forward"), &params, &bindings, x.shape.n(), rows * 40);
+        let [mean, variance] = [pass.saved[0], pass.saved[1]];
+        self.record_moments(recorder, x, y, [mean, variance]);
+        let bindings = [(2, running_mean), (3, running_var), (4, mean.buffer), (5, variance.buffer), (7, y.buffer)];
+        let kernel = Kernel::new(&SHADER, "forward");
+        let flops = x.shape.n() * x.shape.groups() * 40;
+        recorder.launch_workgroups(kernel, &self.params(x, x, y), &bindings, x.shape.n(), flops);
     }
 
     fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {

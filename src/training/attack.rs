@@ -1,6 +1,5 @@
 //! Pictures made hard: steps along the gradient of the loss, within a ball around each clean picture.
 
-use super::step::TrainStep;
 use crate::Result;
 use crate::device::{Buffer, Device, Program, Recorder};
 use crate::evaluate::PICTURE;
@@ -22,7 +21,19 @@ pub struct Strength {
     pub steps: usize,
 }
 
-/// An attack on the pictures of a training step, ready to be replayed: from a random start in the ball, along the gradient of
+/// What an attack works on.
+pub struct Attacked {
+    /// Of the pictures.
+    pub shape: Shape,
+    /// The pictures, which it replaces.
+    pub pictures: Buffer,
+    /// Their labels [N, 1, 1, 1].
+    pub labels: Buffer,
+    /// A number, as [`Advance`](crate::ops::Advance) keeps it: each has other random starts.
+    pub counter: Buffer,
+}
+
+/// An attack on pictures with labels, ready to be replayed: from a random start in the ball, along the gradient of
 /// the cross-entropy with frozen statistics.
 ///
 /// **Reference** Madry et al. 2018, with the L2 norm.
@@ -35,25 +46,21 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// Prepares an attack on the pictures of `step`, whose student and normalisation these are.
+    /// Prepares an attack on pictures that a network is given, normalised like this.
     ///
     /// # Errors
     /// Those of [`Network::forward`] and of the device.
-    ///
-    /// # Panics
-    /// When the step does not learn labels.
     pub fn prepare(
         device: &Device,
         student: &Network,
         normalize: Normalize,
         strength: Strength,
         seed: u64,
-        step: &TrainStep,
+        attacked: Attacked,
     ) -> Result<Self> {
-        let shape = step.pictures_shape();
+        let Attacked { shape, pictures, labels, counter } = attacked;
         let bytes = Layout::Picture.bytes(shape);
         let clean = device.buffer(CLEAN, bytes)?;
-        let [pictures, labels, counter] = step.attacked();
         let mut externals = student.buffers().clone();
         externals.insert(CLEAN.into(), clean.clone());
         externals.insert(PICTURE.into(), pictures);
@@ -88,7 +95,7 @@ impl Attack {
         Ok(Attack { device: device.clone(), start, climb, clean, steps: strength.steps })
     }
 
-    /// Replaces the training step's pictures by attacked ones; its labels are already there. The pictures are stored as
+    /// Replaces the pictures by these, attacked; their labels are already there. They are stored as
     /// [`Layout::Picture`].
     ///
     /// # Errors

@@ -53,7 +53,8 @@ impl Folder {
     /// [`Error::File`] when a part is absent or empty or has other classes than the other; [`Error::Io`].
     pub fn open(folder: &Path) -> Result<Self> {
         let classes = class_folders(&folder.join("train"))?;
-        let judged = class_folders(&folder.join("val"))?;
+        let part = folder.join("val");
+        let judged = class_folders(&part)?;
         if classes != judged {
             let lacks = |of: &[String], other: &[String]| of.iter().find(|class| !other.contains(class)).cloned();
             let (part, class) = match lacks(&classes, &judged) {
@@ -62,21 +63,7 @@ impl Folder {
             };
             return Err(Error::file(folder.join(part), format!("has no folder for class {class}")));
         }
-        let photographs = |part: &str| -> Result<Vec<Photograph>> {
-            let mut all = Vec::new();
-            for (label, class) in classes.iter().enumerate() {
-                let folder = folder.join(part).join(class);
-                let found = entries(&folder)?.into_iter().filter(|path| is_picture(path));
-                let before = all.len();
-                all.extend(found.map(|path| Photograph { path, label }));
-                if all.len() == before {
-                    return Err(Error::file(folder, "has no picture (.jpg, .jpeg, .png)"));
-                }
-            }
-            Ok(all)
-        };
-        let (train, val) = (photographs("train")?, photographs("val")?);
-        Ok(Folder { classes, train, val })
+        Ok(Folder { train: photographs(&folder.join("train"), &classes)?, val: photographs(&part, &classes)?, classes })
     }
 
     /// Gives the classes the order that a network has them in; `order` holds the same names.
@@ -89,6 +76,31 @@ impl Folder {
         self.train.iter_mut().chain(&mut self.val).for_each(|photograph| photograph.label = places[photograph.label]);
         self.classes = order.to_vec();
     }
+}
+
+/// The photographs of a folder with a folder for each class, labelled by the class's position among the sorted names, and
+/// these names.
+///
+/// # Errors
+/// As [`Folder::open`].
+pub fn labelled(folder: &Path) -> Result<(Vec<String>, Vec<Photograph>)> {
+    let classes = class_folders(folder)?;
+    let photographs = photographs(folder, &classes)?;
+    Ok((classes, photographs))
+}
+
+fn photographs(part: &Path, classes: &[String]) -> Result<Vec<Photograph>> {
+    let mut all = Vec::new();
+    for (label, class) in classes.iter().enumerate() {
+        let folder = part.join(class);
+        let found = entries(&folder)?.into_iter().filter(|path| is_picture(path));
+        let before = all.len();
+        all.extend(found.map(|path| Photograph { path, label }));
+        if all.len() == before {
+            return Err(Error::file(folder, "has no picture (.jpg, .jpeg, .png)"));
+        }
+    }
+    Ok(all)
 }
 
 fn class_folders(part: &Path) -> Result<Vec<String>> {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::attack::{Attack, Strength};
-use super::dataset::{Batch, Batches, Folder, Loader};
+use super::dataset::{Batches, Folder, Loader, Photograph};
 use super::schedule::Schedule;
 use super::state::State;
 use super::step::{Goal, Optimiser, Setup, TrainStep};
+use super::validation::Validation;
 use crate::device::{Device, Plan};
-use crate::evaluate::Forward;
+use crate::evaluate::{Forward, Pass};
 use crate::nets::{BatchNormMode, Network, Normalize};
 use crate::ops::Metric;
 use crate::tensor::{Array, Layout, Shape};
@@ -320,7 +321,7 @@ impl Circle {
         // No more than the steps will see.
         let count = count.min(job.steps.saturating_mul(job.batch));
         let one = Shape::new(1, 3, h, w);
-        let mut forward = Forward::prepare(device, teacher, job.normalize, one)?;
+        let mut forward = Forward::prepare(device, &Pass::of(teacher, job.normalize, one))?;
         let mut circle = Circle { pictures: vec![], goals: vec![], given: vec![] };
         for index in 0..count {
             let stored = Layout::Picture.pack(one, &pictures.picture(index).values);
@@ -369,24 +370,23 @@ struct Epochs {
     attack: Option<Attack>,
     /// Steps before the first attack.
     warm_up: usize,
-    judged: Batches,
-    forward: Forward,
+    validation: Validation,
+    judged: Vec<Photograph>,
 }
 
 impl Epochs {
     fn new(device: &Device, job: &Job, folder: &Folder, attack: Option<Strength>, step: &TrainStep) -> Result<Self> {
         let Job { student, normalize, batch, side, .. } = *job;
         let learnt = Batches { photographs: folder.train.clone(), size: batch, side, augment: Some(job.seed) };
-        let judged = Batches { photographs: folder.val.clone(), size: batch, side, augment: None };
         let attack =
-            attack.map(|strength| Attack::prepare(device, student, normalize, strength, job.seed, step)).transpose()?;
+            attack.map(|strength| Attack::prepare(device, student, normalize, strength, job.seed, step.attacked()));
         Ok(Epochs {
             per_epoch: learnt.per_epoch(),
             loader: learnt.load(step.done(), job.steps),
-            attack,
+            attack: attack.transpose()?,
             warm_up: job.steps / 10,
-            judged,
-            forward: Forward::prepare(device, student, normalize, step.pictures_shape())?,
+            validation: Validation::prepare(device, &Pass::of(student, normalize, step.pictures_shape()), None)?,
+            judged: folder.val.clone(),
         })
     }
 
@@ -399,15 +399,7 @@ impl Epochs {
         }
     }
 
-    /// Share of the validation photographs that the student gets right.
     fn accuracy(&mut self) -> Result<f32> {
-        let mut right = 0;
-        for batch in self.judged.clone().load(0, self.judged.per_epoch()) {
-            let Batch { stored, labels } = batch?;
-            let logits = self.forward.logits(&stored)?;
-            let said = |n: usize| largest(&logits.picture(n).values);
-            right += labels.iter().enumerate().filter(|&(n, &label)| said(n) == label).count();
-        }
-        Ok(right as f32 / self.judged.photographs.len() as f32)
+        Ok(self.validation.accuracy(&self.judged, &mut |_| ControlFlow::Continue(()))?.top_1() as f32)
     }
 }

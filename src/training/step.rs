@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::attack::Attacked;
 use crate::device::{Buffer, BufferId, Device, Externals, Plan, Program, Readback, Recorder};
 use crate::evaluate::{FiniteChecks, PICTURE};
 use crate::nets::{BatchNormMode, Network, Normalize, Outputs, Parameter};
@@ -277,9 +278,10 @@ impl TrainStep {
         self.set_goal(&Array::new(Shape::per_picture(self.shape.n()), labels))
     }
 
-    /// What an attack works on: pictures, labels, the step counted from 0.
-    pub(super) fn attacked(&self) -> [Buffer; 3] {
-        [&self.pictures, &self.goal, &self.counter].map(Buffer::clone)
+    /// The step's pictures, where it learns labels.
+    pub(super) fn attacked(&self) -> Attacked {
+        let [pictures, labels, counter] = [&self.pictures, &self.goal, &self.counter].map(Buffer::clone);
+        Attacked { shape: self.shape, pictures, labels, counter }
     }
 
     /// Shape of the pictures of a step.

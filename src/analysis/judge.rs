@@ -1,0 +1,146 @@
+//! What networks make of pictures.
+
+use super::alterations::ALTERATIONS;
+use super::scores::softmax;
+use super::statistics;
+use crate::device::Device;
+use crate::evaluate::{Forward, Moments, Pass, Running};
+use crate::nets::{Head, Network, Normalize};
+use crate::tensor::{Array, Layout, Shape};
+use crate::{Error, Result};
+
+/// What a network makes of a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// Classes with a larger logit: 0 when it is the class, below 5 when it is among the first five.
+    pub rank: usize,
+    /// Softmax of the class.
+    pub probability: f64,
+    /// The logit of the class less the largest other one, over the standard deviation of all logits.
+    pub margin: f64,
+    /// Mean probability of the class after each of [`ALTERATIONS`].
+    pub stability: f64,
+    /// The smallest of these.
+    pub worst: f64,
+    /// [`Distance::layers`](super::Distance::layers) of the picture alone.
+    pub statistics: f64,
+}
+
+/// A network that judges pictures. What it needs for a size of picture is prepared once.
+pub struct Judge<'a> {
+    device: &'a Device,
+    network: &'a Network,
+    head: Head,
+    normalize: Normalize,
+    check_finite: bool,
+    ready: Option<Ready>,
+}
+
+/// Passes for one size of picture.
+struct Ready {
+    picture: Shape,
+    plain: Forward,
+    altered: Forward,
+    /// Alterations in a batch.
+    batch: usize,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge that looks at a head's logits; nothing is prepared yet.
+    pub fn new(
+        device: &'a Device,
+        (network, head): (&'a Network, Head),
+        normalize: Normalize,
+        check_finite: bool,
+    ) -> Self {
+        Judge { device, network, head, normalize, check_finite, ready: None }
+    }
+
+    /// Judges a picture for a class, given with its alterations as [`altered`](super::altered) makes them. Also gives the
+    /// picture's moments at each batch norm, for [`distance`](super::distance).
+    ///
+    /// # Errors
+    /// [`Error::Objective`] for a class that the network does not have; those of [`Forward::prepare`] and
+    /// [`Forward::logits`].
+    pub fn judge(&mut self, altered: &Array, class: usize) -> Result<(Judged, Vec<Moments>)> {
+        if class >= self.network.class_count() {
+            let reason = format!("{} has {} classes", self.network.source, self.network.class_count());
+            return Err(Error::Objective { objective: format!("class {class}"), reason });
+        }
+        let [_, c, h, w] = altered.shape.0;
+        let size = c * h * w;
+        let picture = Shape::new(1, c, h, w);
+        let ready = match self.ready.take().filter(|ready| ready.picture == picture) {
+            Some(ready) => self.ready.insert(ready),
+            None => {
+                let ready = self.prepare(picture)?;
+                self.ready.insert(ready)
+            }
+        };
+        let plain = ready.plain.logits(&Layout::Picture.pack(picture, &altered.values[..size]))?;
+        let moments = ready.plain.moments()?;
+        let mut probabilities = Vec::with_capacity(ALTERATIONS.len());
+        for part in altered.values[size..].chunks_exact(ready.batch * size) {
+            let shape = Shape::new(ready.batch, c, h, w);
+            let logits = ready.altered.logits(&Layout::Picture.pack(shape, part))?;
+            let probability = |n: usize| f64::from(softmax(&logits.picture(n).values)[class]);
+            probabilities.extend((0..ready.batch).map(probability));
+        }
+        let (rank, margin) = standing(&plain.values, class);
+        let judged = Judged {
+            rank,
+            probability: f64::from(softmax(&plain.values)[class]),
+            margin,
+            stability: probabilities.iter().sum::<f64>() / probabilities.len() as f64,
+            worst: probabilities.iter().copied().fold(1.0, f64::min),
+            statistics: statistics::distance(ready.plain.running(), &[&moments]).layers,
+        };
+        Ok((judged, moments))
+    }
+
+    /// What the network's batch norms know of training; nothing before a picture has been judged.
+    pub fn running(&self) -> &[Running] {
+        self.ready.as_ref().map_or(&[], |ready| ready.plain.running())
+    }
+
+    /// All alterations are one batch, or the fewest equal parts of it that the adapter can hold.
+    fn prepare(&self, picture: Shape) -> Result<Ready> {
+        let [_, c, h, w] = picture.0;
+        let Judge { network, head, normalize, check_finite, .. } = *self;
+        let pass = |n, moments| Pass { network, head, normalize, shape: Shape::new(n, c, h, w), moments, check_finite };
+        let plain = Forward::prepare(self.device, &pass(1, true))?;
+        let mut batches = (1..=ALTERATIONS.len()).rev().filter(|batch| ALTERATIONS.len().is_multiple_of(*batch));
+        loop {
+            let batch = batches.next().expect("a batch of one is the last, and returned whatever comes of it");
+            match Forward::prepare(self.device, &pass(batch, false)) {
+                Err(Error::BufferLimit { .. }) if batch > 1 => {}
+                altered => return Ok(Ready { picture, plain, altered: altered?, batch }),
+            }
+        }
+    }
+}
+
+/// Rank of a class, and its margin.
+fn standing(logits: &[f32], class: usize) -> (usize, f64) {
+    let own = logits[class];
+    let others = || logits.iter().enumerate().filter(|(index, _)| *index != class).map(|(_, logit)| *logit);
+    let count = logits.len() as f64;
+    let mean = logits.iter().map(|&logit| f64::from(logit)).sum::<f64>() / count;
+    let deviation = (logits.iter().map(|&logit| (f64::from(logit) - mean).powi(2)).sum::<f64>() / count).sqrt();
+    let ahead = f64::from(own) - f64::from(others().fold(f32::NEG_INFINITY, f32::max));
+    (others().filter(|other| *other > own).count(), if deviation > 0.0 { ahead / deviation } else { 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn margins_count_in_deviations() {
+        // Mean 1, deviation 1.
+        assert_eq!(standing(&[2.0, 0.0, 2.0, 0.0], 0), (0, 0.0));
+        assert_eq!(standing(&[2.0, 0.0, 2.0, 0.0], 1), (2, -2.0));
+        assert_eq!(standing(&[1.0, 1.0], 1), (0, 0.0));
+        assert_eq!(standing(&[1.0], 0), (0, 0.0));
+    }
+}

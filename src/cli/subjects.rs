@@ -1,0 +1,187 @@
+//! Pictures to be judged: their files, what they show, and who made them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use entoptic::analysis::eight_bit;
+use entoptic::classes::ClassList;
+use entoptic::picture;
+use entoptic::tensor::Array;
+use serde_json::Value;
+
+use super::making::file_stem;
+
+/// Smaller pictures have no spectrum to speak of.
+const MIN_SIDE: usize = 16;
+
+/// A picture and what is known of it.
+pub struct Subject {
+    pub name: String,
+    pub picture: Array,
+    /// What it shows, as [`ClassList::find`] understands it.
+    pub class: Option<String>,
+    pub maker: Option<Maker>,
+}
+
+/// The networks that made a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// Name for people.
+    pub label: String,
+    /// SHA-256 of all weights that had a part in it.
+    pub checksums: Vec<String>,
+}
+
+impl Subject {
+    /// Reads a picture as an 8-bit file holds it, brought to a side if one is given, and what its file says of it. Where the
+    /// file is silent, its folder or the beginning of its name may be one of the `classes`.
+    pub fn read(path: &Path, side: Option<u32>, classes: Option<&ClassList>) -> anyhow::Result<Self> {
+        let picture = read(path, side)?;
+        let run = match picture::read_metadata(path)?.get("entoptic:run") {
+            Some(text) => serde_json::from_str(text)
+                .with_context(|| format!("{}: its text entoptic:run is damaged", path.display()))?,
+            None => Value::Null,
+        };
+        let said = [&run["objective"], &run["objective"]["of"]];
+        let said = said.into_iter().find_map(|of| of["name"].as_str()).map(str::to_owned);
+        let class = said.or_else(|| classes.and_then(|classes| named(path, classes)));
+        Ok(Subject { name: path.display().to_string(), picture, class, maker: Maker::of(&run) })
+    }
+}
+
+impl Maker {
+    /// From what a picture says of the run that made it.
+    fn of(run: &Value) -> Option<Self> {
+        let objective = &run["objective"];
+        let networks = run["networks"].as_array().filter(|networks| !networks.is_empty())?;
+        let text = |of: &Value, key: &str| of[key].as_str().unwrap_or_default().to_owned();
+        let minus = objective["minus"].as_u64().unwrap_or_default() as usize;
+        let mut label = String::new();
+        for (index, network) in networks.iter().enumerate() {
+            label += match index {
+                0 => "",
+                _ if index + minus < networks.len() => " + ",
+                _ => " - ",
+            };
+            label += short(&text(network, "weights"));
+        }
+        // Of these the networks tell it all.
+        let kind = text(objective, "kind");
+        if !["class", "joint", "difference"].contains(&kind.as_str()) {
+            label = format!("{kind}: {label}");
+        }
+        let mut checksums: Vec<String> = networks.iter().map(|network| text(network, "sha256")).collect();
+        // The network whose picture was the goal had its part too.
+        checksums.extend(objective["of"]["sha256"].as_str().map(str::to_owned));
+        Some(Maker { label, checksums })
+    }
+}
+
+/// The name of weights without what all of them have.
+pub fn short(weights: &str) -> &str {
+    let name = weights.strip_suffix(" (built in)").unwrap_or(weights);
+    [".safetensors", ".pth", ".pt"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+}
+
+/// The class that a picture's folder is named after, or its file: `golf-ball-seed3.png` after `golf ball`.
+fn named(path: &Path, classes: &ClassList) -> Option<String> {
+    let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let exact = |text: &String| (0..classes.len()).find(|&index| is_class(classes, index, text));
+    if let Some(index) = folder.as_ref().and_then(exact) {
+        return Some(classes.name(index).to_owned());
+    }
+    let file = path.file_stem()?.to_string_lossy();
+    let begins = |class: &str| file.strip_prefix(class).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    let names = (0..classes.len()).map(|index| classes.name(index)).filter(|name| begins(&file_stem(name)));
+    names.max_by_key(|name| name.len()).map(str::to_owned)
+}
+
+fn is_class(classes: &ClassList, index: usize, text: &str) -> bool {
+    classes.synset(index) == Some(text) || classes.name(index) == text || file_stem(classes.name(index)) == text
+}
+
+/// The files named, and the pictures in the folders named or one folder deeper, in the order of their names.
+pub fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = vec![];
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut found = pictures(path)?;
+        for folder in entries(path)?.into_iter().filter(|entry| entry.is_dir()) {
+            found.append(&mut pictures(&folder)?);
+        }
+        if found.is_empty() {
+            bail!("{}: there is no .png or .jpg file in it", path.display());
+        }
+        files.append(&mut found);
+    }
+    Ok(files)
+}
+
+fn pictures(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let known = ["png", "jpg", "jpeg"];
+    let mut found = entries(folder)?;
+    found.retain(|file| {
+        let ends = file.extension().is_some_and(|end| known.iter().any(|known| end.eq_ignore_ascii_case(known)));
+        ends && !file.is_dir()
+    });
+    Ok(found)
+}
+
+/// Paths in a folder, sorted.
+fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("reading folder {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// One picture as an 8-bit file holds it, brought to a side if one is given.
+fn read(path: &Path, side: Option<u32>) -> anyhow::Result<Array> {
+    let read = picture::read(path)?;
+    let [n, _, h, w] = read.shape.0;
+    if n != 1 || h.min(w) < MIN_SIDE {
+        bail!("{}: {n} of {w} x {h} pixels, one of at least {MIN_SIDE} x {MIN_SIDE} is judged", path.display());
+    }
+    let read = eight_bit(&read);
+    Ok(match side {
+        Some(side) if (h, w) != (side as usize, side as usize) => picture::fit(&read, side as usize),
+        _ => read,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn makers_are_all_networks_that_had_a_part() {
+        let network = |name: &str| json!({ "weights": name, "sha256": format!("sum of {name}") });
+        let run = |objective: Value, networks: &[&str]| {
+            let networks: Vec<Value> = networks.iter().map(|name| network(name)).collect();
+            Maker::of(&json!({ "objective": objective, "networks": networks })).expect("there is one")
+        };
+        let class = run(json!({ "kind": "class" }), &["demo-a (built in)"]);
+        assert_eq!(class, Maker { label: "demo-a".into(), checksums: vec!["sum of demo-a (built in)".into()] });
+        assert_eq!(run(json!({ "kind": "joint" }), &["a.pth", "b.safetensors"]).label, "a + b");
+        assert_eq!(run(json!({ "kind": "difference", "minus": 2 }), &["a", "b", "c"]).label, "a - b - c");
+        let matched = run(json!({ "kind": "match", "of": { "sha256": "goal" } }), &["a"]);
+        assert_eq!((matched.label.as_str(), matched.checksums[1].as_str()), ("match: a", "goal"));
+        assert_eq!(Maker::of(&Value::Null), None);
+    }
+
+    #[test]
+    fn folders_and_file_names_tell_classes() {
+        let classes = ClassList::parse("n03445777,church,church organ,cassette player");
+        let class = |path: &str| named(Path::new(path), &classes);
+        assert_eq!(class("val/n03445777/x.jpg").as_deref(), Some("golf ball"));
+        assert_eq!(class("golf-ball/church.png").as_deref(), Some("golf ball"));
+        assert_eq!(class("out/church-seed3.png").as_deref(), Some("church"));
+        assert_eq!(class("church-organ-joint.png").as_deref(), Some("church organ"));
+        assert_eq!(class("churches.png"), None);
+        assert_eq!(class("out/seed3-church.png"), None);
+    }
+}
