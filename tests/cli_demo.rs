@@ -89,7 +89,7 @@ fn fifteen_pictures_and_a_sheet_are_made_as_the_other_commands_make_them() {
     let printed = desk.good("demo --recipe tiny.toml --seed 3 --out shown");
     assert!(!printed.contains('\x1b'), "not for a file: {printed:?}");
     let rows: Vec<&str> = printed.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(rows[2..7], ["ResNet50", "GoogLeNet", "joint", "difference", "match"], "{printed}");
+    assert_eq!(rows[1..6], ["ResNet50", "GoogLeNet", "joint", "difference", "match"], "{printed}");
     let place = format!("all in one as {}", Path::new("shown").join("sheet.png").display());
     assert!(printed.contains(&place), "{printed}");
 
