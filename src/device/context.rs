@@ -20,6 +20,8 @@ pub struct Device {
     faults: Arc<Mutex<Faults>>,
     /// Floating-point operations that one submission may hold.
     pub(super) budget: Arc<AtomicU64>,
+    /// Whether the lanes of a vector can read each other's registers.
+    subgroup: bool,
 }
 
 /// What the driver reported outside of any call that could return it.
@@ -77,9 +79,14 @@ impl Device {
 
     fn with_limits(choice: &AdapterChoice, limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> Result<Self> {
         let (adapter, summary) = adapter::choose(choice)?;
+        let info = adapter.get_info();
+        let subgroup = summary.class == Class::Software
+            && adapter.features().contains(wgpu::Features::SUBGROUP)
+            && [info.subgroup_min_size, info.subgroup_max_size] == [8; 2];
+        let required_features = if subgroup { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("entoptic"),
-            required_features: wgpu::Features::empty(),
+            required_features,
             required_limits: limits(adapter.limits()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -106,6 +113,7 @@ impl Device {
             summary: Arc::new(summary),
             faults,
             budget: Arc::new(AtomicU64::new(budget)),
+            subgroup,
         })
     }
 
@@ -118,8 +126,8 @@ impl Device {
     pub fn tuning(&self) -> Tuning {
         match self.summary.class {
             // One invocation per lane of the CPU's vector unit: a measured factor of two over larger workgroups.
-            Class::Software => Tuning { workgroup: 8 },
-            _ => Tuning { workgroup: 64 },
+            Class::Software => Tuning { workgroup: 8, subgroup: self.subgroup },
+            _ => Tuning::default(),
         }
     }
 

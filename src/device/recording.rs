@@ -7,11 +7,13 @@ use super::shader::Shader;
 pub struct Tuning {
     /// Invocations in a workgroup of kernels without workgroup memory: a vector's width on a CPU, two warps on a GPU.
     pub workgroup: u32,
+    /// Whether the lanes of a vector are 8 and can read each other's registers, on a CPU.
+    pub subgroup: bool,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Tuning { workgroup: 64 }
+        Tuning { workgroup: 64, subgroup: false }
     }
 }
 
@@ -127,6 +129,11 @@ impl Recorder {
         Recorder { tuning, ..Recorder::default() }
     }
 
+    /// What depends on the kind of adapter.
+    pub fn tuning(&self) -> Tuning {
+        self.tuning
+    }
+
     /// The name of the layer that the next dispatches and buffers belong to.
     pub fn layer(&mut self, name: &str) {
         name.clone_into(&mut self.layer);
@@ -239,7 +246,7 @@ mod tests {
 
     #[test]
     fn launches_beyond_the_dimension_limit_are_folded() {
-        let mut recorder = Recorder::new(Tuning { workgroup: 64 });
+        let mut recorder = Recorder::new(Tuning { workgroup: 64, subgroup: false });
         recorder.launch(Kernel::new(&SHADER, "forward"), &[0u32; 4], &[], 64 * 65_535 * 3 + 1, 1, 0);
         let [x, y, z] = recorder.finish().dispatches[0].workgroups;
         assert!(x <= 65_535 && y <= 65_535 && z == 1);

@@ -17,6 +17,7 @@ mod channel_affine;
 mod check_finite;
 mod concat;
 mod conv2d;
+mod conv2d_subgroup;
 mod crop;
 mod cross_entropy;
 mod descend;
@@ -121,7 +122,10 @@ const UPDATES: &[&Shader] = &[
     &sgd::SHADER,
 ];
 
+/// Kernel files that do for some adapters what others do for all.
+const VARIANTS: &[&Shader] = &[&conv2d_subgroup::SHADER];
+
 /// Every kernel file.
 pub fn shaders() -> impl Iterator<Item = &'static Shader> {
-    DIFFERENTIABLE.iter().chain(UPDATES).copied()
+    DIFFERENTIABLE.iter().chain(UPDATES).chain(VARIANTS).copied()
 }
