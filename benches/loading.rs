@@ -1,8 +1,7 @@
-//! What loading a network takes in time and memory.
+//! What loading a network takes in memory.
 //!
 //! `cargo bench --bench loading -- FILE`: one file of weights in a process of its own. Prints a row of the table that
-//! `scripts/full_size_weights.sh` makes: MiB of the file; seconds and peak memory of reading it tensor by tensor; the same of
-//! loading the network to the device, where a software adapter keeps its buffers in the memory of the process too; and a
+//! `scripts/full_size_weights.sh` makes: MiB of the file; peak memory of reading it tensor by tensor; the same of loading the network to the device, where a software adapter keeps its buffers in the memory of the process too; and a
 //! digest of the logits for one picture. Peak memory is the resident set at its highest less the one before, over the size
 //! of the file.
 
@@ -11,7 +10,6 @@
 mod common;
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use common::generator::checksum;
 use common::gpu::device;
@@ -28,14 +26,14 @@ fn main() {
     // Before the loader is measured, so that its figure is not that of the driver.
     let device = device();
 
-    let (read_seconds, read_peak) = measured(|| {
+    let read_peak = measured(|| {
         let checkpoint = Checkpoint::open(&file).expect("a file of weights");
         for name in checkpoint.names() {
             std::hint::black_box(checkpoint.read(name).expect("finite numbers"));
         }
     });
     let mut loaded = None;
-    let (load_seconds, load_peak) = measured(|| {
+    let load_peak = measured(|| {
         let checkpoint = Checkpoint::open(&file).expect("a file of weights");
         let architecture: Architecture =
             checkpoint.architecture().expect("a known network").parse().expect("a known network");
@@ -47,7 +45,7 @@ fn main() {
     let places = [Place::Logits(0, Head::Main)];
     let logits = outputs(device, &scene, &input(1, 224), &places, true).expect("runs").remove(0).values;
     println!(
-        "| {} | {:.1} | {read_seconds:.2} | {:.2} | {load_seconds:.2} | {:.2} | {:016x} |",
+        "| {} | {:.1} | {:.2} | {:.2} | {:016x} |",
         file.file_name().expect("a file").display(),
         size / f64::from(1 << 20),
         read_peak / size,
@@ -56,13 +54,13 @@ fn main() {
     );
 }
 
-/// Seconds and bytes that `work` takes.
-fn measured(work: impl FnOnce()) -> (f64, f64) {
+/// Bytes by which the resident set grows at most while `work` is done.
+fn measured(work: impl FnOnce()) -> f64 {
     // Linux forgets the highest resident set when it is told so.
     std::fs::write("/proc/self/clear_refs", "5").expect("memory is measured on Linux only");
-    let (before, started) = (resident("VmRSS:"), Instant::now());
+    let before = resident("VmRSS:");
     work();
-    (started.elapsed().as_secs_f64(), resident("VmHWM:") - before)
+    resident("VmHWM:") - before
 }
 
 /// A line of the process's status, in bytes.

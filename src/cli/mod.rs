@@ -2,6 +2,7 @@
 
 mod adapters;
 mod args;
+mod bench;
 mod blend;
 mod difference;
 mod feature;
@@ -33,6 +34,7 @@ pub fn run() -> anyhow::Result<()> {
     let Arguments { global, command } = Arguments::parse();
     match command {
         Command::Adapters => adapters::run(),
+        Command::Bench(args) => bench::run(&global, args),
         Command::Blend(args) => blend::run(&global, args),
         Command::Difference(args) => difference::run(&global, args),
         Command::Dream(args) => feature::dream(&global, args),

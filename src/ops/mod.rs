@@ -26,6 +26,7 @@ mod max_pool2d;
 mod minimum;
 mod pad;
 mod paste;
+mod peak;
 mod pick;
 mod project;
 mod region_sum;
@@ -45,6 +46,7 @@ pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use pass::{Backward, Domain, Forward, Op, Sample, View};
 pub use paste::Paste;
+pub use peak::Peak;
 pub use project::Project;
 pub use resize::ResizeMode;
 pub use sgd::Sgd;
@@ -114,6 +116,7 @@ const UPDATES: &[&Shader] = &[
     &check_finite::SHADER,
     &descend::SHADER,
     &paste::SHADER,
+    &peak::SHADER,
     &project::SHADER,
     &sgd::SHADER,
 ];
