@@ -30,6 +30,8 @@ pub mod synthesis;
 
 pub mod training;
 
+pub mod measure;
+
 pub mod analysis;
 
 pub mod report;

@@ -138,6 +138,28 @@ fn every_bad_file_gives_its_error() {
     }
 }
 
+/// Beside the file itself, which is mapped, so that a large one takes little more than its own size. The files are those
+/// of whole networks, narrow ones.
+#[test]
+fn reading_a_network_takes_the_memory_of_its_largest_tensor() {
+    for network in ["resnet50", "googlenet", "inception_v3"] {
+        let held = HELD.get();
+        PEAK.set(held);
+        let checkpoint = Checkpoint::open(&path(&format!("small_{network}.pth"))).expect("a good file");
+        let tensors = checkpoint.names().count() as isize;
+        let opening = (PEAK.get() - held) / tensors;
+        // Measured: 2.2 KiB, the pickle's values and what is remembered of them.
+        assert!(opening < 4 << 10, "{network}: opening takes {opening} bytes for a tensor");
+        let (mut largest, held) = (0, HELD.get());
+        PEAK.set(held);
+        for name in checkpoint.names() {
+            largest = largest.max(4 * checkpoint.read(name).expect("finite numbers").len() as isize);
+        }
+        let reading = PEAK.get() - held;
+        assert!(reading < largest + 1024, "{network}: reading takes {reading} bytes, the largest tensor {largest}");
+    }
+}
+
 #[test]
 fn networks_are_told_by_their_tensors() {
     for (file, network) in [("demo-resnet50", "resnet50"), ("demo-googlenet", "googlenet")] {

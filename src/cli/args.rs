@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use entoptic::nets::Normalize;
+use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
 
 use super::models::{Judges, Minus, Models, Target};
@@ -88,6 +88,8 @@ pub enum Command {
     Recipes(RecipesArgs),
     /// Files of weights: which there are, what is in one, conversion, checks
     Weights(WeightsArgs),
+    /// How fast this machine is: the three networks at full size, beside what its GPU does at best
+    Bench(BenchArgs),
     /// List the GPUs that could be used
     Adapters,
 }
@@ -428,6 +430,25 @@ pub struct LayersArgs {
     /// Show one layer only
     #[arg(long)]
     pub layer: Option<String>,
+}
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Network; by default all three, may be given again
+    #[arg(long)]
+    pub model: Vec<Architecture>,
+    /// Side of the pictures in pixels
+    #[arg(long, default_value_t = 299, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(75..=2048))]
+    pub size: u32,
+    /// Pictures at once
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub batch: u32,
+    /// Times that each is done, besides the first
+    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: u32,
+    /// File for the table, to be shared (Markdown)
+    #[arg(long, short, value_name = "FILE.md")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 mod accuracy;
 mod adapters;
 mod args;
+mod bench;
 mod blend;
 mod demo;
 mod difference;
@@ -41,6 +42,7 @@ pub fn run() -> anyhow::Result<()> {
     match command {
         Command::Accuracy(args) => accuracy::run(&global, args),
         Command::Adapters => adapters::run(),
+        Command::Bench(args) => bench::run(&global, args),
         Command::Blend(args) => blend::run(&global, args),
         Command::Demo(args) => demo::run(&global, args),
         Command::Difference(args) => difference::run(&global, args),

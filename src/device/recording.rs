@@ -55,6 +55,13 @@ impl Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub(crate) u32);
 
+impl BufferId {
+    /// Its place in [`Recording::buffers`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Where a buffer's contents come from, and how long they must last.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {

@@ -28,6 +28,7 @@ mod max_pool2d;
 mod minimum;
 mod pad;
 mod paste;
+mod peak;
 mod pick;
 mod project;
 mod region_sum;
@@ -48,6 +49,7 @@ pub use distance::Metric;
 pub use fold::Fold;
 pub use pass::{Backward, Domain, Finish, Forward, Op, Sample, View};
 pub use paste::Paste;
+pub use peak::Peak;
 pub use project::Project;
 pub use resize::ResizeMode;
 pub use sgd::Sgd;
@@ -118,6 +120,7 @@ const UPDATES: &[&Shader] = &[
     &descend::SHADER,
     &fold::SHADER,
     &paste::SHADER,
+    &peak::SHADER,
     &project::SHADER,
     &sgd::SHADER,
 ];

@@ -1,0 +1,65 @@
+//! `entoptic bench`
+
+use std::fmt::Write;
+
+use anyhow::Context;
+use entoptic::measure::{Pass, network, pass, peaks};
+use entoptic::nets::Architecture;
+use entoptic::picture::check_writable;
+use entoptic::tensor::Shape;
+
+use super::args::{BenchArgs, Global};
+use super::networks::open;
+
+pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
+    if let Some(out) = &args.out {
+        check_writable(out).context("--out")?;
+    }
+    let device = open(global)?;
+    let peaks = peaks(&device)?;
+    let networks = if args.model.is_empty() { Architecture::ALL.to_vec() } else { args.model };
+    let mut table = format!(
+        "# {}\n\nentoptic {} on {} {}; {} px, batch {}, median of {}; full-size networks, f32, random weights. At best this adapter does \
+         {:.1} GFLOP/s and {:.1} GB/s.\n\n",
+        device.adapter(),
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        args.size,
+        args.batch,
+        args.repeats,
+        peaks.flops / 1e9,
+        peaks.bytes / 1e9,
+    );
+    table += "| network | pass | first, s | warm, ms | spread, ms | GFLOP/s | of best | launches | memory, MiB |\n";
+    table += "|---|---|---|---|---|---|---|---|---|\n";
+    print!("{table}");
+    for architecture in networks {
+        let network = network(&device, architecture)?;
+        let side = args.size as usize;
+        let pictures = Shape::new(args.batch as usize, 3, side, side);
+        for what in [Pass::Forward, Pass::InputGradient] {
+            let timing = pass(&device, &network, what, pictures, args.repeats as usize)?;
+            let speed = timing.flops.unwrap_or_default() as f64 / timing.median;
+            let from = table.len();
+            writeln!(
+                table,
+                "| {architecture} | {} | {:.2} | {:.2} | {:.2} | {:.1} | {:.0} % | {} | {} |",
+                what.name(),
+                timing.first,
+                timing.median * 1e3,
+                timing.spread * 1e3,
+                speed / 1e9,
+                100.0 * speed / peaks.flops,
+                timing.dispatches,
+                timing.bytes >> 20,
+            )?;
+            print!("{}", &table[from..]);
+        }
+    }
+    if let Some(out) = &args.out {
+        std::fs::write(out, table).with_context(|| format!("writing {}", out.display()))?;
+        global.say(format_args!("{}", out.display()));
+    }
+    Ok(())
+}
