@@ -41,15 +41,22 @@ impl<'a> Scene<'a> {
     }
 
     /// Puts the networks and the loss on a tape. `seen` is what the networks are given of the `picture`; terms on the picture
-    /// itself look at the latter.
-    pub(crate) fn stage(&self, tape: &mut Tape, picture: Var, seen: Var, places: &[Place]) -> Result<Staged> {
+    /// itself look at the latter. With `apart` every layer has a value of its own.
+    pub(crate) fn stage(
+        &self,
+        tape: &mut Tape,
+        (picture, seen): (Var, Var),
+        places: &[Place],
+        apart: bool,
+    ) -> Result<Staged> {
         let x = self.normalize.apply(tape, seen)?;
         let mut outputs: Vec<Outputs> = Vec::with_capacity(self.networks.len());
         for (index, network) in self.networks.iter().enumerate() {
             let looked_at = || places.iter().chain(self.objective.terms.iter().map(|term| &term.place));
             let heads: Vec<Head> = looked_at().filter_map(|place| place.head(index)).collect();
             let layers: Vec<&str> = looked_at().filter_map(|place| place.layer(index)).collect();
-            outputs.push(network.forward(tape, x, self.mode(index), &heads, &layers)?);
+            let mode = if apart { BatchNormMode::Frozen } else { self.mode(index) };
+            outputs.push(network.forward(tape, x, mode, &heads, &layers)?);
         }
         let loss = match self.objective.terms.is_empty() {
             true => None,
@@ -110,7 +117,7 @@ pub fn outputs(
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, picture.shape);
     let scene = Scene { objective: Objective::default(), ..scene.clone() };
-    let keep = scene.stage(&mut tape, x, x, places)?.places;
+    let keep = scene.stage(&mut tape, (x, x), places, check_finite)?.places;
     let request = Request { keep, ..Request::default() };
     let once = Once::run(device, &scene, &tape, &request, picture, check_finite)?;
     once.recorded.kept.iter().map(|view| once.fetch(device, view)).collect()
@@ -123,7 +130,7 @@ pub fn outputs(
 pub fn losses(device: &Device, scene: &Scene, picture: &Array, check_finite: bool) -> Result<Array> {
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, picture.shape);
-    let loss = scene.stage(&mut tape, x, x, &[])?.loss.ok_or_else(no_term)?;
+    let loss = scene.stage(&mut tape, (x, x), &[], check_finite)?.loss.ok_or_else(no_term)?;
     let request = Request { keep: vec![loss.total], ..Request::default() };
     let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
     once.fetch(device, &once.recorded.kept[0])
@@ -140,7 +147,7 @@ fn no_term() -> Error {
 pub fn gradient(device: &Device, scene: &Scene, picture: &Array, check_finite: bool) -> Result<Gradient> {
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, picture.shape);
-    let loss = scene.stage(&mut tape, x, x, &[])?.loss.ok_or_else(no_term)?;
+    let loss = scene.stage(&mut tape, (x, x), &[], check_finite)?.loss.ok_or_else(no_term)?;
     let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
     let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
     Ok(Gradient {

@@ -22,13 +22,13 @@ pub enum BatchNormMode {
 
 /// What follows a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum Then<'a> {
     /// Nothing.
     Nothing,
     /// max(., 0).
     Relu,
-    /// The sum with a value, then max(., 0): the end of a residual block.
-    AddRelu(Var),
+    /// The sum with a value, then max(., 0): the end of a residual block of that name.
+    AddRelu(Var, &'a str),
 }
 
 /// A convolution without bias and the batch norm behind it, by their names.
@@ -240,7 +240,7 @@ impl<'a> Layers<'a> {
     ///
     /// # Errors
     /// [`crate::Error::TooSmall`] when no window fits, [`crate::Error::Shape`] when the value to add differs.
-    pub fn conv_norm(&mut self, [name, norm]: [&str; 2], x: Var, conv: Conv, eps: f32, then: Then) -> Result<Var> {
+    pub fn conv_norm(&mut self, [name, norm]: [&str; 2], x: Var, conv: Conv, eps: f32, then: Then<'_>) -> Result<Var> {
         self.tape.layer(name);
         let [kh, kw] = conv.kernel;
         let c_in = self.tape.shape(x).c();
@@ -259,7 +259,8 @@ impl<'a> Layers<'a> {
         match then {
             Then::Nothing => Ok(y),
             Then::Relu => self.relu(y),
-            Then::AddRelu(other) => {
+            Then::AddRelu(other, block) => {
+                self.tape.layer(block);
                 let sum = self.tape.apply(Add, &[y, other])?;
                 self.relu(sum)
             }
@@ -267,14 +268,14 @@ impl<'a> Layers<'a> {
     }
 
     /// The two of a pair, and what follows, as one convolution.
-    fn folded(&mut self, pair: &Pair, x: Var, nominal: Shape, op: Conv2d, then: Then) -> Result<Var> {
+    fn folded(&mut self, pair: &Pair, x: Var, nominal: Shape, op: Conv2d, then: Then<'_>) -> Result<Var> {
         let [weight, bias] = pair.folded().map(|name| format!("{}{name}", self.prefix));
         let c = self.shapes.get(&pair.tensors()[0]).map_or(nominal.n(), |sizes| sizes[0]);
         let weight = self.tape.external(&weight, Shape([c, nominal.c(), nominal.h(), nominal.w()]), Layout::Filter);
         let bias = self.tape.external(&bias, Shape::channels(c), Layout::Picture);
         let op = Conv2d { relu: then != Then::Nothing, ..op };
         match then {
-            Then::AddRelu(other) => self.tape.apply(op, &[x, weight, bias, other]),
+            Then::AddRelu(other, _) => self.tape.apply(op, &[x, weight, bias, other]),
             Then::Relu | Then::Nothing => self.tape.apply(op, &[x, weight, bias]),
         }
     }

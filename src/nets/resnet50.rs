@@ -50,6 +50,6 @@ fn bottleneck(net: &mut Layers, name: &str, x: Var, channels: usize, stride: usi
         }
         false => x,
     };
-    let y = unit(["conv3", "bn3"], y, Conv::same(channels * 4, 1), Then::AddRelu(shortcut))?;
+    let y = unit(["conv3", "bn3"], y, Conv::same(channels * 4, 1), Then::AddRelu(shortcut, name))?;
     Ok(net.tap(name, y))
 }

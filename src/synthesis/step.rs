@@ -67,13 +67,15 @@ struct Draft {
 }
 
 impl Draft {
-    /// `steps` of a stage, the `first` of which is one `of` so many in the run, for pictures [N, 3, S, S].
+    /// `steps` of a stage, the `first` of which is one `of` so many in the run, for pictures [N, 3, S, S]. With
+    /// `apart` every layer of the networks has a value of its own.
     fn new(
         scene: &Scene,
         stage: &Stage,
         steps: &[StepNumbers],
         (first, of): (usize, usize),
         shape: Shape,
+        apart: bool,
     ) -> Result<Self> {
         let n = shape.n();
         let mut tape = Tape::default();
@@ -110,7 +112,7 @@ impl Draft {
             let rows = shares.flat_map(|share| [share, 0.0, 0.0, 0.0]).collect();
             tables.push(Table { name: fade_input(rising), shape: Shape::channels(1), rows });
         }
-        let loss = scene.stage(&mut tape, window, seen, &[])?.loss.expect("a run has an objective");
+        let loss = scene.stage(&mut tape, (window, seen), &[], apart)?.loss.expect("a run has an objective");
         let request = Request { keep: vec![loss.total, loss.measured[0]], loss: Some(loss.total), wrt: vec![x] };
         let window = tape.shape(window);
         Ok(Draft { tape, request, tables, window })
@@ -182,7 +184,7 @@ impl StepProgram {
         check_finite: bool,
     ) -> Result<Self> {
         let scene = Scene { objective: with_penalties(scene, stage), ..scene.clone() };
-        let draft = Draft::new(&scene, stage, steps, run, shape)?;
+        let draft = Draft::new(&scene, stage, steps, run, shape, check_finite)?;
         let mut checks = check_finite.then(FiniteChecks::default);
         let recording = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
         Program::plan_for(device, &recording)?;
