@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use entoptic::device::{Dispatch, Kernel, Recorder, Shader, Source, Tuning, expand};
+use entoptic::device::{Dispatch, Kernel, Recorder, Shader, Source, Tile, Tiling, Tuning, Variant, expand};
 use entoptic::ops::{Backward, Finish, Forward, Sample, View, samples, shaders};
 use entoptic::tensor::Layout;
 use naga::back::pipeline_constants::process_overrides;
@@ -56,8 +56,13 @@ fn dispatches(sample: &Sample, tuning: Tuning) -> Vec<Dispatch> {
 }
 
 fn all_dispatches() -> Vec<Dispatch> {
-    let tunings = [8, 64].map(|workgroup| Tuning { workgroup });
-    samples().iter().flat_map(|sample| tunings.map(|tuning| dispatches(sample, tuning))).flatten().collect()
+    let mut tunings = vec![Tuning { workgroup: 8, ..Tuning::default() }, Tuning::default()];
+    for tile in Tile::ALL {
+        let tiling = [1, 3].map(|splits| Tiling::Always(Variant::Tiled(tile, splits)));
+        tunings.extend(tiling.map(|tiling| Tuning { tiling, ..Tuning::default() }));
+    }
+    let of = |sample| tunings.iter().flat_map(move |tuning| dispatches(sample, tuning.clone()));
+    samples().iter().flat_map(of).collect()
 }
 
 /// Every kernel that the samples launch, and every other entry point with its default constants.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::adapter::{self, AdapterChoice, AdapterSummary, Class};
 use super::pipelines::Pipelines;
-use super::recording::Tuning;
+use super::tuning::{Tiling, Tuning, Variant};
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -20,6 +20,7 @@ pub struct Device {
     faults: Arc<Mutex<Faults>>,
     /// Floating-point operations that one submission may hold.
     pub(super) budget: Arc<AtomicU64>,
+    tiling: Arc<Mutex<Tiling>>,
 }
 
 /// What the driver reported outside of any call that could return it.
@@ -57,6 +58,15 @@ pub struct Counters {
 
 /// Submissions of unknown speed start this small: a display driver kills what takes about two seconds.
 const FIRST_BUDGET: u64 = 2_000_000_000;
+
+/// Where nothing is measured.
+fn fixed_tiling(class: Class) -> Tiling {
+    match class {
+        // On a CPU workgroup memory and barriers cost two to three times what they save.
+        Class::Software => Tiling::Always(Variant::Registers),
+        _ => Tiling::Table { units: class.units() },
+    }
+}
 
 impl Device {
     /// Opens an adapter.
@@ -99,6 +109,7 @@ impl Device {
             faults.lost.get_or_insert_with(|| format!("{reason:?} {message}").trim().to_owned());
         });
         let budget = if summary.class == Class::Software { u64::MAX } else { FIRST_BUDGET };
+        let tiling = fixed_tiling(summary.class);
         Ok(Device {
             raw,
             queue,
@@ -106,6 +117,7 @@ impl Device {
             summary: Arc::new(summary),
             faults,
             budget: Arc::new(AtomicU64::new(budget)),
+            tiling: Arc::new(Mutex::new(tiling)),
         })
     }
 
@@ -116,11 +128,21 @@ impl Device {
 
     /// What recordings for this adapter depend on.
     pub fn tuning(&self) -> Tuning {
-        match self.summary.class {
-            // One invocation per lane of the CPU's vector unit: a measured factor of two over larger workgroups.
-            Class::Software => Tuning { workgroup: 8 },
-            _ => Tuning { workgroup: 64 },
-        }
+        // One invocation per lane of a CPU's vector unit: a measured factor of two over larger workgroups.
+        let workgroup = if self.summary.class == Class::Software { 8 } else { 64 };
+        let tiling = self.tiling.lock().expect("no panic happens while the lock is held").clone();
+        Tuning { workgroup, tiling }
+    }
+
+    /// The same device, whose recordings choose kernels independently of this one's.
+    pub fn apart(&self) -> Device {
+        let tiling = Arc::new(Mutex::new(fixed_tiling(self.summary.class)));
+        Device { tiling, ..self.clone() }
+    }
+
+    /// Sets how recordings from now on choose kernels that multiply matrices.
+    pub fn set_tiling(&self, tiling: Tiling) {
+        *self.tiling.lock().expect("no panic happens while the lock is held") = tiling;
     }
 
     /// Largest binding and largest buffer, in bytes.

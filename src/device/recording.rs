@@ -1,19 +1,7 @@
 //! Work for the GPU as plain data: a list of dispatches over numbered buffers, built once and replayed every step.
 
 use super::shader::Shader;
-
-/// What depends on the kind of adapter and must be known while recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tuning {
-    /// Invocations in a workgroup of kernels without workgroup memory: a vector's width on a CPU, two warps on a GPU.
-    pub workgroup: u32,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Tuning { workgroup: 64 }
-    }
-}
+use super::tuning::Tuning;
 
 /// A compute pipeline by name: shader, entry point and override constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -125,6 +113,11 @@ impl Recorder {
     /// An empty recording for one kind of adapter.
     pub fn new(tuning: Tuning) -> Self {
         Recorder { tuning, ..Recorder::default() }
+    }
+
+    /// What the recording depends on besides shapes.
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// The name of the layer that the next dispatches and buffers belong to.
@@ -239,7 +232,7 @@ mod tests {
 
     #[test]
     fn launches_beyond_the_dimension_limit_are_folded() {
-        let mut recorder = Recorder::new(Tuning { workgroup: 64 });
+        let mut recorder = Recorder::new(Tuning::default());
         recorder.launch(Kernel::new(&SHADER, "forward"), &[0u32; 4], &[], 64 * 65_535 * 3 + 1, 1, 0);
         let [x, y, z] = recorder.finish().dispatches[0].workgroups;
         assert!(x <= 65_535 && y <= 65_535 && z == 1);
