@@ -56,6 +56,9 @@ pub struct Counters {
     pub shader_modules: i64,
 }
 
+/// Features that measurements and starts are better with; nothing fails without them.
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
+
 /// Submissions of unknown speed start this small: a display driver kills what takes about two seconds.
 const FIRST_BUDGET: u64 = 2_000_000_000;
 
@@ -89,7 +92,7 @@ impl Device {
         let (adapter, summary) = adapter::choose(choice)?;
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("entoptic"),
-            required_features: wgpu::Features::empty(),
+            required_features: adapter.features() & WANTED,
             required_limits: limits(adapter.limits()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()

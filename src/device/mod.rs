@@ -9,6 +9,7 @@ mod plan;
 mod program;
 mod recording;
 mod shader;
+mod timing;
 mod tuning;
 
 pub use adapter::{AdapterChoice, AdapterSummary, Class, adapters};
