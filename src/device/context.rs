@@ -1,5 +1,6 @@
 //! A device with its queue, its buffers and what has gone wrong on it.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub struct Counters {
 }
 
 /// Features that measurements and starts are better with; nothing fails without them.
-const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
 
 /// Submissions of unknown speed start this small: a display driver kills what takes about two seconds.
 const FIRST_BUDGET: u64 = 2_000_000_000;
@@ -152,6 +153,20 @@ impl Device {
     pub(super) fn buffer_limits(&self) -> (u64, u64) {
         let limits = self.raw.limits();
         (limits.max_storage_buffer_binding_size, limits.max_buffer_size)
+    }
+
+    /// Keeps what the driver compiles in a folder, made where it is absent, for the next process; says whether the driver does
+    /// such a thing. The file is written when the last clone of the device goes, or by [`Device::save_pipelines`].
+    pub fn keep_pipelines(&self, folder: &Path) -> bool {
+        self.pipelines.keep_in(&self.raw, folder).is_some()
+    }
+
+    /// Writes what the driver compiled since [`Device::keep_pipelines`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be made or written.
+    pub fn save_pipelines(&self) -> Result<()> {
+        self.pipelines.kept().map_or(Ok(()), |kept| kept.save())
     }
 
     /// Runs `make` and turns what the driver says of it into an error with that label.

@@ -4,6 +4,7 @@
 
 mod adapter;
 mod context;
+mod kept;
 mod pipelines;
 mod plan;
 mod program;
