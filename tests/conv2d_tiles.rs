@@ -5,8 +5,9 @@ mod common;
 use common::compare::{Bound, assert_close};
 use common::generator::Generator;
 use common::gpu::{Outcome, device, run_tuned, tunings};
-use entoptic::device::{Tiling, Tuning, Variant};
-use entoptic::ops::Conv2d;
+use entoptic::device::{Externals, Program, Recorder, Tiling, Tuning, Variant};
+use entoptic::ops::{Conv2d, View};
+use entoptic::tape::{Request, Tape};
 use entoptic::tensor::{Array, Layout, Shape};
 
 const RANDOM: Generator = Generator { seed: 7 };
@@ -88,4 +89,57 @@ fn gradients_over_many_pixels_keep_their_digits() {
     let product = f64::from(0.7_f32) * f64::from(0.1_f32);
     assert_close("weight", &weight.values, &exact(product, 15), Bound::rel_l2(2e-6));
     assert_close("bias", &bias.values, &exact(f64::from(0.1_f32), 5), Bound::rel_l2(2e-6));
+}
+
+/// Layers as a residual block has them, so that kernels add biases, the residual and an earlier gradient, rectify, and mask.
+#[test]
+fn tiles_finish_their_sums_as_registers_do() {
+    let array = |name: &str, shape: Shape| Array::new(shape, RANDOM.tensor_symmetric(name, shape.elements(), 1.0));
+    let (picture, form) = (Layout::Picture, Layout::Filter);
+    let arguments = [
+        ("x", Shape::new(2, 6, 9, 7), picture),
+        ("weight1", Shape::new(10, 6, 3, 3), form),
+        ("bias1", Shape::channels(10), picture),
+        ("weight2", Shape::new(10, 10, 3, 3), form),
+        ("bias2", Shape::channels(10), picture),
+    ];
+    let run = |tuning: Tuning| {
+        let mut tape = Tape::default();
+        let [x, weight1, bias1, weight2, bias2] =
+            arguments.map(|(name, shape, layout)| tape.external(name, shape, layout));
+        let op = Conv2d { relu: true, ..Conv2d::new(1, 1) };
+        let a = tape.apply(op, &[x, weight1, bias1]).expect("fits");
+        let inner = tape.apply(op, &[a, weight2, bias2]).expect("fits");
+        let b = tape.apply(op, &[inner, weight2, bias2, a]).expect("fits");
+        let mut recorder = Recorder::new(tuning);
+        let request = Request { keep: vec![b], loss: Some(b), wrt: vec![x, weight1, bias1] };
+        let recorded = tape.record(&mut recorder, &request).expect("records");
+        let upload = |(name, shape, layout): (&str, Shape, Layout)| {
+            (name.to_owned(), device().upload(name, layout, &array(name, shape)).expect("room"))
+        };
+        let externals: Externals = arguments.into_iter().map(upload).collect();
+        let recording = recorder.finish();
+        let mut program = Program::prepare(device(), "block", &recording, &externals).expect("prepares");
+        program.run().expect("runs");
+        let read =
+            |view: &View| device().download(program.buffer(view.buffer), view.layout, view.shape).expect("reads");
+        let found: Vec<Array> = recorded.kept.iter().chain(&recorded.gradients).map(read).collect();
+        let sums = recording.dispatches.iter().filter(|dispatch| dispatch.kernel.shader.name == "accumulate").count();
+        (found, sums)
+    };
+    let registers = Tuning { tiling: Tiling::Always(Variant::Registers), ..device().tuning() };
+    let (expected, sums) = run(registers);
+    assert_eq!(sums, 0, "both gradients of the first layer's result are added up by a convolution");
+    for values in &expected {
+        assert!(values.values.iter().any(|&value| value != 0.0));
+    }
+    for tuning in tunings("conv2d") {
+        let label = tuning.tiling.to_string();
+        let (found, sums) = run(tuning);
+        assert_eq!(sums, 0, "{label}");
+        for (which, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            // A sum that is zero but for rounding may be positive in one order and not in another; none is here.
+            assert_close(&format!("{label}, {which}"), &found.values, &expected.values, Bound::rel_l2(2e-6));
+        }
+    }
 }
