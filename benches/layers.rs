@@ -66,7 +66,7 @@ fn main() {
         let times = if timed { " table, ms | registers, ms | table, GFLOP/s |" } else { "" };
         println!("| pass | layers | x | weight | kernel | workgroups | GFLOP | MiB | FLOP/B | rounds |{times}");
         println!("|---|---|---|---|---|---|---|---|---|---|{}", if timed { "---|---|---|" } else { "" });
-        let problems = problems(&network, Shape::new(batch, 3, size, size), units as u32);
+        let (problems, launches) = problems(&network, Shape::new(batch, 3, size, size), units as u32);
         let mut totals = (0.0, 0);
         for (problem, layers) in &problems {
             let variant = choose(problem, &Tiling::Table { units: units as u32 });
@@ -89,12 +89,15 @@ fn main() {
             }
             println!();
         }
-        println!("\n{} convolutions, {:.2} GFLOP", totals.1, totals.0);
+        println!(
+            "\n{} convolutions, {:.2} GFLOP, {} launches in all, {} of which add up parts",
+            totals.1, totals.0, launches[0], launches[1]
+        );
     }
 }
 
-/// Every convolution of a step, and how many layers have it.
-fn problems(network: &Network, picture: Shape, units: u32) -> Vec<(Problem, usize)> {
+/// Every convolution of a step, and how many layers have it; launches of the step, and those of them that add up parts of sums.
+fn problems(network: &Network, picture: Shape, units: u32) -> (Vec<(Problem, usize)>, [usize; 2]) {
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, picture);
     let outputs = network.forward(&mut tape, x, BatchNormMode::Folded, &[], &[]).expect("fits");
@@ -105,6 +108,8 @@ fn problems(network: &Network, picture: Shape, units: u32) -> Vec<(Problem, usiz
     let mut recorder = Recorder::new(Tuning { tiling, ..Tuning::default() });
     let request = Request { keep: vec![loss], loss: Some(loss), wrt: vec![x] };
     tape.record(&mut recorder, &request).expect("records");
+    let dispatches = recorder.finish().dispatches;
+    let parts = dispatches.iter().filter(|dispatch| dispatch.kernel.entry == "reduce").count();
     let mut counted: Vec<(Problem, usize)> = Vec::new();
     for problem in asked.problems.lock().expect("one thread").drain(..) {
         match counted.iter_mut().find(|(known, _)| *known == problem) {
@@ -112,5 +117,5 @@ fn problems(network: &Network, picture: Shape, units: u32) -> Vec<(Problem, usiz
             None => counted.push((problem, 1)),
         }
     }
-    counted
+    (counted, [dispatches.len(), parts])
 }
