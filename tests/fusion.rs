@@ -11,11 +11,11 @@ use common::generator::Generator;
 use common::gpu::{Bench, device};
 use common::reference::{demo_network, input, network};
 use entoptic::Error;
-use entoptic::device::{Externals, Program, Recorder};
+use entoptic::device::{Externals, Program, Recorder, Tuning};
 use entoptic::evaluate::{PICTURE, Scene, outputs};
 use entoptic::nets::{BatchNormMode, Head, Network, Normalize, Outputs};
 use entoptic::objective::Place;
-use entoptic::ops::{Add, AvgPool2d, Concat, Conv2d, Fold, MaxPool2d, Relu, View};
+use entoptic::ops::{Add, AvgPool2d, Concat, Conv2d, Fold, MaxPool2d, Relu, View, samples};
 use entoptic::tape::{Request, Tape, Var};
 use entoptic::tensor::{Array, Layout, Shape};
 
@@ -27,7 +27,11 @@ fn random(name: &str, shape: Shape) -> Array {
 
 /// What a request for kept values and gradients gave, and the kernels that were launched.
 fn run(tape: &Tape, request: &Request, externals: &Externals) -> (Vec<Array>, Vec<String>) {
-    let mut recorder = Recorder::new(device().tuning());
+    run_with(device().tuning(), tape, request, externals)
+}
+
+fn run_with(tuning: Tuning, tape: &Tape, request: &Request, externals: &Externals) -> (Vec<Array>, Vec<String>) {
+    let mut recorder = Recorder::new(tuning);
     let recorded = tape.record(&mut recorder, request).unwrap();
     let recording = recorder.finish();
     let mut program = Program::prepare(device(), "fusion", &recording, externals).unwrap();
@@ -132,6 +136,32 @@ fn a_convolution_with_its_epilogue_equals_its_parts() {
         // the three parts of `side`, and the stem.
         assert_eq!(found, [0, 0, 0, if middle { 4 } else { 1 }], "{launches:?}");
     }
+}
+
+/// Where lanes share, the sums are the same, to the bit.
+#[test]
+fn sharing_registers_changes_nothing() {
+    let subgroup = device().tuning().subgroup;
+    let mut compared = 0;
+    for sample in samples().into_iter().filter(|sample| sample.op.name() == "conv2d") {
+        let mut tape = Tape::default();
+        let mut externals = Externals::new();
+        let mut inputs = Vec::new();
+        for (k, domain) in sample.inputs.iter().enumerate() {
+            let ((shape, layout), name) = (domain.form(), format!("{k}"));
+            externals.insert(name.clone(), device().upload(&name, layout, &random(&name, shape)).unwrap());
+            inputs.push(tape.external(&name, shape, layout));
+        }
+        let x = inputs[0];
+        let y = tape.apply_boxed(sample.op, &inputs).unwrap();
+        let request = Request { keep: vec![y], loss: Some(y), wrt: vec![x] };
+        let [shared, own] = [subgroup, false]
+            .map(|subgroup| run_with(Tuning { subgroup, ..device().tuning() }, &tape, &request, &externals));
+        assert_eq!(shared.0, own.0);
+        compared += usize::from(shared.1 != own.1);
+    }
+    // Other adapters have one kernel to compare with itself.
+    assert!(!subgroup || compared >= 3, "only {compared} samples are launched otherwise");
 }
 
 #[test]

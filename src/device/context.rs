@@ -22,6 +22,8 @@ pub struct Device {
     /// Floating-point operations that one submission may hold.
     pub(super) budget: Arc<AtomicU64>,
     tiling: Arc<Mutex<Tiling>>,
+    /// Whether the lanes of a vector can read each other's registers.
+    subgroup: bool,
 }
 
 /// What the driver reported outside of any call that could return it.
@@ -91,9 +93,14 @@ impl Device {
 
     fn with_limits(choice: &AdapterChoice, limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> Result<Self> {
         let (adapter, summary) = adapter::choose(choice)?;
+        let info = adapter.get_info();
+        let subgroup = summary.class == Class::Software
+            && adapter.features().contains(wgpu::Features::SUBGROUP)
+            && [info.subgroup_min_size, info.subgroup_max_size] == [8; 2];
+        let wanted = if subgroup { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("entoptic"),
-            required_features: adapter.features() & WANTED,
+            required_features: wanted | adapter.features() & WANTED,
             required_limits: limits(adapter.limits()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -122,6 +129,7 @@ impl Device {
             faults,
             budget: Arc::new(AtomicU64::new(budget)),
             tiling: Arc::new(Mutex::new(tiling)),
+            subgroup,
         })
     }
 
@@ -135,7 +143,7 @@ impl Device {
         // One invocation per lane of a CPU's vector unit: a measured factor of two over larger workgroups.
         let workgroup = if self.summary.class == Class::Software { 8 } else { 64 };
         let tiling = self.tiling.lock().expect("no panic happens while the lock is held").clone();
-        Tuning { workgroup, tiling }
+        Tuning { workgroup, subgroup: self.subgroup, tiling }
     }
 
     /// The same device, whose recordings choose kernels independently of this one's.

@@ -9,13 +9,15 @@ use std::sync::Arc;
 pub struct Tuning {
     /// Invocations in a workgroup of kernels without workgroup memory: a vector's width on a CPU, two warps on a GPU.
     pub workgroup: u32,
+    /// Whether the lanes of a vector are 8 and can read each other's registers, on a CPU.
+    pub subgroup: bool,
     /// How kernels that multiply matrices are chosen.
     pub tiling: Tiling,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Tuning { workgroup: 64, tiling: Tiling::Always(Variant::Registers) }
+        Tuning { workgroup: 64, subgroup: false, tiling: Tiling::Always(Variant::Registers) }
     }
 }
 

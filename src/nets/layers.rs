@@ -104,6 +104,7 @@ pub struct Norm {
 }
 
 /// What has been built.
+#[derive(Debug)]
 pub(super) struct Built {
     /// Tensors used, in order.
     pub parameters: Vec<Parameter>,

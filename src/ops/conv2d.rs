@@ -1,6 +1,7 @@
 //! Two-dimensional convolution, of which a linear layer is the case of a window that covers its input.
 
 use super::conv2d_choice::{Pass, Problem, choose};
+use super::conv2d_subgroup;
 use super::conv2d_tiled::Epilogue;
 use super::pass::{Backward, Domain, Finish, Forward, Op, Sample, View, same, windows};
 use super::shader;
@@ -27,7 +28,7 @@ pub struct Conv2d {
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
+pub(super) struct Params {
     n: u32,
     h: u32,
     w: u32,
@@ -165,9 +166,13 @@ impl Op for Conv2d {
         let bias = bias.unwrap_or(&weight).buffer;
         let addend = residual.unwrap_or(weight).buffer;
         let bindings = [(1, x.buffer), (2, weight.buffer), (3, bias), (4, addend), (6, y.buffer)];
+        let flops = flops(weight.shape, y.shape);
+        if conv2d_subgroup::suits(recorder, y.shape) {
+            return conv2d_subgroup::forward(recorder, params, &bindings, y.shape, flops);
+        }
         let kernel = Kernel::new(&SHADER, "forward");
         let invocations = y.shape.pixels().div_ceil(BLOCK) * y.shape.groups();
-        recorder.launch(kernel, &params, &bindings, invocations, 1, flops(weight.shape, y.shape));
+        recorder.launch(kernel, &params, &bindings, invocations, 1, flops);
     }
 
     fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {
@@ -192,7 +197,11 @@ impl Op for Conv2d {
             let addend = addend.unwrap_or(weight).buffer;
             let mask = if mask { x } else { weight }.buffer;
             let bindings = [(1, mask), (2, weight.buffer), (4, addend), (5, g.buffer), (6, grad_x.buffer)];
-            recorder.launch(Kernel::new(&SHADER, "grad_input"), &params, &bindings, invocations, phases, flops);
+            if conv2d_subgroup::suits(recorder, x.shape) {
+                conv2d_subgroup::grad_input(recorder, params, &bindings, (x.shape, self.stride), flops);
+            } else {
+                recorder.launch(Kernel::new(&SHADER, "grad_input"), &params, &bindings, invocations, phases, flops);
+            }
         }
         if let Some(grad_weight) = grad_weight
             && let Variant::Tiled(tile, splits) = variant(recorder, Pass::GradWeight)
@@ -261,6 +270,10 @@ pub fn samples() -> Vec<Sample> {
         sample([1, 1], [0, 3], [2, 4, 8, 10], [6, 4, 1, 7]),
         sample([3, 2], [1, 2], [1, 3, 11, 12], [4, 3, 2, 3]),
         sample([1, 1], [0, 0], [3, 6, 5, 5], [9, 6, 5, 5]),
+        // More channels than half of the lanes that share them, and no multiple.
+        sample([1, 1], [1, 1], [2, 13, 5, 7], [18, 13, 3, 3]),
+        sample([2, 2], [0, 1], [1, 36, 6, 5], [38, 36, 2, 3]),
+        sample([3, 2], [1, 2], [3, 16, 1, 12], [16, 16, 2, 3]),
         with_bias,
         with_residual,
     ]

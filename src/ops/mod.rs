@@ -18,6 +18,7 @@ mod check_finite;
 mod concat;
 mod conv2d;
 mod conv2d_choice;
+mod conv2d_subgroup;
 mod conv2d_tiled;
 mod conv2d_tiled_weight;
 mod crop;
@@ -126,7 +127,7 @@ const UPDATES: &[&Shader] = &[
 ];
 
 /// Kernel files that compute what another one does, for other adapters.
-const VARIANTS: &[&Shader] = &[&conv2d_tiled::SHADER, &conv2d_tiled_weight::SHADER];
+const VARIANTS: &[&Shader] = &[&conv2d_subgroup::SHADER, &conv2d_tiled::SHADER, &conv2d_tiled_weight::SHADER];
 
 /// Every kernel file.
 pub fn shaders() -> impl Iterator<Item = &'static Shader> {

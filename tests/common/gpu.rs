@@ -21,8 +21,8 @@ pub fn tunings(op: &str) -> Vec<Tuning> {
     let mut all = vec![own.clone()];
     if op == "conv2d" {
         let variants = Tile::ALL.into_iter().flat_map(|tile| [1, 3].map(|splits| Variant::Tiled(tile, splits)));
-        let variants = variants.chain([Variant::Registers]);
         all.extend(variants.map(|variant| Tuning { tiling: Tiling::Always(variant), ..own.clone() }));
+        all.push(Tuning { subgroup: false, tiling: Tiling::Always(Variant::Registers), ..own });
     }
     all
 }
