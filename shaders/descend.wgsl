@@ -5,7 +5,7 @@
 //               v' = v / (1 - beta2^t), t = 1 at the first step (Kingma and Ba 2015, algorithm 1, as torch.optim.Adam)
 // and then, where asked for, clamped to [low, high].
 // Edges: the lanes that fill up the last channel group stay 0, whatever the limits.
-// One invocation = four channels of one pixel; in mean_abs one workgroup = one picture.
+// One invocation = four channels of one pixel; in sum_abs one workgroup = one part of a picture.
 
 #import linear
 #import one_minus_exp
@@ -31,16 +31,16 @@ struct Params {
     grad_offset: u32,     // the same of grad
     grad_stride: u32,
     rate_offset: u32,     // group of rate
+    parts: u32,           // of a picture, whose sums are taken apart: one workgroup alone would leave a GPU idle
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> grad: array<vec4<f32>>;            // [N, H, W, C/4]
 @group(0) @binding(2) var<storage, read> rate: array<vec4<f32>>;            // [1]
 @group(0) @binding(3) var<storage, read> steps_done: array<u32>;            // [1], the step counted from 0
-@group(0) @binding(4) var<storage, read_write> mean: array<vec4<f32>>;      // [N], of |grad|
+@group(0) @binding(4) var<storage, read_write> sums: array<vec4<f32>>;      // [N, parts], of |grad|
 @group(0) @binding(5) var<storage, read_write> m: array<vec4<f32>>;         // [N, H, W, C/4], running mean of grad
 @group(0) @binding(6) var<storage, read_write> v: array<vec4<f32>>;         // [N, H, W, C/4], running mean of its square
 @group(0) @binding(7) var<storage, read_write> picture: array<vec4<f32>>;   // [N, H, W, C/4]
@@ -69,17 +69,20 @@ fn raw(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
 }
 
 @compute @workgroup_size(64)
-fn mean_abs(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-            @builtin(local_invocation_index) lane: u32) {
-    let n = group.x + group.y * groups.x;
-    if (n >= params.n) { return; }
+fn sum_abs(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+           @builtin(local_invocation_index) lane: u32) {
+    let index = group.x + group.y * groups.x;
+    if (index >= params.n * params.parts) { return; }
+    let n = index / params.parts;
     let size = params.area * params.groups;
+    let share = (size + params.parts - 1u) / params.parts;
+    let first = (index - n * params.parts) * share;
     var sum = vec4<f32>(0.0);
-    for (var k = lane; k < size; k += 64u) {
+    for (var k = first + lane; k < min(first + share, size); k += 64u) {
         sum += abs(gradient(n * size + k));
     }
     let total = dot(workgroup_sum(lane, sum), vec4<f32>(1.0));
-    if (lane == 0u) { mean[n] = vec4<f32>(total / params.count, 0.0, 0.0, 0.0); }
+    if (lane == 0u) { sums[index] = vec4<f32>(total, 0.0, 0.0, 0.0); }
 }
 
 @compute @workgroup_size(WG)
@@ -87,7 +90,12 @@ fn normalized(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
               @builtin(local_invocation_index) lane: u32) {
     let i = linear_index(group, groups, lane);
     if (i >= params.vectors) { return; }
-    let size = mean[i / (params.area * params.groups)].x;
+    let n = i / (params.area * params.groups);
+    var size = 0.0;
+    for (var part = 0u; part < params.parts; part++) {
+        size += sums[n * params.parts + part].x;
+    }
+    size /= params.count;
     // Not `size > 0`: a mean that is not a number must show in the picture.
     if (size == 0.0) {
         take_step(i, vec4<f32>(0.0));

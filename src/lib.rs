@@ -12,6 +12,8 @@ pub mod device;
 
 pub mod ops;
 
+pub mod autotune;
+
 pub mod tape;
 
 pub mod weights;

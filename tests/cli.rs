@@ -261,6 +261,8 @@ fn pictures_repeat_and_carry_what_made_them() {
         assert!(run["adapter"][key].as_str().is_some_and(|text| !text.is_empty()), "{run}");
     }
     assert_eq!(run["adapter"]["name"].as_str(), Some(device().adapter().name.as_str()));
+    let kernels = run["kernels"].as_str().expect("how kernels were chosen");
+    assert!(["registers", "measured "].iter().any(|how| kernels.starts_with(how)), "{kernels}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 mod common;
 
 use common::generator::Generator;
-use common::gpu::{Outcome, run, run_between};
+use common::gpu::{Outcome, run_tuned, tunings};
+use entoptic::device::Tuning;
 use entoptic::ops::{Domain, Sample, samples};
 use entoptic::tensor::{Array, Layout, Shape};
 
@@ -16,6 +17,7 @@ const GAP: f32 = 0.05;
 struct Case {
     name: String,
     sample: Sample,
+    tuning: Tuning,
     inputs: Vec<(Array, Layout)>,
     upstream: Array,
 }
@@ -58,8 +60,14 @@ fn values(name: &str, domain: &Domain) -> Vec<f32> {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (number, sample) in samples().into_iter().enumerate() {
-        let name = format!("{:?} (sample {number})", sample.op);
+    let tuned = samples().into_iter().enumerate().flat_map(|(number, sample)| {
+        let tunings = tunings(sample.op.name());
+        // Samples cannot be cloned, but made again.
+        let again = move |tuning| (number, samples().swap_remove(number), tuning);
+        tunings.into_iter().map(again)
+    });
+    for (number, sample, tuning) in tuned {
+        let name = format!("{:?} (sample {number}, {})", sample.op, tuning.tiling);
         let argument = |(i, domain): (usize, &Domain)| {
             let (shape, layout) = domain.form();
             let mut values = values(&format!("{number}/{i}"), domain);
@@ -73,7 +81,7 @@ fn cases() -> Vec<Case> {
         let shapes: Vec<Shape> = inputs.iter().map(|(array, _)| array.shape).collect();
         let shape = sample.op.output_shape(&shapes).unwrap_or_else(|error| panic!("{name}: {error}"));
         let upstream = Array::new(shape, RANDOM.tensor_symmetric(&format!("{number}/u"), shape.elements(), 1.0));
-        cases.push(Case { name, sample, inputs, upstream });
+        cases.push(Case { name, sample, tuning, inputs, upstream });
     }
     cases
 }
@@ -85,14 +93,20 @@ impl Case {
     }
 
     fn gradients(&self) -> Outcome {
-        run(&*self.sample.op, &self.inputs, Some(&self.upstream), &self.wanted())
+        self.gradients_between(0)
+    }
+
+    /// The same with other values beside those of the arguments.
+    fn gradients_between(&self, margin: usize) -> Outcome {
+        let op = &*self.sample.op;
+        run_tuned(op, &self.inputs, Some(&self.upstream), &self.wanted(), margin, self.tuning.clone())
     }
 
     /// The result with another value of one argument.
     fn forward(&self, argument: usize, value: impl Fn(usize, f32) -> f32) -> Vec<f32> {
         let mut inputs = self.inputs.clone();
         inputs[argument].0.values.iter_mut().enumerate().for_each(|(k, slot)| *slot = value(k, *slot));
-        run(&*self.sample.op, &inputs, None, &[]).output.values
+        run_tuned(&*self.sample.op, &inputs, None, &[], 0, self.tuning.clone()).output.values
     }
 }
 
@@ -169,7 +183,7 @@ fn gradients_predict_what_a_step_changes() {
 fn values_may_be_some_channels_of_a_wider_buffer() {
     for case in cases() {
         let outcome = case.gradients();
-        let between = run_between(&*case.sample.op, &case.inputs, Some(&case.upstream), &case.wanted(), 1);
+        let between = case.gradients_between(1);
         assert_eq!(outcome.output, between.output, "{}: result", case.name);
         for (i, (alone, between)) in outcome.grads.iter().zip(&between.grads).enumerate() {
             assert_eq!(alone, between, "{}: gradient of argument {i}", case.name);

@@ -10,7 +10,7 @@ use common::compare::{Bound, assert_aligned, assert_close};
 use common::fixture::Fixture;
 use common::gpu::device;
 use common::reference::{self, network, network_with};
-use entoptic::device::Recorder;
+use entoptic::device::{Recorder, Tiling};
 use entoptic::evaluate::{Scene, gradient, outputs};
 use entoptic::nets::{Head, Network, Normalize};
 use entoptic::objective::{Form, Objective, Place, Term, class_input, goal_input};
@@ -179,15 +179,18 @@ fn small_gradients(name: &str) {
     let input = fixture.note(&key, "input_name").as_str().expect("the picture's name").to_owned();
     let picture = Array::new(shape, reference::SEED.tensor_uniform(&input, shape.elements(), 0.0, 1.0));
     let network = network(name);
-    let logits = outputs(device(), &scene(network), &picture, &[LOGITS], false).expect("runs").remove(0);
-    assert_close(
-        &format!("{name} small logits"),
-        &logits.values,
-        &fixture.values(&format!("{name}/logits")),
-        LOGIT_BOUND,
-    );
-    let found = gradient(device(), &class_scene(network, shape.n()), &picture, false).expect("runs");
-    assert_close(&format!("{name} small gradient"), &found.gradient.values, &fixture.values(&key), Bound::rel_l2(1e-4));
+    // The same device once more with the kernels that a large GPU would run.
+    let tiled = device().apart();
+    tiled.set_tiling(Tiling::Table { units: 132 });
+    for device in [device(), &tiled] {
+        let label = format!("{name}, kernels by {}", device.tuning().tiling);
+        let logits = outputs(device, &scene(network), &picture, &[LOGITS], false).expect("runs").remove(0);
+        let stored = fixture.values(&format!("{name}/logits"));
+        assert_close(&format!("{label}: small logits"), &logits.values, &stored, LOGIT_BOUND);
+        let found = gradient(device, &class_scene(network, shape.n()), &picture, false).expect("runs");
+        let stored = fixture.values(&key);
+        assert_close(&format!("{label}: small gradient"), &found.gradient.values, &stored, Bound::rel_l2(1e-4));
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use common::compare::{Bound, assert_close};
 use common::fixture::Fixture;
 use common::generator::Generator;
-use common::gpu::{Outcome, device, run};
+use common::gpu::{Outcome, device, run, run_tuned, tunings};
 use entoptic::Error;
 use entoptic::device::{Externals, Program, Recorder, Source};
 use entoptic::ops::{
@@ -175,9 +175,13 @@ fn conv2d(case: &Case) {
     if case.has("bias") {
         inputs.push(case.picture("bias"));
     }
-    let outcome = case.run(op, &inputs);
-    case.expect("out", &outcome.output);
-    case.expect_grads(&["input", "weight", "bias"], &outcome);
+    let upstream = case.array("upstream");
+    for tuning in tunings(op.name()) {
+        println!("{}: {}", case.name, tuning.tiling);
+        let outcome = run_tuned(&op, &inputs, Some(&upstream), &vec![true; inputs.len()], 0, tuning);
+        case.expect("out", &outcome.output);
+        case.expect_grads(&["input", "weight", "bias"], &outcome);
+    }
 }
 
 fn batch_norm(case: &Case) {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use entoptic::device::{Dispatch, Kernel, Recorder, Shader, Source, Tuning, expand};
+use entoptic::device::{Dispatch, Kernel, Recorder, Shader, Source, Tile, Tiling, Tuning, Variant, expand};
 use entoptic::ops::{Backward, Finish, Forward, Sample, View, samples, shaders};
 use entoptic::tensor::Layout;
 use naga::back::pipeline_constants::process_overrides;
@@ -64,8 +64,14 @@ fn dispatches(sample: &Sample, tuning: Tuning) -> Vec<Dispatch> {
 }
 
 fn all_dispatches() -> Vec<Dispatch> {
-    let tunings = [(8, false), (8, true), (64, false)].map(|(workgroup, subgroup)| Tuning { workgroup, subgroup });
-    samples().iter().flat_map(|sample| tunings.map(|tuning| dispatches(sample, tuning))).flatten().collect()
+    let on_cpu = |subgroup| Tuning { workgroup: 8, subgroup, ..Tuning::default() };
+    let mut tunings = vec![on_cpu(false), on_cpu(true), Tuning::default()];
+    for tile in Tile::ALL {
+        let tiling = [1, 3].map(|splits| Tiling::Always(Variant::Tiled(tile, splits)));
+        tunings.extend(tiling.map(|tiling| Tuning { tiling, ..Tuning::default() }));
+    }
+    let of = |sample| tunings.iter().flat_map(move |tuning| dispatches(sample, tuning.clone()));
+    samples().iter().flat_map(of).collect()
 }
 
 /// Every kernel that the samples launch, and every other entry point with its default constants.

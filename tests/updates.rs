@@ -16,7 +16,11 @@ use entoptic::tensor::{Array, Layout, Shape};
 const SHAPE: Shape = Shape::new(2, 3, 7, 5);
 
 fn random(name: &str) -> Array {
-    Array::new(SHAPE, Generator { seed: 1 }.tensor_symmetric(name, SHAPE.elements(), 1.0))
+    random_of(name, SHAPE)
+}
+
+fn random_of(name: &str, shape: Shape) -> Array {
+    Array::new(shape, Generator { seed: 1 }.tensor_symmetric(name, shape.elements(), 1.0))
 }
 
 fn number(value: f32) -> Array {
@@ -65,7 +69,8 @@ fn descended(
 ) -> Vec<Array> {
     let mut bench = Bench::new();
     let rule = rule(&mut bench);
-    let picture = bench.put("picture", Layout::Picture, &random("picture"));
+    let shape = gradients[0].shape;
+    let picture = bench.put("picture", Layout::Picture, &random_of("picture", shape));
     let grad = bench.put("grad", Layout::Picture, &gradients[0]);
     // The rate as it comes from a table: one channel group among others.
     let now = bench.put("now", Layout::Picture, &Array::new(Shape::channels(5), vec![9.0, 9.0, 9.0, 9.0, rate]));
@@ -79,7 +84,7 @@ fn descended(
         program.run().unwrap();
         let padding = stored(&buffers, "picture").into_iter().skip(3).step_by(4);
         assert!(padding.into_iter().all(|lane| lane == 0.0), "the padding lanes stay zero");
-        device().download(&buffers["picture"], Layout::Picture, SHAPE).unwrap()
+        device().download(&buffers["picture"], Layout::Picture, shape).unwrap()
     });
     pictures.collect()
 }
@@ -114,6 +119,24 @@ fn normalized_descent_divides_by_the_mean_of_each_picture() {
     let expected: Vec<f32> = before.values.iter().zip(&gradient.values).map(step).collect();
     assert_close("normalized", &after[0].values, &expected, Bound::rel_l2(1e-6));
     assert_eq!(after[0].values[size..], before.values[size..]);
+}
+
+/// Three parts of 4096 pixels, the last one not full; pictures of different sizes of gradient.
+#[test]
+fn means_of_large_pictures_are_taken_in_parts() {
+    let shape = Shape::new(2, 3, 101, 83);
+    let before = random_of("picture", shape);
+    let mut gradient = random_of("gradient", shape);
+    let size = shape.elements() / 2;
+    gradient.values[size..].iter_mut().for_each(|g| *g *= 1000.0);
+    let after = descended(|_| Rule::Normalized { count: size }, None, 0.25, std::slice::from_ref(&gradient));
+    for (which, found) in after[0].values.chunks(size).enumerate() {
+        let (before, gradient) = (&before.values[which * size..][..size], &gradient.values[which * size..][..size]);
+        let mean = gradient.iter().map(|g| f64::from(g.abs())).sum::<f64>() / size as f64;
+        let step = |(p, g): (&f32, &f32)| (f64::from(*p) - 0.25 * f64::from(*g) / mean) as f32;
+        let expected: Vec<f32> = before.iter().zip(gradient).map(step).collect();
+        assert_close(&format!("picture {which}"), found, &expected, Bound::rel_l2(1e-6));
+    }
 }
 
 #[test]

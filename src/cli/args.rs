@@ -31,6 +31,9 @@ pub struct Global {
     /// Say nothing but results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// On a GPU, choose kernels by a fixed table instead of measuring each layer once; measurements are kept in the cache folder
+    #[arg(long, global = true)]
+    pub no_autotune: bool,
     /// Look for NaN and infinity behind every layer, and name the first one that makes any (slow)
     #[arg(long, global = true)]
     pub check_finite: bool,

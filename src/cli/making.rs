@@ -195,6 +195,7 @@ impl<'a> Making<'a> {
             "networks": self.networks.iter().map(network).collect::<Vec<_>>(),
             "steps": steps,
             "adapter": { "name": adapter.name, "backend": adapter.backend, "driver": adapter.driver },
+            "kernels": self.device.tuning().tiling.to_string(),
         })
     }
 

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use entoptic::Error;
+use entoptic::autotune::{self, Settings};
 use entoptic::classes::ClassList;
-use entoptic::device::{AdapterChoice, Device};
+use entoptic::device::{AdapterChoice, Class, Device};
 use entoptic::nets::{Architecture, Head, Network, Normalize};
-use entoptic::weights::{Checkpoint, Known, demo};
+use entoptic::weights::{Checkpoint, Known, cache_folder, demo};
 
 use super::args::Global;
 use super::models::{Model, Weights};
@@ -31,6 +32,22 @@ pub fn open(global: &Global) -> anyhow::Result<Device> {
     let choice = global.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Named);
     let device = Device::open(&choice)?;
     global.say(format_args!("adapter: {}", device.adapter()));
+    // A software driver has one kernel that is best, and keeps by itself what it compiles.
+    if device.adapter().class != Class::Software {
+        let folder = cache_folder();
+        if let Some(folder) = &folder {
+            device.keep_pipelines(folder);
+        }
+        if !global.no_autotune {
+            let quiet = global.quiet;
+            let warn = move |line: &str| {
+                if !quiet {
+                    eprintln!("{line}")
+                }
+            };
+            autotune::install(&device, Settings::new(folder, warn));
+        }
+    }
     Ok(device)
 }
 

@@ -19,6 +19,18 @@ pub enum Class {
     Software,
 }
 
+impl Class {
+    /// Groups of about 128 lanes that compute independently on an adapter of this kind. Drivers do not say how many there are;
+    /// these numbers are usual, and only the order of magnitude matters to what is derived from them.
+    pub fn units(self) -> u32 {
+        match self {
+            Class::Discrete => 128,
+            Class::Integrated | Class::Virtual => 16,
+            Class::Software => 1,
+        }
+    }
+}
+
 impl From<wgpu::DeviceType> for Class {
     fn from(kind: wgpu::DeviceType) -> Self {
         match kind {

@@ -1,12 +1,13 @@
 //! A device with its queue, its buffers and what has gone wrong on it.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::adapter::{self, AdapterChoice, AdapterSummary, Class};
 use super::pipelines::Pipelines;
-use super::recording::Tuning;
+use super::tuning::{Tiling, Tuning, Variant};
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -20,6 +21,7 @@ pub struct Device {
     faults: Arc<Mutex<Faults>>,
     /// Floating-point operations that one submission may hold.
     pub(super) budget: Arc<AtomicU64>,
+    tiling: Arc<Mutex<Tiling>>,
     /// Whether the lanes of a vector can read each other's registers.
     subgroup: bool,
 }
@@ -57,8 +59,20 @@ pub struct Counters {
     pub shader_modules: i64,
 }
 
+/// Features that measurements and starts are better with; nothing fails without them.
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
+
 /// Submissions of unknown speed start this small: a display driver kills what takes about two seconds.
 const FIRST_BUDGET: u64 = 2_000_000_000;
+
+/// Where nothing is measured.
+fn fixed_tiling(class: Class) -> Tiling {
+    match class {
+        // On a CPU workgroup memory and barriers cost two to three times what they save.
+        Class::Software => Tiling::Always(Variant::Registers),
+        _ => Tiling::Table { units: class.units() },
+    }
+}
 
 impl Device {
     /// Opens an adapter.
@@ -83,10 +97,10 @@ impl Device {
         let subgroup = summary.class == Class::Software
             && adapter.features().contains(wgpu::Features::SUBGROUP)
             && [info.subgroup_min_size, info.subgroup_max_size] == [8; 2];
-        let required_features = if subgroup { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
+        let wanted = if subgroup { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("entoptic"),
-            required_features,
+            required_features: wanted | adapter.features() & WANTED,
             required_limits: limits(adapter.limits()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -106,6 +120,7 @@ impl Device {
             faults.lost.get_or_insert_with(|| format!("{reason:?} {message}").trim().to_owned());
         });
         let budget = if summary.class == Class::Software { u64::MAX } else { FIRST_BUDGET };
+        let tiling = fixed_tiling(summary.class);
         Ok(Device {
             raw,
             queue,
@@ -113,6 +128,7 @@ impl Device {
             summary: Arc::new(summary),
             faults,
             budget: Arc::new(AtomicU64::new(budget)),
+            tiling: Arc::new(Mutex::new(tiling)),
             subgroup,
         })
     }
@@ -124,17 +140,41 @@ impl Device {
 
     /// What recordings for this adapter depend on.
     pub fn tuning(&self) -> Tuning {
-        match self.summary.class {
-            // One invocation per lane of the CPU's vector unit: a measured factor of two over larger workgroups.
-            Class::Software => Tuning { workgroup: 8, subgroup: self.subgroup },
-            _ => Tuning::default(),
-        }
+        // One invocation per lane of a CPU's vector unit: a measured factor of two over larger workgroups.
+        let workgroup = if self.summary.class == Class::Software { 8 } else { 64 };
+        let tiling = self.tiling.lock().expect("no panic happens while the lock is held").clone();
+        Tuning { workgroup, subgroup: self.subgroup, tiling }
+    }
+
+    /// The same device, whose recordings choose kernels independently of this one's.
+    pub fn apart(&self) -> Device {
+        let tiling = Arc::new(Mutex::new(fixed_tiling(self.summary.class)));
+        Device { tiling, ..self.clone() }
+    }
+
+    /// Sets how recordings from now on choose kernels that multiply matrices.
+    pub fn set_tiling(&self, tiling: Tiling) {
+        *self.tiling.lock().expect("no panic happens while the lock is held") = tiling;
     }
 
     /// Largest binding and largest buffer, in bytes.
     pub(super) fn buffer_limits(&self) -> (u64, u64) {
         let limits = self.raw.limits();
         (limits.max_storage_buffer_binding_size, limits.max_buffer_size)
+    }
+
+    /// Keeps what the driver compiles in a folder, made where it is absent, for the next process; says whether the driver does
+    /// such a thing. The file is written when the last clone of the device goes, or by [`Device::save_pipelines`].
+    pub fn keep_pipelines(&self, folder: &Path) -> bool {
+        self.pipelines.keep_in(&self.raw, folder).is_some()
+    }
+
+    /// Writes what the driver compiled since [`Device::keep_pipelines`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be made or written.
+    pub fn save_pipelines(&self) -> Result<()> {
+        self.pipelines.kept().map_or(Ok(()), |kept| kept.save())
     }
 
     /// Runs `make` and turns what the driver says of it into an error with that label.

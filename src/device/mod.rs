@@ -4,15 +4,19 @@
 
 mod adapter;
 mod context;
+mod kept;
 mod pipelines;
 mod plan;
 mod program;
 mod recording;
 mod shader;
+mod timing;
+mod tuning;
 
 pub use adapter::{AdapterChoice, AdapterSummary, Class, adapters};
 pub use context::{Buffer, Counters, Device, Readback};
 pub use plan::{Plan, Slot};
 pub use program::{Externals, Program};
-pub use recording::{BufferId, BufferSpec, Dispatch, Kernel, Recorder, Recording, Source, Tuning};
+pub use recording::{BufferId, BufferSpec, Dispatch, Kernel, Recorder, Recording, Source};
 pub use shader::{Shader, expand};
+pub use tuning::{Choices, Tile, TileForm, Tiling, Tuning, Variant};

@@ -1,8 +1,10 @@
 //! The cache of compiled modules and pipelines.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
 
+use super::kept::Kept;
 use super::recording::Kernel;
 use super::shader::expand;
 
@@ -11,9 +13,21 @@ use super::shader::expand;
 pub(super) struct Pipelines {
     modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
+    /// What the driver keeps on disk, where the user and the driver want that.
+    kept: OnceLock<Option<Kept>>,
 }
 
 impl Pipelines {
+    /// Keeps what the driver compiles from now on; the first folder given is the one.
+    pub(super) fn keep_in(&self, device: &wgpu::Device, folder: &Path) -> Option<&Kept> {
+        self.kept.get_or_init(|| Kept::open(device, folder)).as_ref()
+    }
+
+    /// What is kept, if anything is.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.get().and_then(Option::as_ref)
+    }
+
     pub(super) fn get(&self, device: &wgpu::Device, kernel: &Kernel) -> wgpu::ComputePipeline {
         let mut pipelines = self.pipelines.lock().expect("no panic happens while the lock is held");
         if let Some(pipeline) = pipelines.get(kernel) {
@@ -37,7 +51,7 @@ impl Pipelines {
                 // Kernels write workgroup memory before they read it.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.kept().map(|kept| &kept.cache),
         });
         pipelines.insert(kernel.clone(), pipeline.clone());
         pipeline

@@ -123,8 +123,9 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recording::{Kernel, Recorder, Tuning};
+    use super::super::recording::{Kernel, Recorder};
     use super::super::shader::Shader;
+    use super::super::tuning::Tuning;
     use super::*;
 
     static SHADER: Shader = Shader { name: "none", text: "", params_size: 16 };

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::context::{Buffer, Device};
 use super::plan::Plan;
 use super::recording::{BufferId, Recording, Source};
+use super::timing::Clock;
 use crate::{Error, Result};
 
 /// Buffers that live outside of a recording, by the name that it gives them.
@@ -20,6 +21,8 @@ pub struct Program {
     buffers: Vec<Option<Buffer>>,
     plan: Plan,
     measured: bool,
+    /// Made when a run is timed.
+    clock: Option<Clock>,
     /// The last replay, and the one before it.
     last: Option<wgpu::SubmissionIndex>,
     before_last: Option<wgpu::SubmissionIndex>,
@@ -70,6 +73,7 @@ impl Program {
             buffers,
             plan,
             measured: false,
+            clock: None,
             last: None,
             before_last: None,
         })
@@ -149,6 +153,31 @@ impl Program {
         self.device.check(&self.label)
     }
 
+    /// One replay as [`Program::run`] does it, waited for and timed: by the device's own clock where it has one, which leaves
+    /// out what submitting costs.
+    ///
+    /// # Errors
+    /// As [`Device::check`].
+    pub fn run_timed(&mut self) -> Result<Duration> {
+        self.device.wait(&self.label)?;
+        if self.clock.is_none() {
+            self.clock = Clock::new(&self.device)?;
+        }
+        let Some(clock) = &self.clock else {
+            let started = Instant::now();
+            self.run()?;
+            self.device.wait(&self.label)?;
+            return Ok(started.elapsed());
+        };
+        self.device.checked(&self.label, || {
+            let mut encoder = self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            self.encode(&mut encoder, 0, self.steps.len(), Some(clock.writes()));
+            clock.resolve(&mut encoder);
+            self.device.queue.submit([encoder.finish()])
+        })?;
+        clock.read(&self.device)
+    }
+
     fn chunk(&self, from: usize, budget: u64) -> usize {
         let mut flops = 0u64;
         let fits = self.steps[from..].iter().take_while(|step| {
@@ -161,17 +190,26 @@ impl Program {
     fn submit(&self, from: usize, to: usize) -> Result<wgpu::SubmissionIndex> {
         self.device.checked(&self.label, || {
             let mut encoder = self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            let descriptor = wgpu::ComputePassDescriptor { label: Some(&self.label), timestamp_writes: None };
-            let mut pass = encoder.begin_compute_pass(&descriptor);
-            for step in &self.steps[from..to] {
-                let [x, y, z] = step.workgroups;
-                pass.set_pipeline(&step.pipeline);
-                pass.set_bind_group(0, &step.bindings, &[]);
-                pass.dispatch_workgroups(x, y, z);
-            }
-            drop(pass);
+            self.encode(&mut encoder, from, to, None);
             self.device.queue.submit([encoder.finish()])
         })
+    }
+
+    fn encode(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        from: usize,
+        to: usize,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites>,
+    ) {
+        let descriptor = wgpu::ComputePassDescriptor { label: Some(&self.label), timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        for step in &self.steps[from..to] {
+            let [x, y, z] = step.workgroups;
+            pass.set_pipeline(&step.pipeline);
+            pass.set_bind_group(0, &step.bindings, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
     }
 }
 

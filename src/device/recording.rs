@@ -1,21 +1,7 @@
 //! Work for the GPU as plain data: a list of dispatches over numbered buffers, built once and replayed every step.
 
 use super::shader::Shader;
-
-/// What depends on the kind of adapter and must be known while recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tuning {
-    /// Invocations in a workgroup of kernels without workgroup memory: a vector's width on a CPU, two warps on a GPU.
-    pub workgroup: u32,
-    /// Whether the lanes of a vector are 8 and can read each other's registers, on a CPU.
-    pub subgroup: bool,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Tuning { workgroup: 64, subgroup: false }
-    }
-}
+use super::tuning::Tuning;
 
 /// A compute pipeline by name: shader, entry point and override constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -136,9 +122,9 @@ impl Recorder {
         Recorder { tuning, ..Recorder::default() }
     }
 
-    /// What depends on the kind of adapter.
-    pub fn tuning(&self) -> Tuning {
-        self.tuning
+    /// What the recording depends on besides shapes.
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// The name of the layer that the next dispatches and buffers belong to.
@@ -253,7 +239,7 @@ mod tests {
 
     #[test]
     fn launches_beyond_the_dimension_limit_are_folded() {
-        let mut recorder = Recorder::new(Tuning { workgroup: 64, subgroup: false });
+        let mut recorder = Recorder::new(Tuning::default());
         recorder.launch(Kernel::new(&SHADER, "forward"), &[0u32; 4], &[], 64 * 65_535 * 3 + 1, 1, 0);
         let [x, y, z] = recorder.finish().dispatches[0].workgroups;
         assert!(x <= 65_535 && y <= 65_535 && z == 1);

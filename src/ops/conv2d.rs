@@ -1,9 +1,11 @@
 //! Two-dimensional convolution, of which a linear layer is the case of a window that covers its input.
 
+use super::conv2d_choice::{Pass, Problem, choose};
 use super::conv2d_subgroup;
+use super::conv2d_tiled::Epilogue;
 use super::pass::{Backward, Domain, Finish, Forward, Op, Sample, View, same, windows};
 use super::shader;
-use crate::device::{Kernel, Recorder};
+use crate::device::{Kernel, Recorder, Tiling, Variant};
 use crate::tensor::Shape;
 use crate::{Error, Result};
 
@@ -64,6 +66,11 @@ impl Conv2d {
     /// Stride and padding equal in both directions.
     pub fn new(stride: usize, padding: usize) -> Self {
         Conv2d { stride: [stride; 2], padding: [padding; 2], relu: false }
+    }
+
+    fn variant(&self, recorder: &Recorder, pass: Pass, x: Shape, weight: Shape, y: Shape) -> Variant {
+        let (stride, padding) = (self.stride, self.padding);
+        choose(&Problem { pass, x, weight, y, stride, padding }, &recorder.tuning().tiling)
     }
 
     fn params(&self, x: View, weight: Shape, y: View) -> Params {
@@ -146,6 +153,10 @@ impl Op for Conv2d {
         let (x, weight, y) = (pass.inputs[0], pass.inputs[1], pass.output);
         let bias = pass.inputs.get(2);
         let residual = pass.inputs.get(3).copied();
+        if let Variant::Tiled(tile, splits) = self.variant(recorder, Pass::Forward, x.shape, weight.shape, y.shape) {
+            let epilogue = Epilogue { bias: bias.copied(), addend: residual, relu: self.relu, mask: None };
+            return self.forward_tiled(recorder, [x, weight, y], epilogue, (tile, splits));
+        }
         let params = Params {
             has_bias: bias.is_some().into(),
             relu: self.relu.into(),
@@ -167,8 +178,16 @@ impl Op for Conv2d {
     fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {
         let (x, weight, g) = (pass.inputs[0], pass.inputs[1], pass.grad_output);
         let flops = flops(weight.shape, g.shape);
-        if let Some(grad_x) = pass.grads[0] {
-            let Finish { addend, mask } = pass.finish;
+        let variant = |recorder: &Recorder, pass| self.variant(recorder, pass, x.shape, weight.shape, g.shape);
+        let [grad_x, grad_weight] = [pass.grads[0], pass.grads[1]];
+        let grad_bias = pass.grads.get(2).copied().flatten();
+        let Finish { addend, mask } = pass.finish;
+        if let Some(grad_x) = grad_x
+            && let Variant::Tiled(tile, splits) = variant(recorder, Pass::GradInput)
+        {
+            let epilogue = Epilogue { addend, mask: mask.then_some(x), ..Epilogue::default() };
+            self.grad_input_tiled(recorder, [g, weight, grad_x], epilogue, (tile, splits));
+        } else if let Some(grad_x) = grad_x {
             let params = self.params(grad_x, weight.shape, g).adding(addend);
             let params = Params { mask: mask.into(), m_offset: x.offset, m_stride: x.stride, ..params };
             let [rows, columns] = [x.shape.h().div_ceil(self.stride[0]), x.shape.w().div_ceil(self.stride[1])];
@@ -184,14 +203,21 @@ impl Op for Conv2d {
                 recorder.launch(Kernel::new(&SHADER, "grad_input"), &params, &bindings, invocations, phases, flops);
             }
         }
-        if let Some(grad_weight) = pass.grads[1] {
+        if let Some(grad_weight) = grad_weight
+            && let Variant::Tiled(tile, splits) = variant(recorder, Pass::GradWeight)
+        {
+            self.grad_weight_tiled(recorder, [x, g, grad_weight], (tile, splits));
+        } else if let Some(grad_weight) = grad_weight {
             let params = self.params(x, weight.shape, g);
             let taps = weight.shape.h() * weight.shape.w();
             let invocations = taps * x.shape.groups().div_ceil(2) * g.shape.groups();
             let bindings = [(1, x.buffer), (5, g.buffer), (6, grad_weight.buffer)];
             recorder.launch(Kernel::new(&SHADER, "grad_weight"), &params, &bindings, invocations, 1, flops);
         }
-        if let Some(grad_bias) = pass.grads.get(2).copied().flatten() {
+        let on_gpu = !matches!(recorder.tuning().tiling, Tiling::Always(Variant::Registers));
+        if let Some(grad_bias) = grad_bias.filter(|_| on_gpu) {
+            self.grad_bias_tiled(recorder, x, weight.shape, [g, grad_bias]);
+        } else if let Some(grad_bias) = grad_bias {
             let params = self.params(x, weight.shape, g);
             let bindings = [(5, g.buffer), (6, grad_bias.buffer)];
             let kernel = Kernel::new(&SHADER, "grad_bias");

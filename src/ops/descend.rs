@@ -55,10 +55,19 @@ struct Params {
     grad_offset: u32,
     grad_stride: u32,
     rate_offset: u32,
-    pad: [u32; 3],
+    parts: u32,
+    pad: [u32; 2],
 }
 
 shader!("descend", Params);
+
+/// Vectors of a picture that one workgroup adds up, and parts that every invocation of the update can add up again.
+const PART: usize = 4096;
+const MOST_PARTS: usize = 32;
+
+fn parts(picture: View) -> usize {
+    (picture.vectors() / picture.shape.n()).div_ceil(PART).min(MOST_PARTS)
+}
 
 impl Descend {
     /// Appends the update, in place.
@@ -68,12 +77,12 @@ impl Descend {
         let entry = match self.rule {
             Rule::Raw => "raw",
             Rule::Normalized { .. } => {
-                let shape = Shape::per_picture(picture.shape.n());
-                let mean = recorder.buffer("mean |grad|", Layout::Picture.bytes(shape), Source::Transient);
-                let reduce = Kernel::new(&SHADER, "mean_abs");
-                let read = [(1, grad.buffer), (4, mean)];
+                let shape = Shape::per_picture(picture.shape.n() * parts(picture));
+                let sums = recorder.buffer("sums of |grad|", Layout::Picture.bytes(shape), Source::Transient);
+                let reduce = Kernel::new(&SHADER, "sum_abs");
+                let read = [(1, grad.buffer), (4, sums)];
                 recorder.launch_workgroups(reduce, &params, &read, shape.n(), grad.vectors() * 8);
-                bindings.push((4, mean));
+                bindings.push((4, sums));
                 "normalized"
             }
             Rule::Adam { m, v, step } => {
@@ -102,7 +111,8 @@ impl Descend {
             grad_offset: grad.offset,
             grad_stride: grad.stride,
             rate_offset: rate.offset,
-            pad: [0; 3],
+            parts: parts(picture) as u32,
+            pad: [0; 2],
         }
     }
 }

@@ -17,7 +17,10 @@ mod channel_affine;
 mod check_finite;
 mod concat;
 mod conv2d;
+mod conv2d_choice;
 mod conv2d_subgroup;
+mod conv2d_tiled;
+mod conv2d_tiled_weight;
 mod crop;
 mod cross_entropy;
 mod descend;
@@ -44,6 +47,7 @@ pub use adam::Adam;
 pub use advance::Advance;
 pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
+pub use conv2d_choice::{Pass, Problem, choose};
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use fold::Fold;
@@ -125,8 +129,8 @@ const UPDATES: &[&Shader] = &[
     &sgd::SHADER,
 ];
 
-/// Kernel files that do for some adapters what others do for all.
-const VARIANTS: &[&Shader] = &[&conv2d_subgroup::SHADER];
+/// Kernel files that compute what another one does, for other adapters.
+const VARIANTS: &[&Shader] = &[&conv2d_subgroup::SHADER, &conv2d_tiled::SHADER, &conv2d_tiled_weight::SHADER];
 
 /// Every kernel file.
 pub fn shaders() -> impl Iterator<Item = &'static Shader> {

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use entoptic::device::{AdapterChoice, Device, Externals, Program, Recorder, Source};
+use entoptic::device::{AdapterChoice, Device, Externals, Program, Recorder, Source, Tile, Tiling, Tuning, Variant};
 use entoptic::ops::{Backward, Finish, Forward, Op, View};
 use entoptic::tensor::{Array, Layout, Shape};
 
@@ -13,6 +13,18 @@ pub fn device() -> &'static Device {
         let choice = std::env::var("ENTOPTIC_ADAPTER").map(AdapterChoice::Named).unwrap_or_default();
         Device::open(&choice).expect("the tests need a Vulkan, Metal or DX12 adapter")
     })
+}
+
+/// Every way in which this device can be made to run an operation, its own first: other adapters choose other kernels.
+pub fn tunings(op: &str) -> Vec<Tuning> {
+    let own = device().tuning();
+    let mut all = vec![own.clone()];
+    if op == "conv2d" {
+        let variants = Tile::ALL.into_iter().flat_map(|tile| [1, 3].map(|splits| Variant::Tiled(tile, splits)));
+        all.extend(variants.map(|variant| Tuning { tiling: Tiling::Always(variant), ..own.clone() }));
+        all.push(Tuning { subgroup: false, tiling: Tiling::Always(Variant::Registers), ..own });
+    }
+    all
 }
 
 /// What an operation computed.
@@ -39,7 +51,19 @@ pub fn run_between(
     wanted: &[bool],
     margin: usize,
 ) -> Outcome {
-    let mut bench = Bench::new();
+    run_tuned(op, inputs, upstream, wanted, margin, device().tuning())
+}
+
+/// As [`run_between`], with chosen kernels.
+pub fn run_tuned(
+    op: &dyn Op,
+    inputs: &[(Array, Layout)],
+    upstream: Option<&Array>,
+    wanted: &[bool],
+    margin: usize,
+    tuning: Tuning,
+) -> Outcome {
+    let mut bench = Bench { recorder: Recorder::new(tuning), externals: Externals::new() };
     let shapes: Vec<Shape> = inputs.iter().map(|(array, _)| array.shape).collect();
     let margins: Vec<usize> = shapes.iter().map(|&shape| if shape == shapes[0] { margin } else { 0 }).collect();
     let views: Vec<View> = (0..inputs.len())

@@ -1,0 +1,10 @@
+//! Which kernels are fastest on this adapter: measured, checked, remembered on disk. For GPUs; not for software drivers.
+//!
+//! Not here: what a kernel is made of, and the fixed table (`ops`).
+
+mod measure;
+mod memory;
+mod tuner;
+
+pub use measure::time;
+pub use tuner::{Autotuner, Settings, install};

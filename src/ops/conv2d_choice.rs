@@ -1,0 +1,289 @@
+//! Which kernel computes a convolution: a function of shapes and of the adapter's tuning, without a GPU.
+//!
+//! The costs are estimates, made from how such kernels behave in general; none has been measured on a GPU.
+
+use super::conv2d::Conv2d;
+use crate::device::{Tile, Tiling, Variant};
+use crate::tensor::Shape;
+
+/// What a convolution computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pass {
+    /// The result.
+    Forward,
+    /// The gradient with respect to the picture.
+    GradInput,
+    /// The gradient with respect to the weights.
+    GradWeight,
+}
+
+impl Pass {
+    /// All.
+    pub const ALL: [Pass; 3] = [Pass::Forward, Pass::GradInput, Pass::GradWeight];
+
+    /// Shader and entry point of the kernel that uses no workgroup memory.
+    pub fn entry(self) -> &'static str {
+        match self {
+            Pass::Forward => "conv2d.forward",
+            Pass::GradInput => "conv2d.grad_input",
+            Pass::GradWeight => "conv2d.grad_weight",
+        }
+    }
+}
+
+/// One pass of a convolution of one shape: all that the choice of a kernel depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Problem {
+    /// What is computed.
+    pub pass: Pass,
+    /// Its input.
+    pub x: Shape,
+    /// Its weights.
+    pub weight: Shape,
+    /// Its result.
+    pub y: Shape,
+    /// Step of the window, [height, width].
+    pub stride: [usize; 2],
+    /// Zeros around the input, [height, width].
+    pub padding: [usize; 2],
+}
+
+/// A problem as a product of matrices, several of them side by side.
+struct Product {
+    rows: usize,
+    columns: usize,
+    /// Summands of an element.
+    depth: usize,
+    /// Products of this size: one for each phase of a strided gradient.
+    products: usize,
+}
+
+/// Partial sums may take so much memory: half of what WebGPU lets a kernel see of a buffer.
+const SCRATCH: usize = 64 << 20;
+
+/// Products that one run adds up before another begins: more cost digits.
+const LONGEST_RUN: usize = 4096;
+
+impl Problem {
+    /// The sizes by which measurements are told apart: n, h, w, c_in, c_out, kernel, stride, padding.
+    pub fn sizes(&self) -> [u32; 11] {
+        let ([n, c, h, w], [c_out, _, kh, kw]) = (self.x.0, self.weight.0);
+        let ([sh, sw], [ph, pw]) = (self.stride, self.padding);
+        [n, h, w, c, c_out, kh, kw, sh, sw, ph, pw].map(|size| size as u32)
+    }
+
+    /// The problem that has these [`Problem::sizes`], if there is one.
+    pub fn from_sizes(entry: &str, sizes: &[u32]) -> Option<Problem> {
+        use super::Op;
+        let pass = Pass::ALL.into_iter().find(|pass| pass.entry() == entry)?;
+        let sizes: [usize; 11] = sizes.iter().map(|&size| size as usize).collect::<Vec<_>>().try_into().ok()?;
+        let [n, h, w, c, c_out, kh, kw, sh, sw, ph, pw] = sizes;
+        let (x, weight) = (Shape::new(n, c, h, w), Shape::new(c_out, c, kh, kw));
+        let (stride, padding) = ([sh, sw], [ph, pw]);
+        if sizes[..9].contains(&0) {
+            return None;
+        }
+        let y = Conv2d { stride, padding, relu: false }.output_shape(&[x, weight]).ok()?;
+        Some(Problem { pass, x, weight, y, stride, padding })
+    }
+
+    /// The same layer with another number of pictures.
+    pub fn with_pictures(&self, n: usize) -> Problem {
+        let of = |Shape([_, c, h, w]): Shape| Shape::new(n, c, h, w);
+        Problem { x: of(self.x), y: of(self.y), ..*self }
+    }
+
+    /// Multiplications and additions.
+    pub fn flops(&self) -> usize {
+        2 * self.weight.elements() * self.y.pixels()
+    }
+
+    /// Bytes that must move at least once: both arguments and the result.
+    pub fn bytes(&self) -> usize {
+        4 * (self.x.elements() + self.weight.elements() + self.y.elements())
+    }
+
+    fn product(&self) -> Product {
+        let taps = self.weight.h() * self.weight.w();
+        let [c_in, c_out] = [self.x.groups() * 4, self.y.groups() * 4];
+        match self.pass {
+            Pass::Forward => Product { rows: self.y.pixels(), columns: c_out, depth: taps * c_in, products: 1 },
+            Pass::GradInput => {
+                let [sh, sw] = self.stride;
+                let rows = self.x.n() * self.x.h().div_ceil(sh) * self.x.w().div_ceil(sw);
+                let taps = self.weight.h().div_ceil(sh) * self.weight.w().div_ceil(sw);
+                Product { rows, columns: c_in, depth: taps * c_out, products: sh * sw }
+            }
+            Pass::GradWeight => Product { rows: taps * c_in, columns: c_out, depth: self.y.pixels(), products: 1 },
+        }
+    }
+
+    /// Workgroups of a variant, without those that add up partial sums.
+    pub fn workgroups(&self, variant: Variant) -> usize {
+        let product = self.product();
+        match variant {
+            Variant::Registers => (product.rows.div_ceil(8) * product.columns / 4).div_ceil(64) * product.products,
+            Variant::Tiled(tile, splits) => {
+                let [rows, columns] = tile.size();
+                let tiles = product.rows.div_ceil(rows) * product.columns.div_ceil(columns);
+                tiles * product.products * splits as usize
+            }
+        }
+    }
+
+    /// Bytes of partial sums.
+    pub fn scratch(&self, splits: u32) -> usize {
+        let result = match self.pass {
+            Pass::Forward => self.y.pixels() * self.y.groups(),
+            Pass::GradInput => self.x.pixels() * self.x.groups(),
+            Pass::GradWeight => self.weight.h() * self.weight.w() * self.x.groups() * 4 * self.y.groups(),
+        };
+        if splits > 1 { result * 16 * splits as usize } else { 0 }
+    }
+
+    /// All variants worth a try on an adapter with so many units, those first that should be fastest.
+    pub fn candidates(&self, units: u32) -> Vec<Variant> {
+        let mut all: Vec<Variant> = Vec::new();
+        // One invocation would add up all pixels of a batch: too slow, and too inexact.
+        if self.pass != Pass::GradWeight {
+            all.push(Variant::Registers);
+        }
+        let depth = self.product().depth;
+        let least = if self.pass == Pass::GradWeight { depth.div_ceil(LONGEST_RUN).next_power_of_two() } else { 1 };
+        for tile in Tile::ALL {
+            // Four steps at least in each part; the least number of parts even beyond that.
+            let most = depth / (4 * tile.form().summands as usize);
+            let splits = (0..9).map(|power| 1 << power).filter(|&splits| {
+                let fits = self.scratch(splits) <= SCRATCH;
+                let splits = splits as usize;
+                splits == least.min(256) || (splits > least && splits <= most && fits)
+            });
+            all.extend(splits.map(|splits| Variant::Tiled(tile, splits)));
+        }
+        all.sort_by(|&a, &b| self.cost(a, units).total_cmp(&self.cost(b, units)));
+        all
+    }
+
+    /// About how many cycles of a GPU a variant takes.
+    fn cost(&self, variant: Variant, units: u32) -> f64 {
+        let product = self.product();
+        let units = f64::from(units);
+        // Products of one step, what share of its lanes a busy unit uses, summands in a step, workgroups at once on a unit, their
+        // invocations.
+        let (work, share, summands, resident, lanes) = match variant {
+            Variant::Registers => (64 * 32 * 4, 0.15, 4, 8.0, 64),
+            Variant::Tiled(tile, _) => {
+                let ([rows, columns], form) = (tile.size(), tile.form());
+                let (share, resident) = match tile {
+                    Tile::T32x32 => (0.35, 12.0),
+                    Tile::T64x64 => (0.5, 6.0),
+                    Tile::T128x64 => (0.6, 3.0),
+                    Tile::T128x128 => (0.7, 2.0),
+                };
+                let summands = form.summands as usize;
+                (rows * columns * summands, share, summands, resident, form.lanes_x * form.lanes_y)
+            }
+        };
+        let splits = if let Variant::Tiled(_, splits) = variant { splits } else { 1 };
+        let per_unit = (self.workgroups(variant) as f64 / units).ceil();
+        let steps = product.depth.div_ceil(splits as usize).div_ceil(summands) as f64;
+        let busy = work as f64 / (LANES * share);
+        // A workgroup alone waits for its loads, and uses no more lanes than it has; several on one unit fill each other's gaps.
+        let alone = busy * (LANES / f64::from(lanes)).max(1.0) + LATENCY;
+        let sums = steps * (per_unit * busy).max((per_unit / resident).ceil() * alone);
+        let reduce = if splits > 1 { LAUNCH + self.scratch(splits) as f64 * 2.0 / (BYTES * units) } else { 0.0 };
+        sums + reduce
+    }
+}
+
+/// Multiplications with an addition that a unit finishes in a cycle.
+const LANES: f64 = 128.0;
+
+/// Cycles from a load to its value.
+const LATENCY: f64 = 600.0;
+
+/// Cycles from one launch to the next that depends on it.
+const LAUNCH: f64 = 5000.0;
+
+/// Bytes of memory for a unit in a cycle.
+const BYTES: f64 = 20.0;
+
+/// The kernel for a problem.
+pub fn choose(problem: &Problem, tiling: &Tiling) -> Variant {
+    match tiling {
+        Tiling::Always(variant) => *variant,
+        Tiling::Table { units } => problem.candidates(*units)[0],
+        Tiling::Measured(choices) => choices.variant(problem.pass.entry(), &problem.sizes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GPU: Tiling = Tiling::Table { units: 132 };
+
+    fn problem(pass: Pass, sizes: [u32; 11]) -> Problem {
+        Problem::from_sizes(pass.entry(), &sizes).expect("a layer")
+    }
+
+    #[test]
+    fn sizes_make_the_problem_again() {
+        let sizes = [2, 75, 60, 64, 128, 3, 1, 2, 1, 1, 0];
+        for pass in Pass::ALL {
+            let problem = problem(pass, sizes);
+            assert_eq!(problem.sizes(), sizes);
+            assert_eq!(problem.y, Shape::new(2, 128, 38, 60));
+            assert_eq!(problem.flops(), 2 * 2 * 38 * 60 * 128 * 64 * 3);
+        }
+        assert_eq!(Problem::from_sizes("conv2d.forward", &[1; 10]), None);
+        assert_eq!(Problem::from_sizes("relu.forward", &sizes), None);
+    }
+
+    #[test]
+    fn large_layers_get_large_tiles_and_small_ones_split_their_sums() {
+        let chosen = |pass, sizes| choose(&problem(pass, sizes), &GPU);
+        // 128 pixels x 64 channels and more, sums in one part.
+        let large = chosen(Pass::Forward, [32, 75, 75, 128, 128, 3, 3, 1, 1, 1, 1]);
+        assert!(matches!(large, Variant::Tiled(Tile::T128x64 | Tile::T128x128, 1)), "{large}");
+        // 100 pixels x 512 channels are 16 tiles of 64x64 for 132 units.
+        for pass in [Pass::Forward, Pass::GradInput] {
+            let small = chosen(pass, [1, 10, 10, 512, 512, 3, 3, 1, 1, 1, 1]);
+            assert!(matches!(small, Variant::Tiled(_, 4..)), "{pass:?}: {small}");
+        }
+        // The picture has one group of channels, of which a tile would fill an eighth.
+        assert_eq!(chosen(Pass::GradInput, [1, 299, 299, 3, 64, 7, 7, 2, 2, 3, 3]), Variant::Registers);
+    }
+
+    #[test]
+    fn gradients_of_weights_never_run_over_more_than_4096_pixels() {
+        let stem = problem(Pass::GradWeight, [32, 299, 299, 3, 64, 7, 7, 2, 2, 3, 3]);
+        for variant in stem.candidates(132) {
+            let Variant::Tiled(_, splits) = variant else { panic!("{variant}") };
+            assert!(stem.y.pixels() <= LONGEST_RUN * splits as usize, "{variant}");
+        }
+    }
+
+    #[test]
+    fn partial_sums_keep_to_their_memory() {
+        for pass in Pass::ALL {
+            let layer = problem(pass, [32, 75, 75, 256, 512, 1, 1, 1, 1, 0, 0]);
+            for variant in layer.candidates(132) {
+                let Variant::Tiled(_, splits) = variant else { continue };
+                assert!(layer.scratch(splits) <= SCRATCH, "{pass:?} {variant}");
+            }
+        }
+    }
+
+    #[test]
+    fn workgroups_cover_the_result() {
+        let layer = problem(Pass::Forward, [1, 10, 10, 64, 96, 1, 1, 1, 1, 0, 0]);
+        assert_eq!(layer.workgroups(Variant::Tiled(Tile::T64x64, 3)), 2 * 2 * 3);
+        let strided = problem(Pass::GradInput, [1, 9, 10, 33, 64, 3, 3, 2, 2, 1, 1]);
+        assert_eq!(
+            strided.workgroups(Variant::Tiled(Tile::T32x32, 1)),
+            2 * 4,
+            "36 channels, 25 pixels a phase, 4 phases"
+        );
+    }
+}
