@@ -127,7 +127,7 @@ fn weights_tell_their_network() {
         &desk.refused("outputs --image a.png --weights x.safetensors"),
         &["x.safetensors", "no network known here (resnet50, googlenet, inception_v3)"],
     );
-    has(&desk.refused("outputs --image a.png --weights demo"), &["--weights demo needs a --model"]);
+    has(&desk.refused("outputs --image a.png --weights demo"), &["--weights demo and demo-plain need a --model"]);
     has(&desk.refused("outputs --image a.png --weights absent.pth"), &["absent.pth: there is no such file"]);
 }
 

@@ -187,9 +187,22 @@ fn small_gradients(name: &str) {
         let logits = outputs(device, &scene(network), &picture, &[LOGITS], false).expect("runs").remove(0);
         let stored = fixture.values(&format!("{name}/logits"));
         assert_close(&format!("{label}: small logits"), &logits.values, &stored, LOGIT_BOUND);
-        let found = gradient(device, &class_scene(network, shape.n()), &picture, false).expect("runs");
-        let stored = fixture.values(&key);
-        assert_close(&format!("{label}: small gradient"), &found.gradient.values, &stored, Bound::rel_l2(1e-4));
+        let stored = Array::new(shape, fixture.values(&key));
+        // Watched, so that every layer is computed by itself, as in the reference.
+        let found = gradient(device, &class_scene(network, shape.n()), &picture, true).expect("runs").gradient;
+        assert_close(&format!("{label}: small gradient"), &found.values, &stored.values, Bound::rel_l2(1e-4));
+        // Folded weights round otherwise, and ResNet50's layer2.2.bn2 has a value of 6e-7 of its root mean square, whose relu
+        // then turns: one picture is as close, the other as close as one path allows (measured: 5e-4 over both).
+        let found = gradient(device, &class_scene(network, shape.n()), &picture, false).expect("runs").gradient;
+        let off = |n: usize| {
+            let (found, stored) = (found.picture(n).values, stored.picture(n).values);
+            let difference: Vec<f32> = found.iter().zip(&stored).map(|(found, stored)| found - stored).collect();
+            norm(&difference) / norm(&stored)
+        };
+        let off: Vec<f32> = (0..shape.n()).map(off).collect();
+        let most = if name == "resnet50" { 2e-3 } else { 1e-4 };
+        assert!(off.iter().all(|&off| off <= most), "{label}: small gradient, folded: {off:?}");
+        assert!(off.iter().any(|&off| off <= 1e-5), "{label}: small gradient, folded: {off:?}");
     }
 }
 

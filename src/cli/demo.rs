@@ -227,8 +227,11 @@ impl Demo<'_> {
                 if progress::stopped() {
                     bail!("stopped before all was scored; the pictures are made, see {}", self.files.sheet.display());
                 }
-                let (hits, probability) = self.judged(judge, pictures)?;
-                print!("{:>22}", format!("{hits} of {}, {probability:.3}", CLASSES.len()));
+                let judged = match self.judged(judge, pictures)? {
+                    Some((hits, probability)) => format!("{hits} of {}, {probability:.3}", CLASSES.len()),
+                    None => "pictures too small".into(),
+                };
+                print!("{judged:>22}");
             }
             let found: Vec<Pixels> = (0..CLASSES.len()).map(|n| pixels(&pictures.picture(n))).collect();
             let mean = |of: fn(&Pixels) -> f64| found.iter().map(of).sum::<f64>() / CLASSES.len() as f64;

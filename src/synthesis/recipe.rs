@@ -291,7 +291,7 @@ mod tests {
     fn demo_steps_are_normalized_and_bounded() {
         let init = Init { size: 112, start: Start::Normal { mean: 0.5, std: 0.05 } };
         let stages =
-            vec![(None, 60, [0.03, 0.015], [1.4, 0.6], None), (Some(136), 40, [0.02, 0.008], [0.9, 0.4], Some(116))];
+            vec![(None, 60, [0.02, 0.01], [0.9, 0.4], None), (Some(136), 40, [0.01, 0.003], [0.4, 0.2], Some(116))];
         assert_eq!(numbers("demo"), (init, stages));
         for name in Recipe::names().filter(|name| name.starts_with("demo")) {
             let recipe = Recipe::named(name).unwrap();
