@@ -71,8 +71,8 @@ fn a_made_picture_is_told_from_noise() {
             "noise",
             "photographs",
             "maker,",
-            "demo-resnet50,",
-            "demo-resnet50,"
+            "demo-inception_v3,",
+            "demo-inception_v3,"
         ],
         "{table}"
     );
@@ -93,8 +93,8 @@ fn classes() -> tempfile::TempDir {
 fn makers_meet_judges_and_classes_are_known_from_the_files() {
     let photographs = classes();
     let photographs = photographs.path().to_str().expect("UTF-8");
-    let asked = ["church.png", "golf-ball.png", "-j", "resnet50", "-j", "googlenet", "--photographs", photographs];
-    let all: Value = serde_json::from_str(&good(&[&asked[..], &["--json", "--size", "64"]].concat())).expect("JSON");
+    let asked = ["church.png", "golf-ball.png", "-j", "inception_v3", "-j", "googlenet", "--photographs", photographs];
+    let all: Value = serde_json::from_str(&good(&[&asked[..], &["--json", "--size", "80"]].concat())).expect("JSON");
     let number = |of: &Value, name: &str| of[name].as_f64().unwrap_or_else(|| panic!("{name} in {of}"));
     let pictures = all["pictures"].as_array().expect("pictures");
     let classes: Vec<&Value> = pictures.iter().map(|picture| &picture["class"]).collect();
@@ -102,7 +102,7 @@ fn makers_meet_judges_and_classes_are_known_from_the_files() {
     let held: Vec<&Value> = pictures.iter().flat_map(|one| [0, 1].map(|j| &one["judges"][j]["held_out"])).collect();
     assert_eq!(held, [false, true, false, true], "{all}");
     let [maker] = &all["makers"].as_array().expect("makers")[..] else { panic!("one maker: {all}") };
-    assert_eq!((&maker["maker"], number(maker, "count")), (&"demo-resnet50".into(), 2.0));
+    assert_eq!((&maker["maker"], number(maker, "count")), (&"demo-inception_v3".into(), 2.0));
     for name in ["top_1", "top_5", "probability", "margin"] {
         let each: Vec<f64> = pictures.iter().map(|picture| number(&picture["judges"][1], name)).collect();
         assert!((number(&maker["held_out"], name) - (each[0] + each[1]) / 2.0).abs() < 1e-9, "{name}: {all}");
@@ -126,8 +126,12 @@ fn makers_meet_judges_and_classes_are_known_from_the_files() {
     assert_eq!(all["baselines"]["photographs"]["count"], 2, "not that of another class: {all}");
     assert!(number(&all["mean"]["pixels"], "difference") < number(&all["baselines"]["noise"]["pixels"], "difference"));
 
-    let table = good(&[&asked[..], &["--size", "64"]].concat());
-    for row in ["demo-resnet50, demo-resnet50 (its own)", "demo-resnet50, demo-googlenet", "demo-resnet50, held out"] {
+    let table = good(&[&asked[..], &["--size", "80"]].concat());
+    for row in [
+        "demo-inception_v3, demo-inception_v3 (its own)",
+        "demo-inception_v3, demo-googlenet",
+        "demo-inception_v3, held out",
+    ] {
         assert!(table.lines().any(|line| line.starts_with(row)), "{row}: {table}");
     }
     // What the file was made to show gives way to what the user says.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use entoptic::Error;
 use entoptic::analysis::{Pixels, pixels, softmax};
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
@@ -242,17 +243,21 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// How many pictures a network takes for their class, and the probability that it gives the class on average.
-    fn judged(&self, judge: &Loaded, pictures: &Array) -> anyhow::Result<(usize, f32)> {
+    /// How many pictures a network takes for their class, and the probability that it gives the class on average; nothing
+    /// where a recipe makes pictures that are too small for it.
+    fn judged(&self, judge: &Loaded, pictures: &Array) -> anyhow::Result<Option<(usize, f32)>> {
         let scene = Scene::of(vec![&judge.network], judge.trained_with);
         let place = [Place::Logits(0, judge.head)];
-        let logits = evaluate::outputs(self.device, &scene, pictures, &place, self.global.check_finite)?.remove(0);
+        let logits = match evaluate::outputs(self.device, &scene, pictures, &place, self.global.check_finite) {
+            Err(Error::TooSmall { .. }) => return Ok(None),
+            outputs => outputs?.remove(0),
+        };
         let (mut hits, mut sum) = (0, 0.0);
         for (n, &class) in self.classes.iter().enumerate() {
             let probabilities = softmax(&logits.picture(n).values);
             hits += usize::from(largest(&probabilities, 1) == [class]);
             sum += probabilities[class];
         }
-        Ok((hits, sum / self.classes.len() as f32))
+        Ok(Some((hits, sum / self.classes.len() as f32)))
     }
 }

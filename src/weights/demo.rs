@@ -3,7 +3,8 @@
 use super::Checkpoint;
 use crate::Result;
 
-const NETWORKS: &[(&str, &[u8])] = &[
+// Not a constant, of which each use would put another copy into the program.
+static NETWORKS: &[(&str, &[u8])] = &[
     ("resnet50", include_bytes!("../../weights/demo-resnet50.safetensors")),
     ("googlenet", include_bytes!("../../weights/demo-googlenet.safetensors")),
     ("inception_v3", include_bytes!("../../weights/demo-inception_v3.safetensors")),
