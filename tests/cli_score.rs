@@ -94,7 +94,7 @@ fn makers_meet_judges_and_classes_are_known_from_the_files() {
     let photographs = classes();
     let photographs = photographs.path().to_str().expect("UTF-8");
     let asked = ["church.png", "golf-ball.png", "-j", "inception_v3", "-j", "googlenet", "--photographs", photographs];
-    let all: Value = serde_json::from_str(&good(&[&asked[..], &["--json", "--size", "80"]].concat())).expect("JSON");
+    let all: Value = serde_json::from_str(&good(&[&asked[..], &["--json", "--size", "112"]].concat())).expect("JSON");
     let number = |of: &Value, name: &str| of[name].as_f64().unwrap_or_else(|| panic!("{name} in {of}"));
     let pictures = all["pictures"].as_array().expect("pictures");
     let classes: Vec<&Value> = pictures.iter().map(|picture| &picture["class"]).collect();
@@ -126,7 +126,7 @@ fn makers_meet_judges_and_classes_are_known_from_the_files() {
     assert_eq!(all["baselines"]["photographs"]["count"], 2, "not that of another class: {all}");
     assert!(number(&all["mean"]["pixels"], "difference") < number(&all["baselines"]["noise"]["pixels"], "difference"));
 
-    let table = good(&[&asked[..], &["--size", "80"]].concat());
+    let table = good(&[&asked[..], &["--size", "112"]].concat());
     for row in [
         "demo-inception_v3, demo-inception_v3 (its own)",
         "demo-inception_v3, demo-googlenet",

@@ -188,21 +188,27 @@ fn small_gradients(name: &str) {
         let stored = fixture.values(&format!("{name}/logits"));
         assert_close(&format!("{label}: small logits"), &logits.values, &stored, LOGIT_BOUND);
         let stored = Array::new(shape, fixture.values(&key));
-        // Watched, so that every layer is computed by itself, as in the reference.
-        let found = gradient(device, &class_scene(network, shape.n()), &picture, true).expect("runs").gradient;
-        assert_close(&format!("{label}: small gradient"), &found.values, &stored.values, Bound::rel_l2(1e-4));
-        // Folded weights round otherwise, and ResNet50's layer2.2.bn2 has a value of 6e-7 of its root mean square, whose relu
-        // then turns: one picture is as close, the other as close as one path allows (measured: 5e-4 over both).
-        let found = gradient(device, &class_scene(network, shape.n()), &picture, false).expect("runs").gradient;
-        let off = |n: usize| {
-            let (found, stored) = (found.picture(n).values, stored.picture(n).values);
-            let difference: Vec<f32> = found.iter().zip(&stored).map(|(found, stored)| found - stored).collect();
-            norm(&difference) / norm(&stored)
-        };
-        let off: Vec<f32> = (0..shape.n()).map(off).collect();
+        // Watched, every layer is computed by itself, as in the reference; else batch norms are folded.
+        let [apart, folded] = [true, false].map(|watched| {
+            gradient(device, &class_scene(network, shape.n()), &picture, watched).expect("runs").gradient
+        });
+        if matches!(device.tuning().tiling, Tiling::Always(_)) {
+            assert_close(&format!("{label}: small gradient"), &apart.values, &stored.values, Bound::rel_l2(1e-4));
+        }
+        // ResNet50's layer2.2.bn2 has a value of 6e-7 of its root mean square. Where sums are rounded in another order, in tiles
+        // and with folded weights, its relu turns: one picture stays as close, the other as close as one path allows
+        // (measured: 5e-4 over both).
         let most = if name == "resnet50" { 2e-3 } else { 1e-4 };
-        assert!(off.iter().all(|&off| off <= most), "{label}: small gradient, folded: {off:?}");
-        assert!(off.iter().any(|&off| off <= 1e-5), "{label}: small gradient, folded: {off:?}");
+        for (how, found) in [("apart", apart), ("folded", folded)] {
+            let off = |n: usize| {
+                let (found, stored) = (found.picture(n).values, stored.picture(n).values);
+                let difference: Vec<f32> = found.iter().zip(&stored).map(|(found, stored)| found - stored).collect();
+                norm(&difference) / norm(&stored)
+            };
+            let off: Vec<f32> = (0..shape.n()).map(off).collect();
+            assert!(off.iter().all(|&off| off <= most), "{label}: small gradient, {how}: {off:?}");
+            assert!(off.iter().any(|&off| off <= 1e-5), "{label}: small gradient, {how}: {off:?}");
+        }
     }
 }
 
