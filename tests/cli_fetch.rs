@@ -1,4 +1,6 @@
 //! `entoptic weights fetch` from outside, against a server in this file. Needs no GPU and no network.
+//!
+//! One long file: every case is a way in which the one server here may fail.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,6 @@
 //! Arguments as typed.
+//!
+//! One long file: all that a user may type, one struct for each command, stands in one place.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,6 @@
 //! A network with its weights on a device.
+//!
+//! One long file: the check of names and shapes, the upload and the folding read the same private tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
