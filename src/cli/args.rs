@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
 
+use super::compare::CompareArgs;
 use super::models::{Judges, Minus, Models, Target};
 use super::train_args::TrainArgs;
 
@@ -83,6 +84,8 @@ pub enum Command {
     Outputs(OutputsArgs),
     /// Judge pictures of a class by numbers: what other networks make of them, and what their pixels are like
     Score(ScoreArgs),
+    /// Compare networks by what they make of sets of pictures: tables, and a page to look at
+    Compare(CompareArgs),
     /// How many photographs networks get right
     Accuracy(AccuracyArgs),
     /// The gradient of an objective with respect to a picture

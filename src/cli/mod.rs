@@ -5,6 +5,10 @@ mod adapters;
 mod args;
 mod bench;
 mod blend;
+mod compare;
+mod compare_data;
+mod compare_page;
+mod compare_pictures;
 mod demo;
 mod difference;
 mod feature;
@@ -44,6 +48,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Adapters => adapters::run(),
         Command::Bench(args) => bench::run(&global, args),
         Command::Blend(args) => blend::run(&global, args),
+        Command::Compare(args) => compare::run(&global, args),
         Command::Demo(args) => demo::run(&global, args),
         Command::Difference(args) => difference::run(&global, args),
         Command::Dream(args) => feature::dream(&global, args),
