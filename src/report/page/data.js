@@ -26,10 +26,9 @@ function byId(id) {
 function digits(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size >= 100) return value.toFixed(0);
-  if (size >= 10) return value.toFixed(1);
-  if (size >= 0.01 || size === 0) return value.toFixed(size >= 1 ? 2 : 3);
-  return value.toPrecision(2).replace("e-", "e−");
+  if (size === 0) return "0";
+  const places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  return (size < 0.01 ? value.toPrecision(2) : value.toFixed(places)).replace(/-/g, "−");
 }
 
 function ordinal(number) {

@@ -17,6 +17,15 @@ function view(name) {
   VIEWS[name]();
 }
 
+/** What an address asks for: `#space` a view, `#217` a class. */
+function follow() {
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (Object.hasOwn(VIEWS, wanted)) return view(wanted);
+  view("classes");
+  const one = /^\d+$/.test(wanted) && CLASSES.find(one => one.class === Number(wanted));
+  if (one) PICTURE.open(one.pictures[0], GRID.pictures);
+}
+
 function legend() {
   DATA.sets.forEach((set, index) => {
     const chip = h("button", { class: `chip ${tone(index)}`, type: "button", "aria-pressed": "true", title: set.folder }, h("span", {}, set.label));
@@ -61,4 +70,5 @@ SPACE.start();
 NUMBERS.start();
 for (const name of Object.keys(VIEWS)) byId(`tab-${name}`).addEventListener("click", () => view(name));
 document.addEventListener("keydown", keys);
-view("classes");
+addEventListener("hashchange", follow);
+follow();

@@ -81,7 +81,7 @@ class Plot {
     const [across, up] = [right - left || 1, high - low || 1];
     let [sx, sy] = [(this.width - 2 * ROOM) / across, (this.height - 2 * ROOM) / up];
     // A graph keeps its shape and a few classes do not fill the screen.
-    if (this.unit) sx = sy = Math.min(sx, sy, 110);
+    if (this.unit) sx = sy = Math.min(this.width / (across + 1.4), this.height / (up + 1.6), 110);
     this.scale = { x: sx, y: sy };
     this.least = sx * 0.5;
     this.most = this.unit ? Math.max(sx, 220) : sx * 400;
