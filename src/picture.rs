@@ -221,7 +221,8 @@ pub fn encode_png(picture: &Array, metadata: &[(String, String)]) -> Result<Vec<
     Ok(bytes)
 }
 
-fn interleaved(picture: &Array) -> Vec<u8> {
+/// Red, green and blue of each pixel in turn, as bytes.
+pub(crate) fn interleaved(picture: &Array) -> Vec<u8> {
     let pixels = picture.shape.pixels();
     let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
     (0..pixels).flat_map(|at| [0, 1, 2].map(|c| byte(picture.values[c * pixels + at]))).collect()
