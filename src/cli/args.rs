@@ -10,6 +10,7 @@ use entoptic::ops::Metric;
 
 use super::models::{Judges, Minus, Models, Target};
 use super::train_args::TrainArgs;
+use super::watching::WatchingArgs;
 
 /// See what image classifiers see.
 #[derive(Parser)]
@@ -39,6 +40,9 @@ pub struct Global {
     /// Look for NaN and infinity behind every layer, and name the first one that makes any (slow)
     #[arg(long, global = true)]
     pub check_finite: bool,
+    /// Lines of JSON on standard output: `--json` of the commands that make something
+    #[arg(skip)]
+    pub events: bool,
 }
 
 impl Global {
@@ -118,12 +122,14 @@ pub struct MakingArgs {
     /// Picture to write (PNG), or a folder for several
     #[arg(long, short)]
     pub out: Option<PathBuf>,
-    /// Film of the first picture: a .gif file, or a folder for numbered frames; may be given twice
-    #[arg(long, value_name = "FILE.gif|FOLDER")]
+    /// Film of the first picture: a .gif or .apng file, or a folder for numbered frames; may be given again
+    #[arg(long, value_name = "FILE.gif|FILE.apng|FOLDER")]
     pub film: Vec<PathBuf>,
     /// Frames of the film, about
     #[arg(long, default_value_t = 40)]
     pub frames: u32,
+    #[command(flatten)]
+    pub watching: WatchingArgs,
 }
 
 /// Which pictures are made.

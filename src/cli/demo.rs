@@ -24,6 +24,7 @@ use super::models::{Model, Weights};
 use super::networks::{Loaded, open, shared_classes};
 use super::represent::Goal;
 use super::terminal::Screen;
+use super::watching::WatchingArgs;
 use super::{objectives, progress};
 
 /// Classes that come out well with few steps.
@@ -65,6 +66,7 @@ pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
         out: None,
         film: vec![],
         frames: 0,
+        watching: WatchingArgs::default(),
     };
     let demo = Demo { global, device: &device, classes, files: &files, seed: args.seed };
 

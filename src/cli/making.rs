@@ -1,5 +1,7 @@
 //! What all commands share that make pictures: the recipe, the run, files with everything that made them inside.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,14 +13,15 @@ use entoptic::objective::{Place, class_input};
 use entoptic::picture;
 use entoptic::synthesis::octave::{Stream, initial};
 use entoptic::synthesis::recipe::Recipe;
-use entoptic::synthesis::{Event, Job, run};
+use entoptic::synthesis::{Finished, Job, run};
 use entoptic::tensor::{Array, Shape};
 use serde_json::{Value, json};
 
 use super::args::{Global, MakingArgs, PicturesArgs};
-use super::film::Film;
-use super::networks::{Loaded, file_name, shared_classes};
+use super::film;
+use super::networks::{Loaded, about, file_name, shared_classes};
 use super::progress::Watcher;
+use super::watching::Watched;
 
 /// Pictures to be made with some networks.
 pub struct Making<'a> {
@@ -81,8 +84,8 @@ impl<'a> Making<'a> {
     pub fn make(&self, scene: Scene, pictures: &[Picture], measured: &'static str) -> anyhow::Result<Array> {
         let outs = self.outs(pictures)?;
         let saved = self.make_at(&outs, scene, pictures, measured)?;
-        for out in &outs {
-            println!("{}", out.display());
+        if !self.global.events {
+            outs.iter().for_each(|out| println!("{}", out.display()));
         }
         Ok(saved)
     }
@@ -99,7 +102,7 @@ impl<'a> Making<'a> {
             "noise" => None,
             _ => Some(self.start(pictures[0].stream)?),
         };
-        let mut film = Film::new(&self.args.film)?;
+        let mut watched = Watched::new(self, &pictures[0].what)?;
         let schedule_steps = self.recipe.stages.iter().map(|stage| stage.iterations as usize).sum::<usize>();
         let job = Job {
             scene,
@@ -108,14 +111,13 @@ impl<'a> Making<'a> {
             start,
             check_finite: self.global.check_finite,
             report_every: 5,
-            frame_every: film.wanted().then(|| schedule_steps.div_ceil(self.args.frames.max(1) as usize)),
+            frame_every: watched.every(schedule_steps, self.args.frames),
         };
         let mut watcher = Watcher::new(self.global, measured)?;
-        let finished = run(self.device, &job, &mut |event| {
-            if let Event::Frame(frame) = &event {
-                film.add(&frame.picture(0));
-            }
-            watcher.event(event)
+        self.announce(outs, pictures, schedule_steps);
+        let finished = run(self.device, &job, &mut |event| match watched.event(&event, &watcher) {
+            true => watcher.event(event),
+            false => ControlFlow::Break(()),
         })?;
         for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
             let metadata = [
@@ -125,8 +127,11 @@ impl<'a> Making<'a> {
             ];
             picture::write_png(out, &finished.pictures.picture(index), &metadata)?;
         }
-        film.write()?;
+        watched.finish(&finished.pictures.picture(0), &watcher)?;
         if watcher.stopped() {
+            if self.global.events {
+                self.tell(outs, pictures, &finished, &[]);
+            }
             let made: Vec<String> = outs.iter().map(|out| out.display().to_string()).collect();
             bail!("stopped after {} steps; the picture so far is in {}", finished.steps, made.join(", "));
         }
@@ -137,7 +142,54 @@ impl<'a> Making<'a> {
         for out in outs {
             saved.values.extend(picture::read(out)?.values);
         }
+        if self.global.events {
+            let found = (0..self.networks.len()).map(|index| self.probabilities(index, &saved));
+            self.tell(outs, pictures, &finished, &found.collect::<anyhow::Result<Vec<_>>>()?);
+        }
         Ok(saved)
+    }
+
+    /// An event: what is about to be made.
+    fn announce(&self, outs: &[PathBuf], pictures: &[Picture], steps: usize) {
+        if !self.global.events {
+            return;
+        }
+        let picture = |(picture, out): (&Picture, &PathBuf)| {
+            let Stream { seed, picture: stream } = picture.stream;
+            json!({ "file": out.display().to_string(), "objective": picture.what, "seed": seed, "stream": stream })
+        };
+        let mut facts = self.description(&pictures[0], steps);
+        for of_one in ["objective", "stream"] {
+            facts.as_object_mut().and_then(|facts| facts.remove(of_one));
+        }
+        (facts["recipe"], facts["normalize"]) = (json!(self.recipe.name), json!(self.recipe.normalize));
+        facts["pictures"] = pictures.iter().zip(outs).map(picture).collect();
+        self.global.event("start", facts);
+    }
+
+    /// An event for each picture that is made, with what each network makes of it where that is known.
+    fn tell(&self, outs: &[PathBuf], pictures: &[Picture], finished: &Finished, found: &[Vec<Vec<f32>>]) {
+        for (n, (picture, out)) in pictures.iter().zip(outs).enumerate() {
+            let judged = |(loaded, found): (&Loaded, &Vec<Vec<f32>>)| {
+                let (names, mut classes) = (&loaded.network.classes, largest(&found[n], 5));
+                classes.extend(film::classes(&picture.what));
+                let mut seen = BTreeSet::new();
+                classes.retain(|&class| seen.insert(class));
+                let class = |&class: &usize| json!({ "class": class, "name": names.name(class), "probability": found[n][class] });
+                json!({ "network": loaded.network.architecture.name(), "classes": classes.iter().map(class).collect::<Vec<_>>() })
+            };
+            let facts = json!({
+                "objective": picture.what,
+                "seed": picture.stream.seed,
+                "size": finished.pictures.shape.h(),
+                "steps": finished.steps,
+                "complete": !found.is_empty(),
+                "loss": finished.loss.get(n),
+                "measured": finished.measured.get(n),
+                "probabilities": self.networks.iter().zip(found).map(judged).collect::<Vec<_>>(),
+            });
+            self.global.made(out, "picture", facts);
+        }
     }
 
     /// Where the pictures go: one to the file given, several into the folder given. Checked before anything slow happens.
@@ -157,6 +209,9 @@ impl<'a> Making<'a> {
             if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
                 bail!("{}: pictures are written as .png", out.display());
             }
+            if self.args.watching.preview_file.as_ref() == Some(out) {
+                bail!("--preview-file {}: is where the picture itself goes; name another", out.display());
+            }
             picture::check_writable(out)?;
         }
         Ok(outs)
@@ -175,7 +230,6 @@ impl<'a> Making<'a> {
 
     /// Everything that decides how a picture looks.
     fn description(&self, picture: &Picture, steps: usize) -> Value {
-        let adapter = self.device.adapter();
         let network = |Loaded { network, weight, head, .. }: &Loaded| {
             json!({
                 "network": network.architecture.name(),
@@ -194,15 +248,21 @@ impl<'a> Making<'a> {
             "init": if self.args.init == "noise" { "noise".into() } else { file_name(Path::new(&self.args.init)) },
             "networks": self.networks.iter().map(network).collect::<Vec<_>>(),
             "steps": steps,
-            "adapter": { "name": adapter.name, "backend": adapter.backend, "driver": adapter.driver },
+            "adapter": about(self.device),
             "kernels": self.device.tuning().tiling.to_string(),
         })
     }
 
+    /// Logits of network `index`.
+    pub fn logits_of(&self, index: usize, pictures: &Array) -> anyhow::Result<Array> {
+        let scene = Scene::of(vec![&self.networks[index].network], self.recipe.normalize);
+        let place = [Place::Logits(0, self.networks[index].head)];
+        Ok(evaluate::outputs(self.device, &scene, pictures, &place, false)?.remove(0))
+    }
+
     /// Probability that network `index` gives to each class, for each picture.
     pub fn probabilities(&self, index: usize, pictures: &Array) -> anyhow::Result<Vec<Vec<f32>>> {
-        let place = [self.logits(index)];
-        let logits = evaluate::outputs(self.device, &self.scene(), pictures, &place, false)?.remove(0);
+        let logits = self.logits_of(index, pictures)?;
         Ok((0..logits.shape.n()).map(|n| softmax(&logits.picture(n).values)).collect())
     }
 

@@ -7,6 +7,7 @@ mod bench;
 mod blend;
 mod demo;
 mod difference;
+mod events;
 mod feature;
 mod fetch;
 mod film;
@@ -20,6 +21,7 @@ mod networks;
 mod objectives;
 mod opposite;
 mod outputs;
+mod preview;
 mod progress;
 mod recipes;
 mod represent;
@@ -30,34 +32,54 @@ mod subjects;
 mod terminal;
 mod train;
 mod train_args;
+mod watching;
 mod weights;
 
-use clap::Parser;
+use std::time::Instant;
 
-use args::{Arguments, Command};
+use clap::{CommandFactory, FromArgMatches};
+use serde_json::json;
+
+use args::{Arguments, Command, Global};
+
+pub use events::unheard;
 
 /// Parses the arguments (exit code 2 when they make no sense) and does what they say.
 pub fn run() -> anyhow::Result<()> {
-    let Arguments { global, command } = Arguments::parse();
+    let started = Instant::now();
+    let matches = Arguments::command().try_get_matches().unwrap_or_else(|error| events::misuse(&error));
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| events::misuse(&error));
+    let global = Global { events: events::wanted(&matches), ..arguments.global };
+    let result = perform(&global, arguments.command);
+    let seconds = started.elapsed().as_secs_f64();
+    match &result {
+        Ok(()) => global.event("done", json!({ "seconds": seconds })),
+        Err(error) => global.event("error", json!({ "text": format!("{error:#}"), "exit_code": 1 })),
+    }
+    global.explain(|| format!("took {seconds:.2} s"));
+    result
+}
+
+fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Accuracy(args) => accuracy::run(&global, args),
+        Command::Accuracy(args) => accuracy::run(global, args),
         Command::Adapters => adapters::run(),
-        Command::Bench(args) => bench::run(&global, args),
-        Command::Blend(args) => blend::run(&global, args),
-        Command::Demo(args) => demo::run(&global, args),
-        Command::Difference(args) => difference::run(&global, args),
-        Command::Dream(args) => feature::dream(&global, args),
-        Command::Feature(args) => feature::run(&global, args),
-        Command::Generate(args) => generate::run(&global, args),
-        Command::Gradient(args) => gradient::run(&global, args),
-        Command::Layers(args) => layers::run(&global, args),
-        Command::Match(args) => represent::run(&global, args),
-        Command::Merge(args) => merge::run(&global, args),
-        Command::Opposite(args) => opposite::run(&global, args),
-        Command::Outputs(args) => outputs::run(&global, args),
+        Command::Bench(args) => bench::run(global, args),
+        Command::Blend(args) => blend::run(global, args),
+        Command::Demo(args) => demo::run(global, args),
+        Command::Difference(args) => difference::run(global, args),
+        Command::Dream(args) => feature::dream(global, args),
+        Command::Feature(args) => feature::run(global, args),
+        Command::Generate(args) => generate::run(global, args),
+        Command::Gradient(args) => gradient::run(global, args),
+        Command::Layers(args) => layers::run(global, args),
+        Command::Match(args) => represent::run(global, args),
+        Command::Merge(args) => merge::run(global, args),
+        Command::Opposite(args) => opposite::run(global, args),
+        Command::Outputs(args) => outputs::run(global, args),
         Command::Recipes(args) => recipes::run(args),
-        Command::Score(args) => score::run(&global, args),
-        Command::Train(args) => train::run(&global, args),
-        Command::Weights(args) => weights::run(&global, args),
+        Command::Score(args) => score::run(global, args),
+        Command::Train(args) => train::run(global, args),
+        Command::Weights(args) => weights::run(global, args),
     }
 }

@@ -9,6 +9,7 @@ use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Class, Device};
 use entoptic::nets::{Architecture, Head, Network, Normalize};
 use entoptic::weights::{Checkpoint, Known, cache_folder, demo};
+use serde_json::{Value, json};
 
 use super::args::Global;
 use super::models::{Model, Weights};
@@ -97,6 +98,7 @@ impl Model {
             network.source,
             network.class_count()
         ));
+        global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
         let said = |key: &str| checkpoint.metadata().get(key).map(String::as_str);
         // Published files say nothing: torchvision trained them with ImageNet's mean and deviation at 224 and more.
         let trained_with = if said("normalisation") == Some("none") { Normalize::Source } else { Normalize::Imagenet };
@@ -161,6 +163,12 @@ pub fn architecture(checkpoint: &Checkpoint) -> Option<Architecture> {
 pub fn no_network(checkpoint: &Checkpoint) -> anyhow::Error {
     let known = Architecture::ALL.map(Architecture::name).join(", ");
     anyhow!("{}: its tensors are those of no network known here ({known})", checkpoint.name())
+}
+
+/// The adapter in use, for metadata and events.
+pub fn about(device: &Device) -> Value {
+    let adapter = device.adapter();
+    json!({ "name": adapter.name, "backend": adapter.backend, "driver": adapter.driver })
 }
 
 /// A file's name without its folder, for messages and metadata.

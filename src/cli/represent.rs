@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::args::{Global, MakingArgs, MatchArgs};
 use super::making::{Making, Picture, file_stem};
 use super::networks::{file_name, load, open};
+use super::watching::WatchingArgs;
 use super::{generate, objectives};
 
 /// Factor of the source's L1 loss, kept for every metric.
@@ -46,6 +47,7 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     let noise = making.start(stream)?;
     let pictures = making.make(goal.scene(args.metric.into()), &[Picture { name, stream, what }], "distance")?;
     let (before, after) = (goal.distance(&noise)?, goal.distance(&pictures)?);
+    global.event("distance", json!({ "metric": "l1", "start": before, "picture": after }));
     global.say(format_args!("L1 distance {after:.3}, of the start {before:.3}: {:.1} %", 100.0 * after / before));
     Ok(())
 }
@@ -104,7 +106,8 @@ fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::
         Some(path) => picture::read(path).context("--target-picture")?,
         None => {
             let out = Path::new(&format!("{stem}-by-{}.png", networks[0].network.architecture)).to_owned();
-            let making = MakingArgs { out: Some(out), film: Vec::new(), ..args.making.clone() };
+            let watching = WatchingArgs { film_logits: false, ..args.making.watching.clone() };
+            let making = MakingArgs { out: Some(out), film: Vec::new(), watching, ..args.making.clone() };
             let making = Making::new(global, device, &networks, &making)?;
             generate::one(&making, class, objectives::class(&networks, 200.0))?
         }
