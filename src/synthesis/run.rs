@@ -118,9 +118,11 @@ pub fn run_schedule(device: &Device, job: &Job, schedule: &Schedule, observer: O
             )?;
             let (plan, dispatches) = program.plan();
             let _ = observer(Event::Prepared { size: size as usize, plan, dispatches });
-            for _ in steps {
-                program.run(finished.steps as u64)?;
-                finished.steps += 1;
+            let end = finished.steps + steps.len();
+            while finished.steps < end {
+                let count = job.steps_to_next_look(finished.steps).min(end - finished.steps);
+                program.run(finished.steps, count)?;
+                finished.steps += count;
                 let last = finished.steps == schedule.steps();
                 if job.frame_every.is_some_and(|every| last || finished.steps.is_multiple_of(every.max(1))) {
                     let _ = observer(Event::Frame(&canvas.download(device)?));
@@ -151,6 +153,14 @@ pub fn run_schedule(device: &Device, job: &Job, schedule: &Schedule, observer: O
     }
     finished.pictures = canvas.download(device)?;
     Ok(finished)
+}
+
+impl Job<'_> {
+    /// Steps from one on until a report or a frame.
+    fn steps_to_next_look(&self, done: usize) -> usize {
+        let looks = [Some(self.report_every), self.frame_every].into_iter().flatten();
+        looks.map(|every| every.max(1) - done % every.max(1)).min().expect("there are always reports")
+    }
 }
 
 /// The pictures before the first step.
