@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod adapters;
+mod aim;
 mod args;
 mod bench;
 mod blend;
@@ -19,13 +20,16 @@ mod models;
 mod networks;
 mod objectives;
 mod opposite;
+mod origin;
 mod outputs;
 mod progress;
 mod recipes;
+mod replay;
 mod represent;
 mod score;
 mod score_numbers;
 mod score_report;
+mod sources;
 mod subjects;
 mod terminal;
 mod train;
@@ -56,8 +60,10 @@ pub fn run() -> anyhow::Result<()> {
         Command::Opposite(args) => opposite::run(&global, args),
         Command::Outputs(args) => outputs::run(&global, args),
         Command::Recipes(args) => recipes::run(args),
+        Command::Replay(args) => replay::replay(&global, args),
         Command::Score(args) => score::run(&global, args),
         Command::Train(args) => train::run(&global, args),
+        Command::Verify(args) => replay::verify(&global, args),
         Command::Weights(args) => weights::run(&global, args),
     }
 }
