@@ -8,8 +8,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     quiet_loader();
     quiet_pipes();
-    match cli::run() {
-        _ if cli::unheard() => ExitCode::from(BROKEN_PIPE),
+    let done = cli::run();
+    match &done {
+        _ if cli::unheard(&done) => ExitCode::from(BROKEN_PIPE),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
+use serde::{Deserialize, Serialize};
 
 use super::models::{Judges, Minus, Models, Target};
+use super::replay::{ReplayArgs, VerifyArgs};
 use super::train_args::TrainArgs;
 use super::watching::WatchingArgs;
 
@@ -85,6 +87,10 @@ pub enum Command {
     Train(TrainArgs),
     /// Run networks on pictures: logits, or a layer's values
     Outputs(OutputsArgs),
+    /// Make a picture again from what its file says
+    Replay(ReplayArgs),
+    /// Whether pictures come out the same when they are made again from what their files say
+    Verify(VerifyArgs),
     /// Judge pictures of a class by numbers: what other networks make of them, and what their pixels are like
     Score(ScoreArgs),
     /// How many photographs networks get right
@@ -158,7 +164,8 @@ impl From<NormalizeArg> for Normalize {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MetricArg {
     /// Sum of absolute differences
     L1,

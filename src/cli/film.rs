@@ -5,8 +5,9 @@ use entoptic::classes::ClassList;
 use entoptic::picture;
 use entoptic::report::{self, Plot, beside};
 use entoptic::tensor::Array;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::aim::Aim;
 use super::making::Making;
 
 /// All films of a run, which have the same frames.
@@ -27,14 +28,13 @@ struct Plots {
 }
 
 impl<'a> Film<'a> {
-    /// A film at each path that the user gave, of a picture that shows `what`.
-    pub fn new(making: &'a Making, what: &Value) -> anyhow::Result<Self> {
+    /// A film at each path that the user gave, of a picture with an aim.
+    pub fn new(making: &'a Making, aim: &Aim) -> anyhow::Result<Self> {
         let films = making.args.film.iter().map(|path| report::Film::create(path)).collect::<Result<_, _>>()?;
-        let plots = making
-            .args
-            .watching
-            .film_logits
-            .then(|| Plots { targets: classes(what), ranges: vec![[0.0, 1.0]; making.networks.len()] });
+        let plots = making.args.watching.film_logits.then(|| Plots {
+            targets: aim.classes().iter().map(|(class, _)| *class).collect(),
+            ranges: vec![[0.0, 1.0]; making.networks.len()],
+        });
         let film = Film { making, films, side: making.recipe.final_side() as usize, plots };
         if film.plots.is_some() && !film.wanted() {
             bail!("--film-logits needs a --film");
@@ -69,17 +69,11 @@ impl<'a> Film<'a> {
             let path = film.path().to_owned();
             let frames = film.finish()?;
             if frames > 0 {
-                self.making.global.made(&path, "film", json!({ "frames": frames }));
+                self.making.global.made(&path, "film", json!({ "frames": frames }))?;
             }
         }
         Ok(())
     }
-}
-
-/// The classes that a picture is to show, by its description.
-pub fn classes(what: &Value) -> Vec<usize> {
-    let several = what["classes"].as_array().into_iter().flatten();
-    several.chain([&what["class"]]).filter_map(Value::as_u64).map(|class| class as usize).collect()
 }
 
 impl Plots {

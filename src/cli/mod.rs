@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod adapters;
+mod aim;
 mod args;
 mod bench;
 mod blend;
@@ -20,14 +21,17 @@ mod models;
 mod networks;
 mod objectives;
 mod opposite;
+mod origin;
 mod outputs;
 mod preview;
 mod progress;
 mod recipes;
+mod replay;
 mod represent;
 mod score;
 mod score_numbers;
 mod score_report;
+mod sources;
 mod subjects;
 mod terminal;
 mod train;
@@ -41,8 +45,6 @@ use clap::{CommandFactory, FromArgMatches};
 use serde_json::json;
 
 use args::{Arguments, Command, Global};
-
-pub use events::unheard;
 
 /// Parses the arguments (exit code 2 when they make no sense) and does what they say.
 pub fn run() -> anyhow::Result<()> {
@@ -58,6 +60,12 @@ pub fn run() -> anyhow::Result<()> {
     }
     global.explain(|| format!("took {seconds:.2} s"));
     result
+}
+
+/// Whether it ended because nobody reads what it prints.
+pub fn unheard(done: &anyhow::Result<()>) -> bool {
+    let printing = done.as_ref().err().and_then(|error| error.downcast_ref::<std::io::Error>());
+    events::unheard() || printing.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
@@ -78,8 +86,10 @@ fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Opposite(args) => opposite::run(global, args),
         Command::Outputs(args) => outputs::run(global, args),
         Command::Recipes(args) => recipes::run(args),
+        Command::Replay(args) => replay::replay(global, args),
         Command::Score(args) => score::run(global, args),
         Command::Train(args) => train::run(global, args),
+        Command::Verify(args) => replay::verify(global, args),
         Command::Weights(args) => weights::run(global, args),
     }
 }

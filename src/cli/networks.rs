@@ -9,7 +9,6 @@ use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Class, Device};
 use entoptic::nets::{Architecture, Head, Network, Normalize};
 use entoptic::weights::{Checkpoint, Known, cache_folder, demo};
-use serde_json::{Value, json};
 
 use super::args::Global;
 use super::models::{Model, Weights};
@@ -26,6 +25,19 @@ pub struct Loaded {
     pub side: Option<usize>,
     /// The recipe that suits it.
     pub recipe: &'static str,
+}
+
+impl Loaded {
+    /// A network of a checkpoint, with its part in the objective.
+    pub fn new(network: Network, weight: f32, head: Head, checkpoint: &Checkpoint) -> Self {
+        let said = |key: &str| checkpoint.metadata().get(key).map(String::as_str);
+        // Published files say nothing: torchvision trained them with ImageNet's mean and deviation at 224 and more.
+        let trained_with = if said("normalisation") == Some("none") { Normalize::Source } else { Normalize::Imagenet };
+        let side: Option<usize> = said("side").and_then(|side| side.parse().ok());
+        let small = side.is_some_and(|side| side < 200);
+        let recipe = if small { "demo" } else { network.architecture.name() };
+        Loaded { network, weight, head, trained_with, side, recipe }
+    }
 }
 
 /// Opens the adapter that the user wants and says which it is.
@@ -99,13 +111,7 @@ impl Model {
             network.class_count()
         ));
         global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
-        let said = |key: &str| checkpoint.metadata().get(key).map(String::as_str);
-        // Published files say nothing: torchvision trained them with ImageNet's mean and deviation at 224 and more.
-        let trained_with = if said("normalisation") == Some("none") { Normalize::Source } else { Normalize::Imagenet };
-        let side: Option<usize> = said("side").and_then(|side| side.parse().ok());
-        let small = side.is_some_and(|side| side < 200);
-        let recipe = if small { "demo" } else { architecture.name() };
-        Ok(Loaded { network, weight: self.weight, head: self.head, trained_with, side, recipe })
+        Ok(Loaded::new(network, self.weight, self.head, &checkpoint))
     }
 
     /// The weights as given, or else a published checkpoint that has been fetched, or the demo network; and the structure that
@@ -163,12 +169,6 @@ pub fn architecture(checkpoint: &Checkpoint) -> Option<Architecture> {
 pub fn no_network(checkpoint: &Checkpoint) -> anyhow::Error {
     let known = Architecture::ALL.map(Architecture::name).join(", ");
     anyhow!("{}: its tensors are those of no network known here ({known})", checkpoint.name())
-}
-
-/// The adapter in use, for metadata and events.
-pub fn about(device: &Device) -> Value {
-    let adapter = device.adapter();
-    json!({ "name": adapter.name, "backend": adapter.backend, "driver": adapter.driver })
 }
 
 /// A file's name without its folder, for messages and metadata.

@@ -10,7 +10,8 @@ use entoptic::picture;
 use entoptic::tensor::Array;
 
 use super::args::ShowArg;
-use super::making::{Making, software};
+use super::making::Making;
+use super::origin::software;
 use super::progress::Watcher;
 use super::terminal::Screen;
 

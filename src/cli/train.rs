@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use super::args::Global;
 use super::models::{Model, Weights};
-use super::networks::{about, file_name, open};
+use super::networks::{file_name, open};
+use super::origin::Adapter;
 use super::progress::{Watcher, memory};
 use super::train_args::{LossArg, TrainArgs};
 
@@ -89,8 +90,7 @@ fn towards(
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / round as f32;
     let (first, last) = (mean(&state.losses[..round]), mean(&state.losses[state.losses.len() - round..]));
     global.say(format_args!("loss {last:.6} after {first:.6}: {:.1} times less", first / last));
-    global.made(&files.out, "weights", json!({ "loss": { "first": first, "last": last } }));
-    Ok(())
+    global.made(&files.out, "weights", json!({ "loss": { "first": first, "last": last } }))
 }
 
 fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: Option<State>) -> anyhow::Result<()> {
@@ -146,8 +146,7 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
     let state = train(global, &device, &job, files, &words)?;
     let best = state.accuracies.iter().copied().fold(0.0, f32::max);
     global.say(format_args!("best validation accuracy {best:.4}"));
-    global.made(&files.out, "weights", json!({ "accuracy": best }));
-    Ok(())
+    global.made(&files.out, "weights", json!({ "accuracy": best }))
 }
 
 /// An event: what is about to be learnt.
@@ -156,7 +155,7 @@ fn announce(global: &Global, device: &Device, job: &Job, files: &Files, mut fact
     facts["file"] = json!(files.out.display().to_string());
     (facts["seed"], facts["steps"]) = (json!(job.seed), json!(job.steps));
     (facts["size"], facts["batch"]) = (json!(job.side), json!(job.batch));
-    facts["adapter"] = about(device);
+    facts["adapter"] = json!(Adapter::of(device));
     global.event("start", facts);
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use entoptic::synthesis::Event;
 use entoptic::tensor::Array;
-use serde_json::Value;
 
+use super::aim::Aim;
 use super::args::ShowArg;
 use super::film::Film;
 use super::making::Making;
@@ -41,9 +41,9 @@ pub struct Watched<'a> {
 const PREVIEW_EVERY: usize = 5;
 
 impl<'a> Watched<'a> {
-    /// Watches a run whose first picture shows `what`. Checks that all can be written before anything slow happens.
-    pub fn new(making: &'a Making, what: &Value) -> anyhow::Result<Self> {
-        Ok(Watched { film: Film::new(making, what)?, preview: Preview::new(making)?, failed: None })
+    /// Watches a run whose first picture has an aim. Checks that all can be written before anything slow happens.
+    pub fn new(making: &'a Making, aim: &Aim) -> anyhow::Result<Self> {
+        Ok(Watched { film: Film::new(making, aim)?, preview: Preview::new(making)?, failed: None })
     }
 
     /// Steps between two frames, of a run of so many.

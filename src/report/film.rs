@@ -72,7 +72,7 @@ impl Film {
             picture::write_png(&self.path.join(format!("{:04}.png", self.frames)), frame, &[])?;
         } else {
             self.write_waiting(DELAY)?;
-            self.waiting = Some(picture::interleaved(frame));
+            self.waiting = Some(picture::rgb(frame));
         }
         self.frames += 1;
         Ok(())
