@@ -22,7 +22,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`check_writable`], and [`Error::Io`] from `fill`, the sync or the rename; the old file is then still there.
-pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+pub fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let draft = Draft::new(path)?;
     let mut file = draft.writer()?;
     fill(&mut file).and_then(|()| file.flush()).map_err(Error::io(path))?;

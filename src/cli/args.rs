@@ -9,6 +9,7 @@ use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
 use serde::{Deserialize, Serialize};
 
+use super::completions::{CompletionsArgs, ManArgs};
 use super::models::{Judges, Minus, Models, Target};
 use super::replay::{ReplayArgs, VerifyArgs};
 use super::train_args::TrainArgs;
@@ -107,6 +108,10 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the GPUs that could be used
     Adapters,
+    /// Print what a shell needs to complete commands and options
+    Completions(CompletionsArgs),
+    /// Write manual pages for all commands
+    Man(ManArgs),
 }
 
 /// How pictures are made.

@@ -6,6 +6,7 @@ mod aim;
 mod args;
 mod bench;
 mod blend;
+mod completions;
 mod demo;
 mod difference;
 mod events;
@@ -74,6 +75,7 @@ fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Adapters => adapters::run(),
         Command::Bench(args) => bench::run(global, args),
         Command::Blend(args) => blend::run(global, args),
+        Command::Completions(args) => completions::run(args),
         Command::Demo(args) => demo::run(global, args),
         Command::Difference(args) => difference::run(global, args),
         Command::Dream(args) => feature::dream(global, args),
@@ -81,6 +83,7 @@ fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Generate(args) => generate::run(global, args),
         Command::Gradient(args) => gradient::run(global, args),
         Command::Layers(args) => layers::run(global, args),
+        Command::Man(args) => completions::man(global, args),
         Command::Match(args) => represent::run(global, args),
         Command::Merge(args) => merge::run(global, args),
         Command::Opposite(args) => opposite::run(global, args),
