@@ -21,7 +21,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`check_writable`], and [`Error::Io`] from `fill`, the sync or the rename; the old file is then still there.
-pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+pub fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let path = destination(path)?;
     let mut file = io::BufWriter::with_capacity(1 << 16, beside(&path)?);
     fill(&mut file).map_err(Error::io(&path))?;

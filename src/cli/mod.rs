@@ -11,6 +11,7 @@ mod difference;
 mod feature;
 mod fetch;
 mod film;
+mod gallery;
 mod generate;
 mod gradient;
 mod layers;
@@ -52,6 +53,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Difference(args) => difference::run(&global, args),
         Command::Dream(args) => feature::dream(&global, args),
         Command::Feature(args) => feature::run(&global, args),
+        Command::Gallery(args) => gallery::run(&global, args),
         Command::Generate(args) => generate::run(&global, args),
         Command::Gradient(args) => gradient::run(&global, args),
         Command::Layers(args) => layers::run(&global, args),
