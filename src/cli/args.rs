@@ -10,6 +10,7 @@ use entoptic::ops::Metric;
 use serde::{Deserialize, Serialize};
 
 use super::completions::{CompletionsArgs, ManArgs};
+use super::gallery::GalleryArgs;
 use super::models::{Judges, Minus, Models, Target};
 use super::replay::{ReplayArgs, VerifyArgs};
 use super::train_args::TrainArgs;
@@ -84,6 +85,8 @@ pub enum Command {
     Feature(FeatureArgs),
     /// Let a layer exaggerate what it sees in a photograph
     Dream(DreamArgs),
+    /// Make a picture of every class, in a folder that can be left and gone on with
+    Gallery(GalleryArgs),
     /// Train a network towards another network's outputs, or on labelled photographs
     Train(TrainArgs),
     /// Run networks on pictures: logits, or a layer's values

@@ -13,6 +13,7 @@ mod events;
 mod feature;
 mod fetch;
 mod film;
+mod gallery;
 mod generate;
 mod gradient;
 mod layers;
@@ -80,6 +81,7 @@ fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Difference(args) => difference::run(global, args),
         Command::Dream(args) => feature::dream(global, args),
         Command::Feature(args) => feature::run(global, args),
+        Command::Gallery(args) => gallery::run(global, args),
         Command::Generate(args) => generate::run(global, args),
         Command::Gradient(args) => gradient::run(global, args),
         Command::Layers(args) => layers::run(global, args),
