@@ -207,7 +207,10 @@ fn another_gallery_does_not_mix_into_a_folder() {
         (command("v", ""), "networks"),
         (command("w", "--seed 1"), "seed (was 0, is 1)"),
         (command("w", "--constant 100"), "constant (was 200.0, is 100.0)"),
-        (command("w", "--objective opposite"), "constant (was 200.0, is null), objective (was \"class\", is \"opposite\")"),
+        (
+            command("w", "--objective opposite"),
+            "constant (was 200.0, is null), objective (was \"class\", is \"opposite\")",
+        ),
         (command("w", "--normalize source"), "recipe"),
         (command("w", "").replace("tiny.toml", "other.toml"), "recipe"),
         (command("w", "").replace("3-4", "3-5"), "classes"),
@@ -221,7 +224,10 @@ fn another_gallery_does_not_mix_into_a_folder() {
     let one = desk.path("g/0003-tiger-shark.png");
     fs::copy(desk.path("g/0001-goldfish.png"), &one).expect("copied");
     let said = desk.refused(&command("w", ""));
-    assert!(said.contains("0003-tiger-shark.png: is not the picture that manifest.jsonl lists; move it away"), "{said}");
+    assert!(
+        said.contains("0003-tiger-shark.png: is not the picture that manifest.jsonl lists; move it away"),
+        "{said}"
+    );
     fs::remove_file(&one).expect("removed");
     desk.good(&command("w", ""));
     assert_eq!(files(&desk.path("g"), ".png")["0003-tiger-shark.png"], before["0003-tiger-shark.png"]);
@@ -271,9 +277,8 @@ fn a_picture_that_fails_does_not_stop_the_others() {
     failed(&desk.refused(&command("bad")));
     let (good, bad) = (files(&desk.path("good"), ".png"), files(&desk.path("bad"), ".png"));
     assert_eq!((good.len(), bad.len()), (8, 6));
-    let pixels = |folder: &str, name: &String| {
-        entoptic::picture::read(&desk.path(folder).join(name)).expect("a picture").values
-    };
+    let pixels =
+        |folder: &str, name: &String| entoptic::picture::read(&desk.path(folder).join(name)).expect("a picture").values;
     for name in bad.keys() {
         assert_eq!(pixels("bad", name), pixels("good", name), "{name}: the other weights are the same");
     }
@@ -289,7 +294,10 @@ fn a_picture_that_fails_does_not_stop_the_others() {
     assert_eq!(listed(&desk.path("bad")).len(), 8);
     // With a look behind every layer each fails, for the last layer is not finite whatever the class: as a batch, then alone.
     let said = desk.refused(&format!("{} --check-finite", command("bad").replace("--out bad", "--out checked")));
-    assert!(said.contains("8 of 8 pictures could not be made: 0 tench (fc produced a value that is not finite"), "{said}");
+    assert!(
+        said.contains("8 of 8 pictures could not be made: 0 tench (fc produced a value that is not finite"),
+        "{said}"
+    );
 }
 
 #[test]

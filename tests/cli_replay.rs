@@ -75,11 +75,8 @@ fn each_command_s_picture_is_made_again() {
     }
     // From a file of several pictures: each from its own.
     let several = Array::new(Shape::new(2, 3, 36, 36), Generator { seed: 2 }.input(2, 36));
-    let array = entoptic::weights::NamedArray {
-        name: "image".into(),
-        shape: several.shape.0.to_vec(),
-        values: several.values,
-    };
+    let array =
+        entoptic::weights::NamedArray { name: "image".into(), shape: several.shape.0.to_vec(), values: several.values };
     let path = desk.path("two.safetensors");
     entoptic::weights::write(&path, &[array], &Default::default(), entoptic::weights::Precision::F32).expect("written");
     desk.good(&format!("generate -m googlenet --class 3,church --init two.safetensors {recipe} --out init"));
@@ -164,7 +161,9 @@ fn changed_pictures_are_told_apart() {
     type Change = fn(&mut Array, &mut String, &mut Value);
     let changes: [(&str, Change); 8] = [
         ("a pixel", |picture, _, _| picture.values[7] = 1.0 - picture.values[7]),
-        ("one level", |picture, _, _| picture.values[100] += if picture.values[100] > 0.5 { -1.0 } else { 1.0 } / 255.0),
+        ("one level", |picture, _, _| {
+            picture.values[100] += if picture.values[100] > 0.5 { -1.0 } else { 1.0 } / 255.0
+        }),
         ("the seed", |_, _, run| run["seed"] = 6.into()),
         ("the stream", |_, _, run| run["stream"] = 6.into()),
         ("the constant", |_, _, run| run["objective"]["constant"] = (-100.0).into()),
@@ -183,7 +182,10 @@ fn changed_pictures_are_told_apart() {
         assert!(said.contains("b.png: was changed after it was made"), "{what}: {said}");
         changed(&a, &b, true, change);
         let said = verdict("b.png");
-        assert!(said.contains("b.png: does not come out the same, on the same adapter by the same version"), "{what}: {said}");
+        assert!(
+            said.contains("b.png: does not come out the same, on the same adapter by the same version"),
+            "{what}: {said}"
+        );
         assert!(said.ends_with("error: 1 of 1 do not come out the same\n"), "{what}: {said}");
     }
     // One bad one among good ones.
@@ -211,7 +213,10 @@ fn changed_pictures_are_told_apart() {
     assert!(desk.good("verify b.png").contains("the same, bit by bit, though with adapter "));
     changed(&a, &b, true, |picture, _, run| elsewhere(picture, 1.0, run));
     let said = desk.good("verify b.png");
-    assert!(said.contains("comes out the same within the bound of ") && said.contains(" instead of another card"), "{said}");
+    assert!(
+        said.contains("comes out the same within the bound of ") && said.contains(" instead of another card"),
+        "{said}"
+    );
     changed(&a, &b, true, |picture, _, run| elsewhere(picture, 12.0, run));
     assert!(verdict("b.png").contains("does not come out within the bound of "));
     changed(&a, &b, true, |_, _, run| (run["version"], run["seed"]) = ("0.0.9".into(), 6.into()));
@@ -250,7 +255,8 @@ fn a_picture_so_far_is_made_again() {
     use std::io::{BufRead, BufReader};
     let desk = desk();
     desk.recipe("long.toml", 4000, 36);
-    let mut child = desk.command("generate -m googlenet --class church --recipe long.toml --out a.png").spawn().expect("it starts");
+    let mut child =
+        desk.command("generate -m googlenet --class church --recipe long.toml --out a.png").spawn().expect("it starts");
     // Kept to the end: a program whose messages nobody takes any more cannot tell that it stopped.
     let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
     assert!(said.any(|line| line.starts_with("recipe: ")));
@@ -258,7 +264,8 @@ fn a_picture_so_far_is_made_again() {
     let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.expect("there is kill").success());
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
-    let run: Value = serde_json::from_str(&picture::read_metadata(&desk.path("a.png")).expect("texts")["entoptic:run"]).expect("JSON");
+    let run: Value = serde_json::from_str(&picture::read_metadata(&desk.path("a.png")).expect("texts")["entoptic:run"])
+        .expect("JSON");
     assert!((1..4000).contains(&run["steps"].as_u64().expect("a number")), "{run}");
     again(&desk, "a.png", "");
 }

@@ -54,7 +54,11 @@ fn measure(recipe: &str, networks: &[Architecture], classes: &[usize]) -> (Vec<f
             let one = make(device(), &network, recipe, class, 1);
             kernels.push(apart(&one, &make(&tiled, &network, recipe, class, 1)));
             seeds.push(apart(&one, &make(device(), &network, recipe, class, 2)));
-            println!("{recipe}, {name}, class {class}: kernels {:.3}, seeds {:.3}", kernels[kernels.len() - 1], seeds[seeds.len() - 1]);
+            println!(
+                "{recipe}, {name}, class {class}: kernels {:.3}, seeds {:.3}",
+                kernels[kernels.len() - 1],
+                seeds[seeds.len() - 1]
+            );
         }
     }
     (kernels, seeds)

@@ -147,12 +147,7 @@ pub fn scene<'a>(making: &Making<'a>, pictures: &[Picture], goal: Option<&Array>
 }
 
 /// A layer's response: of a channel or a unit, or of all of it.
-fn region(
-    making: &Making,
-    layer: &str,
-    channel: Option<usize>,
-    unit: Option<[usize; 3]>,
-) -> anyhow::Result<Objective> {
+fn region(making: &Making, layer: &str, channel: Option<usize>, unit: Option<[usize; 3]>) -> anyhow::Result<Objective> {
     let shape = shape(&making.networks[0], layer, making.recipe.final_window() as usize)?;
     let inside = |what: &str, value: usize, size: usize| {
         if value < size {

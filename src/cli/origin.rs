@@ -178,13 +178,17 @@ impl Record {
         let file = path.display();
         let texts = picture::read_metadata(path)?;
         let Some(run) = texts.get(RUN) else {
-            bail!("{file}: does not say how it was made; it is no picture that Entoptic wrote, or was saved by another program")
+            bail!(
+                "{file}: does not say how it was made; it is no picture that Entoptic wrote, or was saved by another program"
+            )
         };
         let damaged = |what| format!("{file}: its text {what} is damaged");
         let value: Value = serde_json::from_str(run).with_context(|| damaged(RUN))?;
         match value["format"].as_u64() {
             Some(format) if format == u64::from(FORMAT) => {}
-            Some(format) => bail!("{file}: is written in format {format}, this version reads {FORMAT}; use a newer one"),
+            Some(format) => {
+                bail!("{file}: is written in format {format}, this version reads {FORMAT}; use a newer one")
+            }
             None => bail!("{file}: was written by an earlier version, whose pictures do not say all that made them"),
         }
         let origin: Origin = serde_json::from_str(run).with_context(|| damaged(RUN))?;
