@@ -14,8 +14,8 @@ use entoptic::nets::Normalize;
 use entoptic::picture;
 use entoptic::tensor::{Array, Layout, Shape};
 
-use super::networks::Loaded;
-use super::subjects::{Maker, Subject};
+use super::super::networks::Loaded;
+use super::super::subjects::{Maker, Subject};
 
 /// Pictures that a thread reads ahead.
 const AHEAD: usize = 2;

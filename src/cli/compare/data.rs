@@ -7,8 +7,8 @@ use anyhow::Context;
 use entoptic::analysis::OutputDistance;
 use entoptic::report::{Csv, npy};
 
-use super::compare::Report;
-use super::making::file_stem;
+use super::super::making::file_stem;
+use super::Report;
 
 /// Writes all tables, and the logits of each network, into a new folder. Gives the names of the files.
 pub fn write(report: &Report, folder: &Path) -> anyhow::Result<Vec<String>> {

@@ -1,5 +1,9 @@
 //! `entoptic compare`: sets of pictures, seen by several networks.
 
+mod data;
+mod page;
+mod pictures;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,13 +17,11 @@ use entoptic::tensor::{Array, Shape};
 use tempfile::TempDir;
 
 use super::args::{Global, NormalizeArg};
-use super::compare_data;
-use super::compare_page;
-use super::compare_pictures::{About, Eyes, Picture, Seen, Source};
 use super::models::Models;
 use super::networks::{Loaded, file_name, load, open, shared_classes};
 use super::progress::Watcher;
 use super::subjects::{files, labels};
+use pictures::{About, Eyes, Picture, Seen, Source};
 
 #[derive(Args)]
 pub struct CompareArgs {
@@ -131,8 +133,8 @@ pub fn run(global: &Global, args: CompareArgs) -> anyhow::Result<()> {
     let comparison = compare(&shown, sets.len(), classes.len(), &logits);
     let labels = labels(&networks);
     let report = Report { networks: &networks, labels, sets, pictures, logits, planes, comparison, skipped };
-    let data = compare_data::write(&report, &stage.path().join("data"))?;
-    compare_page::write(&report, &data, &stage.path().join(INDEX))?;
+    let data = data::write(&report, &stage.path().join("data"))?;
+    page::write(&report, &data, &stage.path().join(INDEX))?;
     settle(&stage, &args.out).with_context(|| format!("writing {}", args.out.display()))?;
     report.say(global);
     println!("{}", args.out.join(INDEX).display());
@@ -212,8 +214,8 @@ impl Gathered {
         let mut about = about;
         if let Some(folder) = files {
             let index = self.pictures.len();
-            let small = folder.join(compare_page::small(index));
-            let large = folder.join(compare_page::large(index, &about.file));
+            let small = folder.join(page::small(index));
+            let large = folder.join(page::large(index, &about.file));
             for path in [&small, &large] {
                 fs::create_dir_all(path.parent().expect("files of a page lie in folders"))?;
             }
@@ -286,7 +288,7 @@ fn stage(out: &Path) -> anyhow::Result<TempDir> {
     fs::create_dir_all(out).with_context(|| format!("making folder {}", out.display()))?;
     let there = PARTS.iter().find(|part| out.join(part).exists());
     let index = fs::read_to_string(out.join(INDEX)).unwrap_or_default();
-    if let Some(part) = there.filter(|_| !index.contains(compare_page::MARK)) {
+    if let Some(part) = there.filter(|_| !index.contains(page::MARK)) {
         bail!("--out {}: there is already {part}, of something else; name another folder", out.display());
     }
     let stage = tempfile::Builder::new().prefix(".entoptic-").tempdir_in(out);

@@ -10,10 +10,10 @@ use entoptic::analysis::{OutputDistance, Pair};
 use entoptic::report::{Page, PageGraph, PageMeeting, PageOpinion, PagePicture, PagePlane, PageSet, layout};
 use serde_json::Value;
 
-use super::compare::{Plane, Report, Set};
-use super::compare_pictures::About;
-use super::making::largest;
-use super::networks::file_name;
+use super::super::making::largest;
+use super::super::networks::file_name;
+use super::pictures::About;
+use super::{Plane, Report, Set};
 
 /// By what a page made here is known.
 pub const MARK: &str = "<meta name=\"generator\" content=\"entoptic compare ";
@@ -91,9 +91,7 @@ impl Report<'_> {
         let pictures = pictures.collect();
         let pairs = |pairs: &[Pair]| pairs.iter().map(|pair| [pair.a, pair.b]).collect();
         let of_sets = |pairs: &Vec<Pair>| {
-            let one = |pair: &Pair| {
-                pair.distances.iter().map(|(&class, distance)| (class, three(distance))).collect()
-            };
+            let one = |pair: &Pair| pair.distances.iter().map(|(&class, distance)| (class, three(distance))).collect();
             pairs.iter().map(one).collect()
         };
         let networks = 0..self.networks.len();
