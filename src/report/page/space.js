@@ -22,10 +22,10 @@ const GRAPH = {
     const whose = new Map(graph.edges);
     const pictures = new Map();
     for (const picture of DATA.pictures) if (picture.set === set && !pictures.has(picture.class)) pictures.set(picture.class, picture);
-    const points = new Map(graph.places.map(([index, [x, y]]) => {
+    const points = new Map(graph.places.map(([index, component, [x, y]]) => {
       const next = whose.has(index) ? `leans towards ${className(whose.get(index))}` : "no picture of it in this set";
       const picture = pictures.get(index);
-      return [index, { x, y: -y, tone: set % TONES, picture, title: className(index), text: next }];
+      return [index, { x, y: -y, tone: component % TONES, picture, title: className(index), text: next }];
     }));
     this.pictures = [...points.values()].map(point => point.picture).filter(Boolean);
     const lines = graph.edges.map(([from, to]) => [points.get(from), points.get(to)]);
