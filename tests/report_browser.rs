@@ -7,7 +7,7 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[path = "common/browser.rs"]
 mod browser;
@@ -177,9 +177,13 @@ fn plots_are_zoomed_moved_and_read() {
         );
         let zoomed = place(2);
         assert!((zoomed[0] - x).abs() < 2.0 && (zoomed[1] - y).abs() < 2.0, "{zoomed:?} stays at {x} {y}");
-        let empty = number(&format!("{object}.plot.shift.x"));
-        browser.drag(&[[60.0 + 40.0, 880.0], [160.0 + 40.0, 880.0]]);
-        assert!((number(&format!("{object}.plot.shift.x")) - empty - 100.0).abs() < 2.0, "{tab} moves with the mouse");
+        let before = number(&format!("{object}.plot.shift.x"));
+        let corner = format!(
+            "const box = {object}.plot.canvas.getBoundingClientRect(); return [box.left + 40, box.bottom - 14]"
+        );
+        let [x, y]: [f64; 2] = serde_json::from_value(browser.script(&corner)).unwrap();
+        browser.drag(&[[x, y], [x + 100.0, y]]);
+        assert!((number(&format!("{object}.plot.shift.x")) - before - 100.0).abs() < 2.0, "{tab} moves with the mouse");
         // By keys alone.
         browser.script(&format!("{object}.plot.canvas.focus()"));
         browser.press("0");
@@ -319,11 +323,17 @@ const SCROLL: &str = "
     };
     requestAnimationFrame(step);";
 
-/// Milliseconds of the frame in the middle, of the one that 95 % are faster than, and of the longest.
-fn frames(browser: &Browser) -> [f64; 3] {
-    let mut frames: Vec<f64> = serde_json::from_value(browser.awaited(SCROLL)).unwrap();
-    frames.sort_by(f64::total_cmp);
-    [120, 228, 239].map(|at| frames[at])
+/// Milliseconds of the frame in the middle, and of the one that 95 % are faster than: the better of two times.
+fn frames(browser: &Browser, page: &Path) -> [f64; 2] {
+    let once = || {
+        browser.open(page);
+        browser.expect("document.images.length", 4000);
+        let mut frames: Vec<f64> = serde_json::from_value(browser.awaited(SCROLL)).unwrap();
+        frames.sort_by(f64::total_cmp);
+        [frames[120], frames[228]]
+    };
+    let (first, second) = (once(), once());
+    [0, 1].map(|at| first[at].min(second[at]))
 }
 
 #[test]
@@ -340,22 +350,19 @@ fn a_thousand_classes_in_four_sets_scroll_without_stutter() {
     }
     desk.good("compare -w a.safetensors -w b.safetensors --pictures set0 set1 set2 set3 --out report --batch 128");
     let browser = Browser::start(WINDOW, LIGHT);
-    // How fast frames can be here, while other things run.
-    let blank = desk.path("blank.html");
-    fs::write(&blank, "<!doctype html><div style='height: 120000px; background: linear-gradient(white, gray)'>")
-        .unwrap();
-    browser.open(&blank);
-    let [usual, ..] = frames(&browser);
-    browser.open(&desk.path("report/index.html"));
-    browser.expect("document.querySelectorAll('.shot').length", 4000);
+    let page = desk.path("report/index.html");
+    // What the browser needs for the same pictures and nothing else, while other things run on this machine.
+    let plain = desk.path("plain.html");
+    let image = |index: usize| {
+        let row = if index.is_multiple_of(8) { "<p style='height: 190px; margin: 0'>" } else { "" };
+        format!("{row}<img src=report/small/{index:04}.jpg width=137 height=137 loading=lazy decoding=async>\n")
+    };
+    fs::write(&plain, (0..4000).map(image).collect::<String>()).unwrap();
+    let [usual, usual_late] = frames(&browser, &plain);
+    let [middle, late] = frames(&browser, &page);
     let loaded = browser.script(
         "const [entry] = performance.getEntriesByType('navigation'); return Math.round(entry.domContentLoadedEventEnd)",
     );
-    let [middle, late, last] = frames(&browser);
-    browser.open(&blank);
-    let [again, ..] = frames(&browser);
-    browser.open(&desk.path("report/index.html"));
-    browser.expect("document.querySelectorAll('.shot').length", 4000);
     let timed = |what: &str| {
         browser
             .script(&format!("const begun = performance.now(); {what}; return performance.now() - begun"))
@@ -367,13 +374,11 @@ fn a_thousand_classes_in_four_sets_scroll_without_stutter() {
     browser.expect("document.querySelector('#count').textContent", "2 of 1,000 classes");
     let drawn = timed("byId('search').value = ''; view('space'); SPACE.plot.paint()");
     println!(
-        "4000 pictures: loaded in {loaded} ms; frames of {middle:.1} ms, 95 % below {late:.1}, the longest {last:.1} (of a \
-         blank page {usual:.1}); sorted in {sorted:.0} ms, searched in {searched:.0} ms, 4000 dots in {drawn:.0} ms"
+        "4000 pictures: loaded in {loaded} ms; frames of {middle:.1} ms, 95 % below {late:.1} (plain pictures {usual:.1} and \
+         {usual_late:.1}); sorted in {sorted:.0} ms, searched in {searched:.0} ms, 4000 dots in {drawn:.0} ms"
     );
-    // Half of sixty frames a second where a blank page has them all; whatever else runs slows both.
-    let usual = usual.max(again);
-    assert!(middle <= 2.1 * usual && late <= 6.5 * usual, "{middle} and {late}, a blank page {usual}");
-    let slow = usual / 16.7;
+    assert!(middle <= 2.0 * usual + 1.0 && late <= 2.0 * usual_late + 17.0, "{middle} and {late}");
+    let slow = (usual / 16.7).max(1.0);
     assert!(sorted < 800.0 * slow && searched < 400.0 * slow && drawn < 400.0 * slow, "{sorted} {searched} {drawn}");
     quiet(&browser);
 }

@@ -32,18 +32,17 @@ impl Browser {
     /// Starts `chromedriver`, or what `CHROMEDRIVER` names, with a window of a size in a light or dark scheme.
     pub fn start([width, height]: [u32; 2], scheme: &str) -> Browser {
         let program = std::env::var("CHROMEDRIVER").unwrap_or_else(|_| "chromedriver".into());
-        let mut driver = Command::new(&program).arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let driver = driver.as_mut().unwrap_or_else(|error| panic!("{program}: {error}; scripts/report_browser.sh"));
+        let started = Command::new(&program).arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut driver = started.unwrap_or_else(|error| panic!("{program}: {error}; scripts/report_browser.sh"));
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let port = lines.find_map(|line| line.split_once("on port ")?.1.trim_end_matches('.').parse::<u16>().ok());
+        let port =
+            lines.find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
+        let port: u16 = port.expect("chromedriver tells its port");
         // It goes on writing, and must not meet a closed pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
-        let mut browser = Browser {
-            driver: std::mem::replace(driver, Command::new("true").spawn().unwrap()),
-            agent: config.into(),
-            session: format!("http://127.0.0.1:{}/session", port.expect("chromedriver tells its port")),
-        };
+        let session = format!("http://127.0.0.1:{port}/session");
+        let mut browser = Browser { driver, agent: config.into(), session };
         // Whoever runs this as root has no sandbox; the pages are our own.
         let arguments = [
             "--headless=new",
