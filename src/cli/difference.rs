@@ -10,8 +10,7 @@ pub fn run(global: &Global, args: DifferenceArgs) -> anyhow::Result<()> {
     let networks = load(global, &device, args.models.models.iter().chain(&args.models.others))?;
     let making = Making::new(global, &device, &networks, &args.making)?;
     let minus = args.models.others.len();
-    let set =
-        Set::new(&making, &args.pictures, "-difference", |class, name| Aim::Difference { class, name, minus })?;
+    let set = Set::new(&making, &args.pictures, "-difference", |class, name| Aim::Difference { class, name, minus })?;
     let pictures = making.make(&set.pictures, None)?;
     making.report(&pictures, &set.pictures, &set.classes)
 }

@@ -215,7 +215,9 @@ fn target(global: &Global, device: &Device, sources: &Sources, of: &Target) -> a
         Target::Image { image, image_sha256 } => sources.read_image(image, image_sha256)?,
         Target::Given { picture, picture_sha256, .. } => sources.read_image(picture, picture_sha256)?,
         Target::Made { network, sha256, class, name, made, recipe } => {
-            let [maker] = made.networks.as_slice() else { bail!("it matches a picture by one network, not by several") };
+            let [maker] = made.networks.as_slice() else {
+                bail!("it matches a picture by one network, not by several")
+            };
             let told = matches!(&made.objective, Aim::Class { class: c, name: n, .. } if (c, n) == (class, name));
             ensure!(
                 told && (network, sha256) == (&maker.network, &maker.sha256),

@@ -137,8 +137,8 @@ mod tests {
         assert_eq!(coloured(&page, 0, GREY), (zero + 1..zero + 28).collect::<Vec<_>>());
         let red = coloured(&page, 1, RED);
         assert!((zero - BAR / 2..zero).all(|x| red.contains(&x)) && !red.contains(&(zero + 1)), "{red:?}");
-        assert_eq!(coloured(&page, 2, GREY), []);
-        assert_eq!(coloured(&page, 2, RED), []);
+        assert!(coloured(&page, 2, GREY).is_empty());
+        assert!(coloured(&page, 2, RED).is_empty());
     }
 
     #[test]

@@ -208,11 +208,8 @@ fn judgement(loaded: &Loaded, class: usize, logits: &[f32]) -> Judgement {
     let names = &loaded.network.classes;
     let probabilities = softmax(logits);
     let finite = |value: f32| value.is_finite().then_some(value);
-    let top = |index: usize| Top {
-        index,
-        class: names.name(index).to_owned(),
-        probability: finite(probabilities[index]),
-    };
+    let top =
+        |index: usize| Top { index, class: names.name(index).to_owned(), probability: finite(probabilities[index]) };
     Judgement {
         network: loaded.network.architecture.name().to_owned(),
         probability: finite(probabilities[class]),
@@ -223,11 +220,7 @@ fn judgement(loaded: &Loaded, class: usize, logits: &[f32]) -> Judgement {
 }
 
 /// The bytes of the pictures' files, and why some have none.
-fn files(
-    making: &Making,
-    pictures: &[Picture],
-    finished: &Finished,
-) -> anyhow::Result<Vec<Result<Vec<u8>, String>>> {
+fn files(making: &Making, pictures: &[Picture], finished: &Finished) -> anyhow::Result<Vec<Result<Vec<u8>, String>>> {
     let file = |(index, picture): (usize, &Picture)| {
         let made = finished.pictures.picture(index);
         if !finished.loss[index].is_finite() {

@@ -64,8 +64,7 @@ pub fn run(global: &Global, args: GalleryMaking) -> anyhow::Result<()> {
     let folder = Folder::open(&path, &identity, args.overwrite)?;
     let (objective, constant, recipe) = (args.objective, args.constant, own);
     let making = MakingArgs::plain(args.seed);
-    let workshop =
-        Workshop { global, device: &device, objective, constant, args: &making, networks, recipe, target };
+    let workshop = Workshop { global, device: &device, objective, constant, args: &making, networks, recipe, target };
     Gallery { global, device: &device, workshop, identity, folder, failed: vec![] }.fill(args.batch)
 }
 
@@ -165,7 +164,11 @@ impl Gallery<'_> {
     }
 
     /// Makes batches until there are none, or the user stops.
-    fn batches(&mut self, mut queue: VecDeque<(Vec<ClassName>, Option<State>)>, shown: &mut Shown) -> anyhow::Result<()> {
+    fn batches(
+        &mut self,
+        mut queue: VecDeque<(Vec<ClassName>, Option<State>)>,
+        shown: &mut Shown,
+    ) -> anyhow::Result<()> {
         while let Some((classes, from)) = queue.pop_front() {
             if stopped() {
                 bail!("{}", self.how_to_go_on());

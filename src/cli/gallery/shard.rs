@@ -96,8 +96,7 @@ mod tests {
     #[test]
     fn shards_share_all_classes_and_none_twice() {
         let classes = [3, 5, 8, 13, 21, 34, 55];
-        let mut all: Vec<usize> =
-            (1..=3).flat_map(|index| Shard { index, of: 3 }.share(&classes)).collect();
+        let mut all: Vec<usize> = (1..=3).flat_map(|index| Shard { index, of: 3 }.share(&classes)).collect();
         assert_eq!(Shard { index: 2, of: 3 }.share(&classes), [5, 21]);
         all.sort_unstable();
         assert_eq!(all, classes);

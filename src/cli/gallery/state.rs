@@ -126,7 +126,10 @@ mod tests {
         state.write(folder.path(), "g", place("1", "none yet")).expect("written");
         let back = State::read(folder.path(), "g", &place("1", "chosen")).expect("readable").expect("of this gallery");
         assert_eq!((&back.classes, &back.targets), (&state.classes, &state.targets));
-        assert_eq!((&back.finished.pictures, &back.finished.memory), (&state.finished.pictures, &state.finished.memory));
+        assert_eq!(
+            (&back.finished.pictures, &back.finished.memory),
+            (&state.finished.pictures, &state.finished.memory)
+        );
         assert_eq!((back.finished.steps, &back.finished.loss), (7, &state.finished.loss));
         assert!(State::read(folder.path(), "g", &place("2", "")).expect("readable").is_none(), "another driver");
         let error = State::read(folder.path(), "h", &place("1", "")).err().expect("another gallery");
