@@ -35,7 +35,8 @@ fn commands(document: &str) -> Vec<String> {
 
 #[test]
 fn commands_of_the_documents_are_understood() {
-    for (document, least) in [("README.md", 20), ("docs/guide.md", 40), ("docs/experiments.md", 4), ("docs/json.md", 1)] {
+    for (document, least) in [("README.md", 20), ("docs/guide.md", 40), ("docs/experiments.md", 4), ("docs/json.md", 1)]
+    {
         let commands = commands(document);
         assert!(commands.len() >= least, "{document}: {commands:?}");
         for command in commands.iter().filter(|command| !command.contains("COMMAND")) {
