@@ -9,6 +9,7 @@ use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
 use serde::{Deserialize, Serialize};
 
+use super::compare::CompareArgs;
 use super::completions::{CompletionsArgs, ManArgs};
 use super::gallery::GalleryArgs;
 use super::models::{Judges, Minus, Models, Target};
@@ -97,6 +98,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Judge pictures of a class by numbers: what other networks make of them, and what their pixels are like
     Score(ScoreArgs),
+    /// Compare networks by what they make of sets of pictures: tables, and a page to look at
+    Compare(CompareArgs),
     /// How many photographs networks get right
     Accuracy(AccuracyArgs),
     /// The gradient of an objective with respect to a picture
