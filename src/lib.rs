@@ -38,4 +38,6 @@ pub mod analysis;
 
 pub mod report;
 
+pub mod oracle;
+
 pub use error::{Error, Result};
