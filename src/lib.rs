@@ -40,4 +40,6 @@ pub mod report;
 
 pub mod oracle;
 
+pub mod doctor;
+
 pub use error::{Error, Result};
