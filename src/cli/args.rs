@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compare::CompareArgs;
 use super::completions::{CompletionsArgs, ManArgs};
+use super::doctor::DoctorArgs;
 use super::gallery::GalleryArgs;
 use super::models::{Judges, Minus, Models, Target};
 use super::replay::{ReplayArgs, VerifyArgs};
@@ -112,6 +113,8 @@ pub enum Command {
     Weights(WeightsArgs),
     /// How fast this machine is: the three networks at full size, beside what its GPU does at best
     Bench(BenchArgs),
+    /// Check every kernel of this program on this machine's GPU, and say what is wrong
+    Doctor(DoctorArgs),
     /// List the GPUs that could be used
     Adapters,
     /// Print what a shell needs to complete commands and options
