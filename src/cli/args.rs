@@ -49,6 +49,11 @@ impl Global {
         }
     }
 
+    /// A line about what looks wrong and may be meant, unless quiet.
+    pub fn warn(&self, line: std::fmt::Arguments) {
+        self.say(format_args!("warning: {line}"));
+    }
+
     /// A line for the curious.
     pub fn explain(&self, line: impl FnOnce() -> String) {
         if self.verbose {
@@ -104,7 +109,7 @@ pub enum Command {
 pub struct MakingArgs {
     /// A recipe's name (`entoptic recipes`) or a TOML file; by default the one that suits the network
     #[arg(long, value_name = "NAME-or-FILE.toml")]
-    pub recipe: Option<String>,
+    pub recipe: Option<PathBuf>,
     /// The same seed gives the same picture on the same adapter
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -114,7 +119,7 @@ pub struct MakingArgs {
     pub normalize: Option<NormalizeArg>,
     /// Start from noise or from an image file
     #[arg(long, default_value = "noise", value_name = "noise|IMAGE")]
-    pub init: String,
+    pub init: PathBuf,
     /// Picture to write (PNG), or a folder for several
     #[arg(long, short)]
     pub out: Option<PathBuf>,
@@ -180,7 +185,7 @@ pub struct DemoArgs {
     /// A recipe's name (`entoptic recipes`) or a TOML file for all pictures [default: demo-quick, and demo-quick-match for
     /// the match]
     #[arg(long, value_name = "NAME-or-FILE.toml")]
-    pub recipe: Option<String>,
+    pub recipe: Option<PathBuf>,
     /// The same seed gives the same pictures on the same adapter
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -26,7 +26,7 @@ pub fn run(global: &Global, args: FeatureArgs) -> anyhow::Result<()> {
 }
 
 pub fn dream(global: &Global, mut args: DreamArgs) -> anyhow::Result<()> {
-    args.making.init = args.image.to_string_lossy().into_owned();
+    args.making.init = args.image.clone();
     let what = json!({ "kind": "dream", "layer": args.layer, "channel": args.channel });
     show(global, &args.models, &args.layer, args.channel, None, (&args.making, "dream"), what)
 }
@@ -45,7 +45,7 @@ fn show(
     let networks = load(global, &device, &models.models)?;
     // The small networks have a recipe of their own; that of full-size ones depends on what is made.
     let recipe = if networks[0].recipe == "demo" { "demo" } else { recipe };
-    let args = &MakingArgs { recipe: args.recipe.clone().or_else(|| Some(recipe.to_owned())), ..args.clone() };
+    let args = &MakingArgs { recipe: args.recipe.clone().or_else(|| Some(recipe.into())), ..args.clone() };
     let making = Making::new(global, &device, &networks, args)?;
     let shape = shape(&networks[0], layer, making.recipe.final_window() as usize)?;
     let inside = |what: &str, value: usize, size: usize| {

@@ -1,12 +1,11 @@
 //! Frames of a run: a GIF, or numbered PNG files in a folder.
 
-use std::fs::File;
-use std::io::BufWriter;
+use super::print_path;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use entoptic::picture;
 use entoptic::tensor::Array;
+use entoptic::{files, picture};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame, RgbaImage};
 
@@ -56,21 +55,29 @@ impl<'a> Film<'a> {
                     picture::write_png(&path.join(format!("{index:04}.png")), frame, &[])?;
                 }
             }
-            println!("{}", path.display());
+            print_path(path)?;
         }
         Ok(())
     }
 }
 
 fn write_gif(path: &Path, frames: &[Array]) -> anyhow::Result<()> {
-    let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
-    let mut encoder = GifEncoder::new_with_speed(BufWriter::new(file), 10);
-    encoder.set_repeat(Repeat::Infinite)?;
-    for (index, frame) in frames.iter().enumerate() {
-        let ms = if index + 1 == frames.len() { LAST_MS } else { FRAME_MS };
-        let delay = Delay::from_numer_denom_ms(ms, 1);
-        encoder.encode_frame(Frame::from_parts(rgba(frame), 0, 0, delay))?;
-    }
+    let film = |out: &mut dyn std::io::Write| -> image::ImageResult<()> {
+        let mut encoder = GifEncoder::new_with_speed(out, 10);
+        encoder.set_repeat(Repeat::Infinite)?;
+        for (index, frame) in frames.iter().enumerate() {
+            let ms = if index + 1 == frames.len() { LAST_MS } else { FRAME_MS };
+            let delay = Delay::from_numer_denom_ms(ms, 1);
+            encoder.encode_frame(Frame::from_parts(rgba(frame), 0, 0, delay))?;
+        }
+        Ok(())
+    };
+    files::replace(path, |out| {
+        film(out).map_err(|error| match error {
+            image::ImageError::IoError(error) => error,
+            other => std::io::Error::other(other),
+        })
+    })?;
     Ok(())
 }
 

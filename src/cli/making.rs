@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use entoptic::Error;
 use entoptic::analysis::softmax;
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
@@ -11,13 +12,14 @@ use entoptic::objective::{Place, class_input};
 use entoptic::picture;
 use entoptic::synthesis::octave::{Stream, initial};
 use entoptic::synthesis::recipe::Recipe;
-use entoptic::synthesis::{Event, Job, run};
+use entoptic::synthesis::{Event, Finished, Job, run};
 use entoptic::tensor::{Array, Shape};
 use serde_json::{Value, json};
 
 use super::args::{Global, MakingArgs, PicturesArgs};
 use super::film::Film;
 use super::networks::{Loaded, file_name, shared_classes};
+use super::print_path;
 use super::progress::Watcher;
 
 /// Pictures to be made with some networks.
@@ -48,11 +50,16 @@ impl<'a> Making<'a> {
         networks: &'a [Loaded],
         args: &'a MakingArgs,
     ) -> anyhow::Result<Self> {
-        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(networks[0].recipe))?;
+        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(networks[0].recipe)))?;
         if let Some(normalize) = args.normalize {
             recipe.normalize = normalize.into();
         }
         global.say(format_args!("recipe: {}, pixel values {:?}, seed {}", recipe.name, recipe.normalize, args.seed));
+        // Recipes for published networks are those of the experiments, which gave them pixel values as they are.
+        let shipped = args.normalize.is_none() && Recipe::named(&recipe.name).is_ok();
+        for loaded in networks.iter().filter(|loaded| !(shipped && loaded.is_published())) {
+            loaded.check_preprocessing(global, device, recipe.normalize)?;
+        }
         Ok(Making::with_recipe(global, device, networks, recipe, args))
     }
 
@@ -82,7 +89,7 @@ impl<'a> Making<'a> {
         let outs = self.outs(pictures)?;
         let saved = self.make_at(&outs, scene, pictures, measured)?;
         for out in &outs {
-            println!("{}", out.display());
+            print_path(out)?;
         }
         Ok(saved)
     }
@@ -95,10 +102,7 @@ impl<'a> Making<'a> {
         pictures: &[Picture],
         measured: &'static str,
     ) -> anyhow::Result<Array> {
-        let start = match self.args.init.as_str() {
-            "noise" => None,
-            _ => Some(self.start(pictures[0].stream)?),
-        };
+        let start = if self.from_noise() { None } else { Some(self.start(pictures[0].stream)?) };
         let mut film = Film::new(&self.args.film)?;
         let schedule_steps = self.recipe.stages.iter().map(|stage| stage.iterations as usize).sum::<usize>();
         let job = Job {
@@ -111,24 +115,23 @@ impl<'a> Making<'a> {
             frame_every: film.wanted().then(|| schedule_steps.div_ceil(self.args.frames.max(1) as usize)),
         };
         let mut watcher = Watcher::new(self.global, measured)?;
-        let finished = run(self.device, &job, &mut |event| {
-            if let Event::Frame(frame) = &event {
-                film.add(&frame.picture(0));
+        let mut kept = None;
+        let run = run(self.device, &job, &mut |event| {
+            match &event {
+                Event::Frame(frame) => film.add(&frame.picture(0)),
+                Event::Kept(so_far) => kept = Some((*so_far).clone()),
+                _ => {}
             }
             watcher.event(event)
-        })?;
-        for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
-            let metadata = [
-                software(),
-                ("entoptic:recipe".to_owned(), self.recipe.to_toml()),
-                ("entoptic:run".to_owned(), self.description(picture, finished.steps).to_string()),
-            ];
-            picture::write_png(out, &finished.pictures.picture(index), &metadata)?;
-        }
+        });
+        let finished = match (run, kept) {
+            (Ok(finished), _) => finished,
+            (Err(error), kept) => return Err(self.failed(error.into(), kept, outs, pictures)),
+        };
+        self.save(&finished, outs, pictures)?;
         film.write()?;
         if watcher.stopped() {
-            let made: Vec<String> = outs.iter().map(|out| out.display().to_string()).collect();
-            bail!("stopped after {} steps; the picture so far is in {}", finished.steps, made.join(", "));
+            bail!("stopped after {} steps; the picture so far is in {}", finished.steps, list(outs));
         }
         let seconds = self.started.elapsed().as_secs_f64();
         self.global.say(format_args!("{} steps in {seconds:.1} s", finished.steps));
@@ -138,6 +141,47 @@ impl<'a> Making<'a> {
             saved.values.extend(picture::read(out)?.values);
         }
         Ok(saved)
+    }
+
+    /// The error of a run, once what it had made is written: that is not lost with the rest.
+    fn failed(
+        &self,
+        error: anyhow::Error,
+        kept: Option<Finished>,
+        outs: &[PathBuf],
+        pictures: &[Picture],
+    ) -> anyhow::Error {
+        let error = match error.downcast_ref() {
+            Some(Error::NotFinite { .. }) if !self.global.check_finite => {
+                anyhow!("{error}; --check-finite names the layer in which that begins")
+            }
+            _ => error,
+        };
+        let Some(kept) = kept else { return error };
+        match self.save(&kept, outs, pictures) {
+            Ok(()) => error.context(format!("failed; the picture after {} steps is in {}", kept.steps, list(outs))),
+            Err(other) => anyhow!("{error:#}; and then {other:#}"),
+        }
+    }
+
+    /// Writes the pictures, each whatever becomes of the others.
+    fn save(&self, finished: &Finished, outs: &[PathBuf], pictures: &[Picture]) -> anyhow::Result<()> {
+        let mut lost = Vec::new();
+        for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
+            let metadata = [
+                software(),
+                ("entoptic:recipe".to_owned(), self.recipe.to_toml()),
+                ("entoptic:run".to_owned(), self.description(picture, finished.steps).to_string()),
+            ];
+            let write = |path: &Path| picture::write_png(path, &finished.pictures.picture(index), &metadata);
+            if let Err(error) = write(out) {
+                lost.push(match elsewhere(out, write) {
+                    Some(kept) => format!("{error}; the picture is in {} instead", kept.display()),
+                    None => error.to_string(),
+                });
+            }
+        }
+        if lost.is_empty() { Ok(()) } else { bail!("{}", lost.join("; ")) }
     }
 
     /// Where the pictures go: one to the file given, several into the folder given. Checked before anything slow happens.
@@ -164,13 +208,15 @@ impl<'a> Making<'a> {
 
     /// What a picture starts from: noise, or a photograph at the size with which the recipe starts.
     pub fn start(&self, stream: Stream) -> anyhow::Result<Array> {
-        match self.args.init.as_str() {
-            "noise" => Ok(initial(&self.recipe, stream)?),
-            path => {
-                let photograph = picture::read(Path::new(path)).context("--init")?;
-                Ok(picture::fit(&photograph, self.recipe.init.size as usize))
-            }
+        if self.from_noise() {
+            return Ok(initial(&self.recipe, stream)?);
         }
+        let photograph = picture::read(&self.args.init).context("--init")?;
+        Ok(picture::fit(&photograph, self.recipe.init.size as usize))
+    }
+
+    fn from_noise(&self) -> bool {
+        self.args.init == Path::new("noise")
     }
 
     /// Everything that decides how a picture looks.
@@ -191,7 +237,7 @@ impl<'a> Making<'a> {
             "objective": picture.what,
             "seed": picture.stream.seed,
             "stream": picture.stream.picture,
-            "init": if self.args.init == "noise" { "noise".into() } else { file_name(Path::new(&self.args.init)) },
+            "init": file_name(&self.args.init),
             "networks": self.networks.iter().map(network).collect::<Vec<_>>(),
             "steps": steps,
             "adapter": { "name": adapter.name, "backend": adapter.backend, "driver": adapter.driver },
@@ -220,6 +266,19 @@ impl<'a> Making<'a> {
         }
         Ok(())
     }
+}
+
+/// Writes a file that cannot be written where it should be into a new folder among the system's temporary files.
+fn elsewhere(out: &Path, write: impl Fn(&Path) -> entoptic::Result<()>) -> Option<PathBuf> {
+    let folder = tempfile::Builder::new().prefix("entoptic-").tempdir().ok()?;
+    let path = folder.path().join(out.file_name()?);
+    write(&path).ok()?;
+    let _ = folder.keep();
+    Some(path)
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// The program that made a picture, for its metadata.

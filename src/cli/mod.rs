@@ -32,6 +32,9 @@ mod train;
 mod train_args;
 mod weights;
 
+use std::io::Write;
+use std::path::Path;
+
 use clap::Parser;
 
 use args::{Arguments, Command};
@@ -60,4 +63,11 @@ pub fn run() -> anyhow::Result<()> {
         Command::Train(args) => train::run(&global, args),
         Command::Weights(args) => weights::run(&global, args),
     }
+}
+
+/// A line with a path on standard output, byte for byte, so that whoever reads it finds the file also where its name is no text.
+fn print_path(path: &Path) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(path.as_os_str().as_encoded_bytes())?;
+    Ok(out.write_all(b"\n")?)
 }

@@ -66,7 +66,15 @@ impl<'a> Watcher<'a> {
                 self.global.explain(|| format!("{size} px: {dispatches} kernel launches a step; {}", memory(plan)));
             }
             Event::Progress(progress) => self.progress(&progress),
-            Event::Frame(_) => {}
+            Event::Dead { since, end } => {
+                let why = if end.silent { ", whose values are all zero" } else { "" };
+                self.warn(&format!(
+                    "no gradient has come to the picture since step {since}: it ends at {}{why}; another --init or --seed, or \
+                     other weights",
+                    end.layer
+                ));
+            }
+            Event::Frame(_) | Event::Kept(_) => {}
         }
         if self.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -103,6 +111,13 @@ impl<'a> Watcher<'a> {
         } else if step == steps || step >= self.shown + steps.div_ceil(10) {
             self.shown = step;
             eprintln!("step {step}/{steps}{place}: {now}");
+        }
+    }
+
+    fn warn(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("warning: {line}")),
+            None => self.global.warn(format_args!("{line}")),
         }
     }
 

@@ -25,7 +25,7 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
     let recipe = if networks[0].recipe == "demo" { "demo-match" } else { networks[0].recipe };
-    let recipe = args.making.recipe.clone().or_else(|| Some(recipe.to_owned()));
+    let recipe = args.making.recipe.clone().or_else(|| Some(recipe.into()));
     let making = MakingArgs { recipe, ..args.making.clone() };
     let making = Making::new(global, &device, &networks, &making)?;
     let place = match &args.layer {
