@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
@@ -498,7 +499,7 @@ pub enum WeightsCommand {
         /// .safetensors, .pth or .pt
         file: PathBuf,
         /// File to write
-        #[arg(value_name = "OUT.safetensors", value_parser = safetensors_path)]
+        #[arg(value_name = "OUT.safetensors", value_parser = PathBufValueParser::new().try_map(safetensors_path))]
         out: PathBuf,
         /// Two bytes a number instead of four
         #[arg(long)]
@@ -524,11 +525,7 @@ pub struct FetchArgs {
     pub timeout: u64,
 }
 
-fn safetensors_path(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if path.extension().is_some_and(|extension| extension == "safetensors") {
-        Ok(path)
-    } else {
-        Err("its name must end in .safetensors".into())
-    }
+fn safetensors_path(path: PathBuf) -> Result<PathBuf, &'static str> {
+    let named = path.extension().is_some_and(|extension| extension == "safetensors");
+    if named { Ok(path) } else { Err("its name must end in .safetensors") }
 }
