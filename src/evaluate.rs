@@ -341,8 +341,13 @@ impl Once {
         Ok(Once { program, recorded })
     }
 
+    /// A value, which may be some channels of another.
     fn fetch(&self, device: &Device, view: &View) -> Result<Array> {
-        device.download(self.program.buffer(view.buffer), view.layout, view.shape)
+        let [n, c, h, w] = view.shape.0;
+        let wide = Shape::new(n, 4 * view.stride as usize, h, w);
+        let whole = device.download(self.program.buffer(view.buffer), view.layout, wide)?.values;
+        let part = |n: usize| &whole[(n * wide.c() + 4 * view.offset as usize) * h * w..][..c * h * w];
+        Ok(Array::new(view.shape, (0..n).flat_map(part).copied().collect()))
     }
 }
 

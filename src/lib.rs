@@ -4,7 +4,6 @@
 //! Rooms import only from rooms above them in this list.
 
 mod error;
-
 pub mod files;
 
 pub mod tensor;

@@ -78,7 +78,10 @@ fn mutate(numbers: &mut ChaCha8Rng, text: &mut String) {
     match numbers.random_range(0..5) {
         0 => text.replace_range(from..to, ""),
         1 => text.insert_str(from, WORDS[numbers.random_range(0..WORDS.len())]),
-        2 => text.insert_str(b, &text[from..to].to_owned()),
+        2 => {
+            let piece = text[from..to].to_owned();
+            text.insert_str(b, &piece);
+        }
         3 => text.insert(from, char::from(numbers.random_range(0..128u8))),
         // The value of a key.
         _ => {

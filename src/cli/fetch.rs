@@ -11,7 +11,7 @@ use entoptic::weights::{Download, Event, Fetched, KNOWN, Known, cache_folder, is
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{FetchArgs, Global};
-use super::print_path;
+use super::events::print_path;
 use super::progress::{stopped, take_over_interrupts};
 
 const MEBIBYTE: f64 = 1_048_576.0;

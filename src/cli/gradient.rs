@@ -12,9 +12,9 @@ use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 
 use super::args::{Global, GradientArgs};
+use super::events::print_path;
 use super::networks::{Loaded, check_normalize, load, open, shared_classes};
 use super::objectives;
-use super::print_path;
 use super::progress::memory;
 
 pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {

@@ -10,9 +10,9 @@ use entoptic::picture;
 use entoptic::weights::{NamedArray, Precision, write};
 
 use super::args::{Global, OutputsArgs};
+use super::events::print_path;
 use super::making::largest;
 use super::networks::{check_normalize, load, open};
-use super::print_path;
 
 pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
     let image = picture::read(&args.image).context("--image")?;

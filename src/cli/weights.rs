@@ -9,9 +9,9 @@ use entoptic::picture;
 use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, demos, write};
 
 use super::args::{Global, WeightsArgs, WeightsCommand};
+use super::events::print_path;
 use super::fetch;
 use super::networks::{architecture, file_name, no_network};
-use super::print_path;
 
 /// Longer metadata is cut, unless the user wants to see more.
 const SHOWN: usize = 90;

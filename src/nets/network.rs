@@ -331,14 +331,18 @@ impl Network {
         let mut recorder = Recorder::new(device.tuning());
         for pair in &self.pairs {
             recorder.layer(&pair.conv);
-            let mut view = |name: String, tensor: &str| {
-                let (shape, layout) = self.forms[tensor];
-                View::whole(recorder.external(&self.key(&name), layout.bytes(shape)), shape, layout)
-            };
             let tensors = pair.tensors();
-            let [folded, shift] = pair.folded();
-            let (folded, shift) = (view(folded, &tensors[0]), view(shift, &tensors[2]));
-            let [weight, norm @ ..] = tensors.map(|name| view(name.clone(), &name));
+            let [weight, norm @ ..] = tensors.map(|name| {
+                let (shape, layout) = self.forms[&name];
+                View::whole(recorder.external(&self.key(&name), layout.bytes(shape)), shape, layout)
+            });
+            let [c, c_in, kh, kw] = weight.shape.0;
+            let (first, channels) = pair.joint.as_ref().map_or((0, c), |joint| (joint.first, joint.channels));
+            let [folded, shift] = pair.folded().map(|name| self.key(&name));
+            let all = Shape::channels(channels);
+            let folded = recorder.external(&folded, Layout::Filter.bytes(Shape::new(channels, c_in, kh, kw)));
+            let shift = recorder.external(&shift, Layout::Picture.bytes(all));
+            let shift = View::whole(shift, all, Layout::Picture).slice(first, c);
             Fold { eps: pair.eps }.record(&mut recorder, weight, norm, folded, shift);
         }
         let recording = recorder.finish();

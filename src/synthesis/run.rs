@@ -97,8 +97,8 @@ pub struct Finished {
 ///
 /// # Errors
 /// [`Error::Recipe`] for a recipe that cannot be run, [`Error::TooSmall`] for a network that cannot see so small a window,
-/// [`Error::NotFinite`] when a report finds a loss or a picture that is no number, with `check_finite` at the step and with the
-/// layer; those of the device. What was good at the last report goes to the observer before: [`Event::Kept`].
+/// [`Error::NotFinite`] when a report finds no picture left whose loss and pixels are numbers, with `check_finite` at the step
+/// and with the layer; those of the device. What was good at the last report goes to the observer before: [`Event::Kept`].
 pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<Finished> {
     run_schedule(device, job, &Schedule::new(&job.recipe, &job.streams)?, observer)
 }
@@ -178,9 +178,11 @@ fn watched_steps(
                 }
                 let (plan, dispatches) = program.plan();
                 let _ = observer(Event::Prepared { size: size as usize, plan, dispatches });
-                for _ in done..steps.len() {
-                    program.run(finished.steps as u64)?;
-                    finished.steps += 1;
+                let end = before + end;
+                while finished.steps < end {
+                    let count = job.steps_to_next_look(finished.steps).min(end - finished.steps);
+                    program.run(finished.steps, count)?;
+                    finished.steps += count;
                     let last = finished.steps == schedule.steps();
                     if job.frame_every.is_some_and(|every| last || finished.steps.is_multiple_of(every.max(1))) {
                         let _ = observer(Event::Frame(&canvas.download(device)?));
@@ -220,6 +222,14 @@ fn watched_steps(
     finished.pictures = canvas.download(device)?;
     finished.memory = vec![];
     Ok(finished)
+}
+
+impl Job<'_> {
+    /// Steps from one on until a report or a frame.
+    fn steps_to_next_look(&self, done: usize) -> usize {
+        let looks = [Some(self.report_every), self.frame_every].into_iter().flatten();
+        looks.map(|every| every.max(1) - done % every.max(1)).min().expect("there are always reports")
+    }
 }
 
 /// Bytes that a job takes on the device at its largest size, without anything being allocated.
@@ -324,7 +334,8 @@ impl RunWatch {
     /// Reports that find no gradient before it is told.
     const PATIENCE: usize = 2;
 
-    /// Keeps the run as it is now, if all is well; `odd` is a step whose loss is no number.
+    /// Keeps the run as it is now, if all is well; `odd` is the first step with a loss that is no number. Ends it when no picture
+    /// is good any more: one of several does not take the others along.
     fn keep(
         &mut self,
         device: &Device,
@@ -333,13 +344,16 @@ impl RunWatch {
         finished: &Finished,
         odd: Option<usize>,
     ) -> Result<()> {
-        let not_finite = |layer: &str, step: usize| Error::NotFinite { layer: layer.into(), step: Some(step as u64) };
-        if let Some(step) = odd {
-            return Err(not_finite("loss", step));
-        }
         let stored: Vec<f32> = canvas.readback.read(device, &canvas.buffer)?;
-        if stored.iter().any(|value| !value.is_finite()) {
-            return Err(not_finite("picture", finished.steps - 1));
+        let pictures = stored.chunks_exact(stored.len() / finished.loss.len()).zip(&finished.loss);
+        let bad =
+            pictures.filter(|(pixels, loss)| pixels.iter().chain([*loss]).any(|value| !value.is_finite())).count();
+        if bad == finished.loss.len() {
+            let (layer, step) = odd.map_or(("picture", finished.steps - 1), |step| ("loss", step));
+            return Err(Error::NotFinite { layer: layer.into(), step: Some(step as u64) });
+        }
+        if bad > 0 {
+            return Ok(());
         }
         let same = self.kept.as_ref().is_some_and(|kept| kept.finished.measured == finished.measured);
         self.still = match self.still {
