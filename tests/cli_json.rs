@@ -184,6 +184,27 @@ fn every_command_that_makes_pictures_tells_of_them() {
 }
 
 #[test]
+fn a_gallery_tells_of_its_pictures_and_of_those_that_are_there() {
+    let desk = Desk::new();
+    let ask = "gallery --model resnet50 --classes 3,4,5 --batch 2 --recipe tiny.toml --out made";
+    let told = desk.events(ask);
+    assert_eq!((&told[0]["all"], &told[0]["done"], &told[0]["objective"]), (&json!(3), &json!(0), &json!("class")));
+    let pictures = of_kind(&told, "picture");
+    assert_eq!(pictures.iter().map(|event| event["index"].as_u64()).collect::<Vec<_>>(), [Some(3), Some(4), Some(5)]);
+    for picture in pictures {
+        assert!(desk.path(picture["file"].as_str().expect("a path")).exists(), "{picture}");
+        assert_eq!(picture["networks"][0]["network"], "resnet50");
+    }
+    let progress = of_kind(&told, "progress");
+    assert_eq!((&progress[0]["batch"], &progress[0]["done"]), (&json!(2), &json!(0)));
+    assert!(progress.iter().any(|event| event["done"] == 2 && event["batch"] == 1), "{progress:?}");
+    let end = &of_kind(&told, "gallery")[0];
+    assert_eq!((&end["file"], &end["pictures"], &end["failed"]), (&json!("made"), &json!(3), &json!(0)));
+    let again = desk.events(ask);
+    assert_eq!((&again[0]["done"], of_kind(&again, "picture").len()), (&json!(3), 0));
+}
+
+#[test]
 fn training_tells_of_its_steps_epochs_and_weights() {
     let desk = Desk::new();
     let towards =

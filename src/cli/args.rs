@@ -33,7 +33,7 @@ pub struct Global {
     /// GPU to use: its number in `entoptic adapters`, or a part of its name
     #[arg(long, global = true, env = "ENTOPTIC_ADAPTER", value_name = "NAME-OR-INDEX")]
     pub adapter: Option<String>,
-    /// Say more: where memory goes, how many kernels a step launches
+    /// Say more: checksums of weights, where memory goes, how many kernels a step launches, how long it all took
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// Say nothing but results and errors

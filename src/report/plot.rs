@@ -83,7 +83,8 @@ impl Plot<'_> {
             let (zero, end) = (place(0.0), place(self.logits[class]));
             let colour = if self.targets.contains(&class) { RED } else { GREY };
             fill(page, top + 3..top + LINE - 3, zero.min(end)..zero.max(end), colour);
-            let number = format!("{:.1}", self.logits[class]);
+            // A zero has no sign.
+            let number = format!("{:.1}", (self.logits[class] * 10.0).round() / 10.0 + 0.0);
             write(page, &number, (top, left + self.bars() + BAR + GAP), width(NUMBER), ink);
         }
         fill(page, GAP + LINE..GAP + (rows.len() + 1) * LINE, place(0.0)..place(0.0) + 1, AXIS);

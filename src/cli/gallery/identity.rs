@@ -20,7 +20,7 @@ const FORMAT: u32 = 1;
 /// Written once, when the folder is new.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
-    pub format: u32,
+    format: u32,
     pub version: String,
     /// First digits of the SHA-256 of the kernels' text.
     pub shaders: String,
@@ -59,6 +59,11 @@ impl Identity {
             classes,
             shard,
         }
+    }
+
+    /// The same of another part, or of the whole.
+    pub fn with_shard(&self, shard: Option<Shard>) -> Self {
+        Identity { shard, ..self.clone() }
     }
 
     /// The classes of this shard, or all.

@@ -30,31 +30,23 @@ pub fn run(global: &Global, args: MergeArgs) -> anyhow::Result<()> {
             bail!("{}: holds no gallery, nor shards of one", path.display())
         };
         let Some(shard) = identity.shard else { bail!("{}: is a whole gallery, not a shard", path.display()) };
-        let part = Part { manifest: Manifest::read(&path)?, _lock: lock(&path)?, path: path.clone() };
-        part.check(&identity)?;
+        let (first, one) = whole.get_or_insert_with(|| (path.clone(), identity.clone()));
         // But for the part all must agree.
-        let bare = Identity { shard: None, ..identity };
-        match &whole {
-            None => whole = Some((path.clone(), Identity { shard: Some(shard), ..bare })),
-            Some((first, one)) => {
-                let of = |shard: Option<Shard>| shard.map(|shard| shard.of);
-                let mut differences = bare.differences(&Identity { shard: None, ..one.clone() });
-                if of(one.shard) != Some(shard.of) {
-                    differences.push("the number of parts".into());
-                }
-                if !differences.is_empty() {
-                    bail!(
-                        "{} and {} are not of one gallery: they differ in {}",
-                        first.display(),
-                        path.display(),
-                        differences.join(", ")
-                    );
-                }
-            }
+        let differences = identity.with_shard(one.shard.map(|one| Shard { of: shard.of, ..one })).differences(one);
+        if !differences.is_empty() {
+            bail!(
+                "{} and {} are not of one gallery: they differ in {}",
+                first.display(),
+                path.display(),
+                differences.join(", ")
+            );
         }
-        if let Some(other) = parts.insert(shard.index, part) {
+        if let Some(other) = parts.get(&shard.index) {
             bail!("part {shard} is doubled: {} and {}", other.path.display(), path.display());
         }
+        let part = Part { manifest: Manifest::read(&path)?, _lock: lock(&path)?, path };
+        part.check(&identity)?;
+        parts.insert(shard.index, part);
     }
     let (_, identity) = whole.context("no shard is named")?;
     let of = identity.shard.map_or(0, |shard| shard.of);
@@ -63,7 +55,7 @@ pub fn run(global: &Global, args: MergeArgs) -> anyhow::Result<()> {
     if !missing.is_empty() {
         bail!("of {of} parts {} {} missing", missing.join(", "), if missing.len() == 1 { "is" } else { "are" });
     }
-    let identity = Identity { shard: None, ..identity };
+    let identity = identity.with_shard(None);
     let folder = Folder::open(&args.out, &identity, false)?;
     for part in parts.values() {
         part.copy(&folder.path)?;
