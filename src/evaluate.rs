@@ -6,7 +6,7 @@ use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder
 use crate::nets::{BatchNormMode, Head, Network, Norm, Normalize, Outputs, Parameter};
 use crate::objective::{Loss, Objective, Place};
 use crate::ops::{CheckFinite, StatisticsDistance, View};
-use crate::tape::{Recorded, Request, Tape, Var};
+use crate::tape::{GRADIENT_OF, Recorded, Request, Tape, Var};
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -377,6 +377,63 @@ impl Once {
     }
 }
 
+/// Where a gradient ends before it reaches the picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadEnd {
+    /// The layer that lets nothing through.
+    pub layer: String,
+    /// Whether that is because all of its values are zero.
+    pub silent: bool,
+}
+
+/// The layer at which the gradient of a scene's loss ends on its way to the picture [N, 3, H, W]; none while it arrives.
+///
+/// # Errors
+/// As [`gradient`].
+pub fn dead_end(device: &Device, scene: &Scene, picture: &Array) -> Result<Option<DeadEnd>> {
+    let mut tape = Tape::default();
+    let x = tape.input(PICTURE, picture.shape);
+    let loss = scene.stage(&mut tape, (x, x), &[], true)?.loss.ok_or_else(no_term)?;
+    let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
+    let mut recorder = Recorder::new(device.tuning());
+    let mut checks = Some(FiniteChecks::default());
+    FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
+    let recording = recorder.finish();
+    let mut externals = scene.externals(device)?;
+    externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
+    Program::provide(device, &recording, &mut externals)?;
+    Program::prepare(device, "dead end", &recording, &externals)?.run()?;
+    let checks = checks.expect("it was some, and stays so");
+    let found = checks.found(device, &externals[FLAGS])?;
+    Ok(end_of(&found))
+}
+
+/// The end of the gradient among values in order of execution and gradients in the reverse of it.
+fn end_of(found: &[(&str, Found)]) -> Option<DeadEnd> {
+    let gradients = found.iter().filter_map(|&(name, found)| Some((name.strip_prefix(GRADIENT_OF)?, found)));
+    let gradients: Vec<(&str, Found)> = gradients.collect();
+    let dead = gradients.iter().rev().take_while(|(_, found)| *found == Found::Zeros).count();
+    let first = gradients[gradients.len() - dead..].first()?.0;
+    // Of what comes before the last layer that the gradient reaches: values that are zero together, up to the layer where
+    // they have become so.
+    let reached = gradients[..gradients.len() - dead].last().map_or(first, |(name, _)| name);
+    let values: Vec<(&str, Found)> = found.iter().copied().filter(|(name, _)| !name.starts_with(GRADIENT_OF)).collect();
+    let before = values.iter().position(|(name, _)| *name == reached).unwrap_or_default();
+    let zeros = values[..before].iter().rev().take_while(|(_, found)| *found == Found::Zeros);
+    Some(match zeros.last() {
+        Some((layer, _)) => DeadEnd { layer: (*layer).to_owned(), silent: true },
+        None => DeadEnd { layer: first.to_owned(), silent: false },
+    })
+}
+
+/// What a value is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Numbers,
+    Zeros,
+    NotFinite,
+}
+
 /// The layers whose values are looked through for NaN and infinity, in order of execution.
 #[derive(Default)]
 pub(crate) struct FiniteChecks {
@@ -412,10 +469,20 @@ impl FiniteChecks {
     /// # Errors
     /// [`Error::NotFinite`] with the first layer that raised one.
     pub fn verify(&self, device: &Device, flags: &Buffer, step: Option<u64>) -> Result<()> {
-        let raised: Vec<f32> = device.readback(flags.bytes)?.read(device, flags)?;
-        match self.layers.iter().zip(raised).find(|(_, flag)| *flag != 0.0) {
-            Some((layer, _)) => Err(Error::NotFinite { layer: layer.clone(), step }),
+        match self.found(device, flags)?.into_iter().find(|(_, found)| *found == Found::NotFinite) {
+            Some((layer, _)) => Err(Error::NotFinite { layer: layer.to_owned(), step }),
             None => Ok(()),
         }
+    }
+
+    /// What the checks have found, by layer and gradient in order of execution.
+    fn found(&self, device: &Device, flags: &Buffer) -> Result<Vec<(&str, Found)>> {
+        let raised: Vec<f32> = device.readback(flags.bytes)?.read(device, flags)?;
+        let found = |flag: f32| match flag {
+            0.0 => Found::Numbers,
+            flag if flag < 0.0 => Found::Zeros,
+            _ => Found::NotFinite,
+        };
+        Ok(self.layers.iter().map(String::as_str).zip(raised.into_iter().map(found)).collect())
     }
 }

@@ -10,6 +10,7 @@ mod compare;
 mod completions;
 mod demo;
 mod difference;
+mod doctor;
 mod events;
 mod feature;
 mod fetch;
@@ -81,6 +82,7 @@ fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Completions(args) => completions::run(args),
         Command::Demo(args) => demo::run(global, args),
         Command::Difference(args) => difference::run(global, args),
+        Command::Doctor(args) => doctor::run(global, args),
         Command::Dream(args) => feature::dream(global, args),
         Command::Feature(args) => feature::run(global, args),
         Command::Gallery(args) => gallery::run(global, args),

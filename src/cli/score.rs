@@ -9,7 +9,7 @@ use entoptic::evaluate::Moments;
 use serde_json::{Value, json};
 
 use super::args::{Global, ScoreArgs};
-use super::networks::{Loaded, load, open, shared_classes};
+use super::networks::{Loaded, check_normalize, load, open, shared_classes};
 use super::progress::Watcher;
 use super::score_numbers::{
     Numbers, Scores, judge_numbers, mean, object, pixel_numbers, quantile, spectrum_rows, table,
@@ -33,6 +33,7 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
     let photographs = photographs.collect::<anyhow::Result<Vec<_>>>().context("--photographs")?.concat();
     let device = open(global)?;
     let networks = load(global, &device, &args.judges.models)?;
+    check_normalize(global, &device, &networks, args.normalize, &args.pictures[0])?;
     let judges = networks.iter().map(|Loaded { network, head, trained_with, .. }| {
         let normalize = args.normalize.map_or(*trained_with, Into::into);
         Judge::new(&device, (network, *head), normalize, global.check_finite)
