@@ -167,6 +167,11 @@ fn plots_are_zoomed_moved_and_read() {
         browser.expect(&format!("{tip}.hidden"), false);
         browser.expect(&format!("{tip}.querySelector('b').textContent"), CLASSES[2]);
         browser.expect(&format!("{tip}.querySelector('img').naturalWidth"), 48);
+        let beside = format!(
+            "(() => {{ const [tip, plot] = [{tip}, {object}.plot.canvas].map(element => element.getBoundingClientRect()); \
+             return tip.left >= plot.left && tip.right <= plot.right && tip.top >= plot.top && tip.bottom <= plot.bottom; }})()"
+        );
+        browser.expect(&beside, true);
         let scale = number(&format!("{object}.plot.scale.x"));
         let [x, y] = place(2);
         browser.wheel([x, y], -400);

@@ -12,7 +12,7 @@ const STEP: f64 = 1.25;
 const MARGIN: f64 = 1.0;
 
 /// Width of the whole to its height.
-const ASPECT: f64 = 1.5;
+const ASPECT: f64 = 2.0;
 
 /// Places for all classes of a graph, at least one unit apart: each component has its cycle, or the class where all ways
 /// end, in the middle, and around it, ring by ring, those that lead there. Components stand in rows, the largest first.

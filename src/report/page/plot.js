@@ -235,7 +235,7 @@ class Plot {
       pen.fill();
     }
     if (this.side) for (const point of seen) if (point !== this.active) this.paintPicture(point, tones, card);
-    if (this.unit && this.scale.x > 64) this.paintNames(seen, ink, card);
+    if (this.unit && this.scale.x > 48) this.paintNames(seen, ink, card);
     if (this.active) this.paintActive(tones, ink, card);
     this.paintTip();
   }
