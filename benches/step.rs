@@ -102,7 +102,7 @@ fn steps(device: &Device, architecture: Architecture, group: usize, groups: usiz
     let (started, mut shown) = (Instant::now(), Steps { size: 0, dispatches: 0, bytes: 0, looks: vec![] });
     run(device, &job, &mut |event| {
         match event {
-            Event::Prepared { size, plan, dispatches } => {
+            Event::Prepared { size, plan, dispatches, .. } => {
                 (shown.size, shown.bytes, shown.dispatches) = (size, plan.total_bytes(), dispatches);
             }
             Event::Progress(_) => shown.looks.push((started.elapsed().as_secs_f64(), thread_seconds())),

@@ -2,15 +2,15 @@
 
 use std::ops::ControlFlow;
 
+use super::canvas::Canvases;
 use super::octave::{Schedule, Stream, initial};
 use super::recipe::Recipe;
 use super::stage::Resize as ResizeKind;
-use super::step::StepProgram;
-use crate::device::{Buffer, Device, Externals, Plan, Program, Recorder};
-use crate::evaluate::{PICTURE, Scene};
-use crate::ops::{Op, Pad, Resize, ResizeMode};
-use crate::tape::{Request, Tape};
-use crate::tensor::{Array, Layout, Shape};
+use super::step::StepPrograms;
+use crate::device::{Device, Plan};
+use crate::evaluate::Scene;
+use crate::ops::ResizeMode;
+use crate::tensor::{Array, Shape};
 use crate::{Error, Result};
 
 /// What a run makes.
@@ -57,6 +57,8 @@ pub enum Event<'a> {
         plan: &'a Plan,
         /// Kernel launches of a step.
         dispatches: usize,
+        /// Parts of the batch that are done one after another, for the device cannot hold all pictures at a time.
+        parts: usize,
     },
     /// Some steps are done.
     Progress(Progress<'a>),
@@ -95,9 +97,9 @@ pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<Finished> {
 /// As [`run`], and those of [`Schedule::check`].
 pub fn run_schedule(device: &Device, job: &Job, schedule: &Schedule, observer: Observer) -> Result<Finished> {
     schedule.check(&job.recipe, job.streams.len())?;
-    let mut canvas = Canvas::new(device, start(job)?)?;
-    let mut finished =
-        Finished { pictures: Array::filled(canvas.shape, 0.0), steps: 0, loss: vec![], measured: vec![] };
+    let start = start(job)?;
+    let mut canvas = Canvases::new(device, &start)?;
+    let mut finished = Finished { pictures: start, steps: 0, loss: vec![], measured: vec![] };
     for (index, (stage, numbers)) in job.recipe.stages.iter().zip(schedule.stages()).enumerate() {
         canvas.resize(device, numbers.size_at(0) as usize, stage.resize.mode())?;
         let mut from = 0;
@@ -106,18 +108,12 @@ pub fn run_schedule(device: &Device, job: &Job, schedule: &Schedule, observer: O
             let to = (from + 1..numbers.steps.len()).find(|&i| numbers.size_at(i) != size);
             let to = to.unwrap_or(numbers.steps.len());
             let steps = &numbers.steps[from..to];
-            let picture = (&canvas.buffer, canvas.shape);
-            let mut program = StepProgram::prepare(
-                device,
-                &job.scene,
-                stage,
-                steps,
-                (finished.steps, schedule.steps()),
-                picture,
-                job.check_finite,
-            )?;
-            let (plan, dispatches) = program.plan();
-            let _ = observer(Event::Prepared { size: size as usize, plan, dispatches });
+            let of = (finished.steps, schedule.steps());
+            let mut program = canvas.each(device, |parts| {
+                StepPrograms::prepare(device, &job.scene, stage, steps, of, parts, job.check_finite)
+            })?;
+            let (plan, dispatches, parts) = program.plan();
+            let _ = observer(Event::Prepared { size: size as usize, plan, dispatches, parts });
             let end = finished.steps + steps.len();
             while finished.steps < end {
                 let count = job.steps_to_next_look(finished.steps).min(end - finished.steps);
@@ -189,48 +185,5 @@ impl ResizeKind {
             ResizeKind::BilinearNoAntialias => ResizeMode::Bilinear { antialias: false },
             ResizeKind::Nearest => ResizeMode::Nearest,
         }
-    }
-}
-
-/// The pictures on the device.
-struct Canvas {
-    buffer: Buffer,
-    shape: Shape,
-}
-
-impl Canvas {
-    fn new(device: &Device, pictures: Array) -> Result<Self> {
-        let buffer = device.upload(PICTURE, Layout::Picture, &pictures)?;
-        Ok(Canvas { buffer, shape: pictures.shape })
-    }
-
-    fn download(&self, device: &Device) -> Result<Array> {
-        device.download(&self.buffer, Layout::Picture, self.shape)
-    }
-
-    fn resize(&mut self, device: &Device, size: usize, mode: ResizeMode) -> Result<()> {
-        if [self.shape.h(), self.shape.w()] == [size; 2] {
-            return Ok(());
-        }
-        self.replace(device, Resize { height: size, width: size, mode })
-    }
-
-    fn pad(&mut self, device: &Device, width: usize, value: f32) -> Result<()> {
-        self.replace(device, Pad { left: width, top: width, right: width, bottom: width, value })
-    }
-
-    /// Runs one operation on the pictures, outside of any step.
-    fn replace(&mut self, device: &Device, op: impl Op + 'static) -> Result<()> {
-        let mut tape = Tape::default();
-        let x = tape.input(PICTURE, self.shape);
-        let y = tape.apply(op, &[x])?;
-        let mut recorder = Recorder::new(device.tuning());
-        let request = Request { keep: vec![y], ..Request::default() };
-        let recorded = tape.record(&mut recorder, &request)?;
-        let externals = Externals::from([(PICTURE.to_owned(), self.buffer.clone())]);
-        let mut program = Program::prepare(device, "change of size", &recorder.finish(), &externals)?;
-        program.run()?;
-        *self = Canvas { buffer: program.buffer(recorded.kept[0].buffer).clone(), shape: tape.shape(y) };
-        Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! One generation step as a recording: brightness, window, what is seen of it, networks, loss, gradient, descent, blur. Replayed without a word from the
 //! host: the numbers of all steps are uploaded ahead and read by a counter on the GPU.
 
+use super::canvas::Canvas;
 use super::octave::{PictureNumbers, StepNumbers};
 use super::stage::{BlurOn, Stage, StepRule};
 use crate::Result;
-use crate::device::{Buffer, Device, Plan, Program, Readback, Recorder, Recording, Tuning};
+use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder, Recording, Tuning};
 use crate::evaluate::{FiniteChecks, PICTURE, Scene};
 use crate::objective::{Form, Measure, Objective, Place, Term, fade_input};
 use crate::ops::{Advance, Brighten, Crop, Descend, GaussianBlur, Metric, Paste, Rule, View, Warp};
@@ -15,8 +16,66 @@ use crate::tensor::{Layout, Shape};
 const STEP: &str = "step";
 const HISTORIES: [&str; 2] = ["losses", "measured values"];
 
-/// Some consecutive steps at one picture size.
-pub(super) struct StepProgram {
+/// Some consecutive steps at one picture size, of all pictures: of as many at a time as the device can hold.
+pub(super) struct StepPrograms {
+    parts: Vec<StepProgram>,
+}
+
+impl StepPrograms {
+    /// Records and prepares `steps` of a stage, the `first` of which is one `of` so many in the run, for pictures
+    /// [N, 3, S, S] that lie in these parts.
+    pub(super) fn prepare(
+        device: &Device,
+        scene: &Scene,
+        stage: &Stage,
+        steps: &[StepNumbers],
+        run: (usize, usize),
+        canvases: &[Canvas],
+        check_finite: bool,
+    ) -> Result<Self> {
+        let scene = Scene { objective: with_penalties(scene, stage), ..scene.clone() };
+        let weights = scene.weights(device)?;
+        let mut parts: Vec<StepProgram> = Vec::with_capacity(canvases.len());
+        let mut first = 0;
+        for canvas in canvases {
+            let pictures = first..first + canvas.shape.n();
+            first = pictures.end;
+            let of =
+                |step: &StepNumbers| StepNumbers { pictures: step.pictures[pictures.clone()].to_vec(), ..step.clone() };
+            let steps: Vec<StepNumbers> = steps.iter().map(of).collect();
+            let scene = scene.pictures(pictures);
+            let before = parts.first().map(|part| &part.program);
+            let part =
+                StepProgram::prepare(device, &scene, &weights, stage, &steps, run, canvas, check_finite, before)?;
+            parts.push(part);
+        }
+        Ok(StepPrograms { parts })
+    }
+
+    /// Where the memory of one part goes, which the others share, how many kernels a step launches, and how many parts there are.
+    pub(super) fn plan(&self) -> (&Plan, usize, usize) {
+        let dispatches = self.parts.iter().map(|part| part.program.dispatches()).sum();
+        (self.parts[0].program.plan(), dispatches, self.parts.len())
+    }
+
+    /// Submits the next steps, the first of which is this one of the run.
+    pub(super) fn run(&mut self, first: usize, steps: usize) -> Result<()> {
+        self.parts.iter_mut().try_for_each(|part| part.run(first, steps))
+    }
+
+    /// Loss and first measured value of each picture, as the last step that ran found them.
+    pub(super) fn last(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+        let mut last = (vec![], vec![]);
+        for part in &self.parts {
+            last.0.extend(part.last_of(&part.history[0])?);
+            last.1.extend(part.last_of(&part.history[1])?);
+        }
+        Ok(last)
+    }
+}
+
+/// The same for the pictures of one part.
+struct StepProgram {
     device: Device,
     program: Program,
     /// Losses and measured values of all steps.
@@ -172,24 +231,24 @@ impl Draft {
 }
 
 impl StepProgram {
-    /// Records and prepares `steps` of a stage, the `first` of which is one `of` so many in the run, for the pictures
-    /// [N, 3, S, S] in `picture`.
-    pub(super) fn prepare(
+    fn prepare(
         device: &Device,
         scene: &Scene,
+        weights: &Externals,
         stage: &Stage,
         steps: &[StepNumbers],
         run: (usize, usize),
-        (picture, shape): (&Buffer, Shape),
+        &Canvas { buffer: ref picture, shape }: &Canvas,
         check_finite: bool,
+        before: Option<&Program>,
     ) -> Result<Self> {
-        let scene = Scene { objective: with_penalties(scene, stage), ..scene.clone() };
-        let draft = Draft::new(&scene, stage, steps, run, shape, check_finite)?;
+        let draft = Draft::new(scene, stage, steps, run, shape, check_finite)?;
         let mut checks = check_finite.then(FiniteChecks::default);
         let recording = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
         Program::plan_for(device, &recording)?;
 
-        let mut externals = scene.externals(device)?;
+        let mut externals = weights.clone();
+        externals.extend(scene.uploads(device)?);
         externals.insert(PICTURE.into(), picture.clone());
         Program::provide(device, &recording, &mut externals)?;
         for table in &draft.tables {
@@ -197,29 +256,18 @@ impl StepProgram {
         }
         let history = HISTORIES.map(|name| externals[name].clone());
         let checks = checks.map(|checks| checks.with_flags(&externals));
-        let program = Program::prepare(device, "generation step", &recording, &externals)?;
+        let program = Program::prepare_after(device, "generation step", &recording, &externals, before)?;
         let readback = device.readback(history[0].bytes)?;
         Ok(StepProgram { device: device.clone(), program, history, readback, checks, pictures: shape.n(), done: 0 })
     }
 
-    /// Where the memory goes, and how many kernels a step launches.
-    pub(super) fn plan(&self) -> (&Plan, usize) {
-        (self.program.plan(), self.program.dispatches())
-    }
-
-    /// Submits the next steps, the first of which is this one of the run.
-    pub(super) fn run(&mut self, first: usize, steps: usize) -> Result<()> {
+    fn run(&mut self, first: usize, steps: usize) -> Result<()> {
         self.done += steps;
         let Some((checks, flags)) = &self.checks else { return self.program.run_times(steps) };
         (first..first + steps).try_for_each(|step| {
             self.program.run()?;
             checks.verify(&self.device, flags, Some(step as u64))
         })
-    }
-
-    /// Loss and first measured value of each picture, as the last step that ran found them.
-    pub(super) fn last(&self) -> Result<(Vec<f32>, Vec<f32>)> {
-        Ok((self.last_of(&self.history[0])?, self.last_of(&self.history[1])?))
     }
 
     fn last_of(&self, history: &Buffer) -> Result<Vec<f32>> {
