@@ -1,5 +1,6 @@
 //! Files that appear whole or not at all. Formats belong to the rooms that know them.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -21,14 +22,45 @@ pub fn check_writable(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`check_writable`], and [`Error::Io`] from `fill`, the sync or the rename; the old file is then still there.
-pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let path = destination(path)?;
-    let mut file = io::BufWriter::with_capacity(1 << 16, beside(&path)?);
-    fill(&mut file).map_err(Error::io(&path))?;
-    let file = file.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
-    file.as_file().sync_all().map_err(Error::io(&path))?;
-    file.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
-    Ok(())
+pub fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let draft = Draft::new(path)?;
+    let mut file = draft.writer()?;
+    fill(&mut file).and_then(|()| file.flush()).map_err(Error::io(path))?;
+    draft.publish()
+}
+
+/// A file in the making, under a temporary name in the folder where it will be; it goes away unless it is published.
+pub(crate) struct Draft {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// # Errors
+    /// As [`check_writable`].
+    pub fn new(path: &Path) -> Result<Self> {
+        let path = destination(path)?;
+        Ok(Draft { file: beside(&path)?, path })
+    }
+
+    /// Goes on where the last one has stopped. The caller flushes it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn writer(&self) -> Result<io::BufWriter<File>> {
+        let file = self.file.as_file().try_clone().map_err(Error::io(&self.path))?;
+        Ok(io::BufWriter::with_capacity(1 << 16, file))
+    }
+
+    /// Syncs the file and gives it its name, in place of an older one.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the old file is then still there.
+    pub fn publish(self) -> Result<()> {
+        self.file.as_file().sync_all().map_err(Error::io(&self.path))?;
+        self.file.persist(&self.path).map_err(|error| Error::io(&self.path)(error.error))?;
+        Ok(())
+    }
 }
 
 /// Where the rename must land: the file behind a link, never a folder or a device.

@@ -4,7 +4,7 @@
 //! Rooms import only from rooms above them in this list.
 
 mod error;
-mod files;
+pub mod files;
 
 pub mod tensor;
 

@@ -216,12 +216,17 @@ pub fn encode_png(picture: &Array, metadata: &[(String, String)]) -> Result<Vec<
             .expect("adding a chunk does not check it");
     }
     let mut rows = encoder.write_header().expect("size and texts were checked, memory does not fail");
-    rows.write_image_data(&interleaved(picture)).expect("three bytes for each pixel");
+    rows.write_image_data(&rgb(picture)).expect("three bytes for each pixel");
     rows.finish().expect("memory does not fail");
     Ok(bytes)
 }
 
-fn interleaved(picture: &Array) -> Vec<u8> {
+/// The pixels of a picture as its PNG file holds them: red, green and blue of the first, then of its right neighbour.
+///
+/// **Shapes** [1, 3, H, W].
+///
+/// **Units and ranges** As [`encode_png`].
+pub fn rgb(picture: &Array) -> Vec<u8> {
     let pixels = picture.shape.pixels();
     let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
     (0..pixels).flat_map(|at| [0, 1, 2].map(|c| byte(picture.values[c * pixels + at]))).collect()

@@ -20,15 +20,13 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(adapter: &AdapterSummary) -> Place {
-        let mut text = Sha256::new();
-        shaders().for_each(|shader| text.update(expand(shader.text)));
         Place {
             about: json!({
                 "adapter": adapter.name,
                 "backend": adapter.backend,
                 "driver": adapter.driver,
                 "version": env!("CARGO_PKG_VERSION"),
-                "kernels": hex(&text.finalize()),
+                "kernels": kernels(),
             }),
         }
     }
@@ -37,6 +35,13 @@ impl Place {
     pub(super) fn file(&self) -> String {
         format!("kernels-{}.json", &hex(&Sha256::digest(self.about.to_string()))[..16])
     }
+}
+
+/// SHA-256 of the text of all kernels: what a version of this program computes may change between two of its commits.
+pub fn kernels() -> String {
+    let mut text = Sha256::new();
+    shaders().for_each(|shader| text.update(expand(shader.text)));
+    hex(&text.finalize())
 }
 
 /// Lower-case hexadecimal digits.

@@ -7,4 +7,5 @@ mod memory;
 mod tuner;
 
 pub use measure::time;
+pub use memory::kernels;
 pub use tuner::{Autotuner, Settings, install};

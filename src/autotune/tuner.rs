@@ -145,12 +145,12 @@ impl Choices for Autotuner {
     fn digest(&self) -> String {
         let state = self.state.lock().expect("no panic happens while the lock is held");
         let lines: String = state.told.iter().map(|(key, variant)| format!("{key} {variant}\n")).collect();
-        hex(&Sha256::digest(lines))[..12].to_owned()
+        format!("measured {}", &hex(&Sha256::digest(lines))[..12])
     }
 }
 
 impl std::fmt::Debug for Autotuner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Autotuner({})", self.digest())
+        write!(f, "Autotuner, {}", self.digest())
     }
 }

@@ -7,9 +7,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
+use serde::{Deserialize, Serialize};
 
+use super::completions::{CompletionsArgs, ManArgs};
+use super::gallery::GalleryArgs;
 use super::models::{Judges, Minus, Models, Target};
+use super::replay::{ReplayArgs, VerifyArgs};
 use super::train_args::TrainArgs;
+use super::watching::WatchingArgs;
 
 /// See what image classifiers see.
 #[derive(Parser)]
@@ -27,7 +32,7 @@ pub struct Global {
     /// GPU to use: its number in `entoptic adapters`, or a part of its name
     #[arg(long, global = true, env = "ENTOPTIC_ADAPTER", value_name = "NAME-OR-INDEX")]
     pub adapter: Option<String>,
-    /// Say more: where memory goes, how many kernels a step launches
+    /// Say more: checksums of weights, where memory goes, how many kernels a step launches, how long it all took
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// Say nothing but results and errors
@@ -39,6 +44,9 @@ pub struct Global {
     /// Look for NaN and infinity behind every layer, and name the first one that makes any (slow)
     #[arg(long, global = true)]
     pub check_finite: bool,
+    /// Lines of JSON on standard output: `--json` of the commands that make something
+    #[arg(skip)]
+    pub events: bool,
 }
 
 impl Global {
@@ -77,10 +85,16 @@ pub enum Command {
     Feature(FeatureArgs),
     /// Let a layer exaggerate what it sees in a photograph
     Dream(DreamArgs),
+    /// Make a picture of every class, in a folder that can be left and gone on with
+    Gallery(GalleryArgs),
     /// Train a network towards another network's outputs, or on labelled photographs
     Train(TrainArgs),
     /// Run networks on pictures: logits, or a layer's values
     Outputs(OutputsArgs),
+    /// Make a picture again from what its file says
+    Replay(ReplayArgs),
+    /// Whether pictures come out the same when they are made again from what their files say
+    Verify(VerifyArgs),
     /// Judge pictures of a class by numbers: what other networks make of them, and what their pixels are like
     Score(ScoreArgs),
     /// How many photographs networks get right
@@ -97,6 +111,10 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the GPUs that could be used
     Adapters,
+    /// Print what a shell needs to complete commands and options
+    Completions(CompletionsArgs),
+    /// Write manual pages for all commands
+    Man(ManArgs),
 }
 
 /// How pictures are made.
@@ -118,12 +136,14 @@ pub struct MakingArgs {
     /// Picture to write (PNG), or a folder for several
     #[arg(long, short)]
     pub out: Option<PathBuf>,
-    /// Film of the first picture: a .gif file, or a folder for numbered frames; may be given twice
-    #[arg(long, value_name = "FILE.gif|FOLDER")]
+    /// Film of the first picture: a .gif or .apng file, or a folder for numbered frames; may be given again
+    #[arg(long, value_name = "FILE.gif|FILE.apng|FOLDER")]
     pub film: Vec<PathBuf>,
     /// Frames of the film, about
     #[arg(long, default_value_t = 40)]
     pub frames: u32,
+    #[command(flatten)]
+    pub watching: WatchingArgs,
 }
 
 /// Which pictures are made.
@@ -152,7 +172,8 @@ impl From<NormalizeArg> for Normalize {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MetricArg {
     /// Sum of absolute differences
     L1,

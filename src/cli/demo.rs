@@ -9,8 +9,7 @@ use entoptic::analysis::{Pixels, pixels, softmax};
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
 use entoptic::nets::Architecture;
-use entoptic::objective::{Objective, Place, class_input};
-use entoptic::ops::Metric;
+use entoptic::objective::Place;
 use entoptic::picture;
 use entoptic::report::{Labels, contact_sheet};
 use entoptic::synthesis::octave::Stream;
@@ -18,19 +17,18 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::{Array, Shape};
 use serde_json::{Value, json};
 
-use super::args::{DemoArgs, Global, MakingArgs};
-use super::making::{Making, Picture, file_stem, largest, software};
+use super::aim::{Aim, CONSTANT};
+use super::args::{DemoArgs, Global, MakingArgs, MetricArg};
+use super::making::{Making, Picture, file_stem, largest};
 use super::models::{Model, Weights};
 use super::networks::{Loaded, open, shared_classes};
-use super::represent::Goal;
+use super::origin::software;
+use super::progress;
+use super::represent::{Goal, class_picture, made_by};
 use super::terminal::Screen;
-use super::{objectives, progress};
 
 /// Classes that come out well with few steps.
 const CLASSES: [&str; 3] = ["English springer", "church", "French horn"];
-
-/// The logit aimed at, as `generate` has it by default.
-const CONSTANT: f32 = 200.0;
 
 /// A way of making a picture.
 struct Kind {
@@ -57,30 +55,24 @@ pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     let names = shared_classes(&networks)?;
     let classes = CLASSES.map(|class| names.find(class)).into_iter().collect::<Result<Vec<_>, _>>()?;
     global.say(format_args!("recipes: {} and {}, seed {}", recipe.name, match_recipe.name, args.seed));
-    let making = MakingArgs {
-        recipe: None,
-        seed: args.seed,
-        normalize: None,
-        init: "noise".into(),
-        out: None,
-        film: vec![],
-        frames: 0,
-    };
+    let making = MakingArgs::plain(args.seed);
     let demo = Demo { global, device: &device, classes, files: &files, seed: args.seed };
 
-    let making = |networks, recipe: &Recipe| Making::with_recipe(global, &device, networks, recipe.clone(), &making);
+    let making = |networks, recipe: &Recipe| Making {
+        demo: true,
+        ..Making::with_recipe(global, &device, networks, recipe.clone(), &making)
+    };
     let (googlenet, resnet50) = (&networks[..1], &networks[1..]);
-    let class = json!({ "kind": "class", "constant": CONSTANT });
-    let by_resnet50 =
-        demo.of_class(0, &making(resnet50, &recipe), objectives::class(resnet50, CONSTANT), class.clone())?;
-    let by_googlenet = demo.of_class(1, &making(googlenet, &recipe), objectives::class(googlenet, CONSTANT), class)?;
+    let constant = CONSTANT;
+    let class = |class, name| Aim::Class { class, name, constant };
+    let targets = making(resnet50, &recipe);
+    let by_resnet50 = demo.of_class(0, &targets, class)?;
+    let by_googlenet = demo.of_class(1, &making(googlenet, &recipe), class)?;
     let both = making(&networks, &recipe);
-    let what = json!({ "kind": "joint", "constant": CONSTANT });
-    let joint = demo.of_class(2, &both, objectives::joint(&networks, CONSTANT), what)?;
-    let what = json!({ "kind": "difference", "minus": 1 });
-    let difference = demo.of_class(3, &both, objectives::difference(&networks, 1), what)?;
+    let joint = demo.of_class(2, &both, |class, name| Aim::Joint { class, name, constant })?;
+    let difference = demo.of_class(3, &both, |class, name| Aim::Difference { class, name, minus: 1 })?;
     let matching = making(googlenet, &match_recipe);
-    let (matched, reached) = demo.matched(4, &matching, &by_resnet50, &networks[1])?;
+    let (matched, reached) = demo.matched(4, &matching, &by_resnet50, &targets)?;
     let all = [by_resnet50, by_googlenet, joint, difference, matched];
     demo.sheet(&all, screen.as_ref())?;
     demo.scores(&all, networks)?;
@@ -133,7 +125,8 @@ impl Files {
 fn is_of_a_demo(file: &Path) -> bool {
     let words = picture::read_metadata(file).unwrap_or_default();
     let run = words.get("entoptic:run").and_then(|run| serde_json::from_str::<Value>(run).ok());
-    run.is_some_and(|run| run["objective"]["demo"] == true)
+    // Earlier versions said so of the objective.
+    run.is_some_and(|run| run["demo"] == true || run["objective"]["demo"] == true)
 }
 
 /// What all kinds of pictures share.
@@ -151,34 +144,34 @@ impl Demo<'_> {
         &self,
         kind: usize,
         making: &Making,
-        scene: Scene,
-        what: &Value,
-        measured: &'static str,
+        aims: impl Iterator<Item = Aim>,
+        goal: Option<&Array>,
     ) -> anyhow::Result<Array> {
         self.global.say(format_args!("{}: {}", KINDS[kind].label, KINDS[kind].about));
-        let picture = |(&class, name): (&usize, &str)| {
-            let mut what = what.clone();
-            (what["class"], what["name"], what["demo"]) = (json!(class), json!(name), json!(true));
-            let stream = Stream { seed: self.seed, picture: class as u64 };
-            Picture { name: name.to_owned(), stream, what }
+        let picture = |((&class, name), aim): ((&usize, &str), Aim)| Picture {
+            name: name.to_owned(),
+            stream: Stream { seed: self.seed, picture: class as u64 },
+            aim,
         };
-        let pictures: Vec<Picture> = self.classes.iter().zip(CLASSES).map(picture).collect();
-        making.make_at(&self.files.pictures[kind], scene, &pictures, measured)
+        let pictures: Vec<Picture> = self.classes.iter().zip(CLASSES).zip(aims).map(picture).collect();
+        making.make_at(&self.files.pictures[kind], &pictures, goal)
     }
 
-    /// Pictures by an objective of the class.
-    fn of_class(&self, kind: usize, making: &Making, objective: Objective, what: Value) -> anyhow::Result<Array> {
-        let classes = self.classes.iter().map(|&class| class as f32).collect();
-        let inputs = vec![(class_input(0), Array::new(Shape::per_picture(CLASSES.len()), classes))];
-        self.make(kind, making, Scene { objective, inputs, ..making.scene() }, &what, "logit")
+    /// Pictures of the classes.
+    fn of_class(&self, kind: usize, making: &Making, aim: impl Fn(usize, String) -> Aim) -> anyhow::Result<Array> {
+        let aims = self.classes.iter().zip(CLASSES).map(|(&class, name)| aim(class, name.to_owned()));
+        self.make(kind, making, aims, None)
     }
 
-    /// Pictures to which the network answers as to those of another, and the share of the distance that is left.
-    fn matched(&self, kind: usize, making: &Making, aim: &Array, other: &Loaded) -> anyhow::Result<(Array, f64)> {
+    /// Pictures to which the network answers as to those that `targets` has made, and the share of the distance that is left.
+    fn matched(&self, kind: usize, making: &Making, aim: &Array, targets: &Making) -> anyhow::Result<(Array, f64)> {
         let goal = Goal::new(making, making.logits(0), aim)?;
-        let of = json!({ "network": other.network.architecture.name(), "sha256": other.network.checksum });
-        let what = json!({ "kind": "match", "of": of });
-        let matched = self.make(kind, making, goal.scene(Metric::L1), &what, "distance")?;
+        let target = |(index, &class): (usize, &usize)| {
+            let of = made_by(targets, &class_picture(class, targets), index)?;
+            Ok(Aim::Match { of, layer: None, metric: MetricArg::L1 })
+        };
+        let aims = self.classes.iter().enumerate().map(target).collect::<anyhow::Result<Vec<_>>>()?;
+        let matched = self.make(kind, making, aims.into_iter(), Some(&goal.values))?;
         let noise = |&class: &usize| making.start(Stream { seed: self.seed, picture: class as u64 });
         let noise = self.classes.iter().map(noise).collect::<anyhow::Result<Vec<_>>>()?;
         let [_, c, h, w] = noise[0].shape.0;
@@ -198,7 +191,7 @@ impl Demo<'_> {
         let rows: Vec<Vec<Array>> = (0..CLASSES.len()).map(row).collect();
         let kinds = KINDS.map(|kind| kind.label);
         let sheet = contact_sheet(&rows, Some(Labels { rows: &CLASSES, columns: &kinds }));
-        let about = json!({ "version": env!("CARGO_PKG_VERSION"), "objective": { "kind": "sheet", "demo": true } });
+        let about = json!({ "version": env!("CARGO_PKG_VERSION"), "objective": { "kind": "sheet" }, "demo": true });
         picture::write_png(&self.files.sheet, &sheet, &[software(), ("entoptic:run".into(), about.to_string())])?;
         if let Some(screen) = screen {
             let fine = screen.is_fine();

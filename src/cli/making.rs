@@ -1,5 +1,6 @@
 //! What all commands share that make pictures: the recipe, the run, files with everything that made them inside.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -7,44 +8,67 @@ use anyhow::{Context, bail};
 use entoptic::analysis::softmax;
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
-use entoptic::objective::{Place, class_input};
+use entoptic::objective::Place;
+use entoptic::ops;
 use entoptic::picture;
 use entoptic::synthesis::octave::{Stream, initial};
 use entoptic::synthesis::recipe::Recipe;
-use entoptic::synthesis::{Event, Job, run};
-use entoptic::tensor::{Array, Shape};
-use serde_json::{Value, json};
+use entoptic::synthesis::{Job, run};
+use entoptic::tensor::Array;
 
+use super::aim::{self, Aim};
 use super::args::{Global, MakingArgs, PicturesArgs};
-use super::film::Film;
+use super::events::print_path;
 use super::networks::{Loaded, file_name, shared_classes};
+use super::origin::{self, Design, Init, Maker, Origin};
 use super::progress::Watcher;
+use super::watching::{Watched, WatchingArgs};
 
 /// Pictures to be made with some networks.
 pub struct Making<'a> {
     pub global: &'a Global,
-    pub device: &'a Device,
+    /// It chooses kernels as for a picture alone.
+    pub device: Device,
     pub networks: &'a [Loaded],
     pub recipe: Recipe,
     pub args: &'a MakingArgs,
-    started: Instant,
+    /// Whether the pictures are those of `entoptic demo`.
+    pub demo: bool,
+    pub started: Instant,
 }
 
 /// One picture of a batch.
+#[derive(Clone)]
 pub struct Picture {
     /// Its file's name, when the user gives none.
     pub name: String,
     /// Where its random numbers come from.
     pub stream: Stream,
-    /// What it shows, for its metadata.
-    pub what: Value,
+    /// What it is to show.
+    pub aim: Aim,
+}
+
+impl MakingArgs {
+    /// From noise, into no file, and nothing else that a user may choose.
+    pub fn plain(seed: u64) -> Self {
+        MakingArgs {
+            recipe: None,
+            seed,
+            normalize: None,
+            init: "noise".into(),
+            out: None,
+            film: vec![],
+            frames: 0,
+            watching: WatchingArgs::default(),
+        }
+    }
 }
 
 impl<'a> Making<'a> {
     /// Settles the recipe.
     pub fn new(
         global: &'a Global,
-        device: &'a Device,
+        device: &Device,
         networks: &'a [Loaded],
         args: &'a MakingArgs,
     ) -> anyhow::Result<Self> {
@@ -59,12 +83,14 @@ impl<'a> Making<'a> {
     /// By a recipe that is settled already.
     pub fn with_recipe(
         global: &'a Global,
-        device: &'a Device,
+        device: &Device,
         networks: &'a [Loaded],
         recipe: Recipe,
         args: &'a MakingArgs,
     ) -> Self {
-        Making { global, device, networks, recipe, args, started: Instant::now() }
+        let alone = device.apart();
+        alone.set_tiling(ops::alone(&device.tuning().tiling));
+        Making { global, device: alone, networks, recipe, args, demo: false, started: Instant::now() }
     }
 
     /// Scene with this making's networks and preprocessing, still without objective.
@@ -77,56 +103,37 @@ impl<'a> Making<'a> {
         Place::Logits(index, self.networks[index].head)
     }
 
-    /// Makes the pictures, writes them and tells where. Returns them as saved, [N, 3, S, S] with values 0..1.
-    pub fn make(&self, scene: Scene, pictures: &[Picture], measured: &'static str) -> anyhow::Result<Array> {
+    /// Makes the pictures, writes them and tells where. Where they are to match something, `goal` is what. Returns them as
+    /// saved, [N, 3, S, S] with values 0..1.
+    pub fn make(&self, pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Array> {
         let outs = self.outs(pictures)?;
-        let saved = self.make_at(&outs, scene, pictures, measured)?;
-        for out in &outs {
-            println!("{}", out.display());
+        let saved = self.make_at(&outs, pictures, goal)?;
+        if !self.global.events {
+            outs.iter().try_for_each(|out| print_path(out))?;
         }
         Ok(saved)
     }
 
     /// [`Making::make`] with a path for each picture that can be written.
-    pub fn make_at(
-        &self,
-        outs: &[PathBuf],
-        scene: Scene,
-        pictures: &[Picture],
-        measured: &'static str,
-    ) -> anyhow::Result<Array> {
-        let start = match self.args.init.as_str() {
-            "noise" => None,
-            _ => Some(self.start(pictures[0].stream)?),
-        };
-        let mut film = Film::new(&self.args.film)?;
+    pub fn make_at(&self, outs: &[PathBuf], pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Array> {
+        let init = self.init()?;
+        let mut watched = Watched::new(self, &pictures[0].aim)?;
         let schedule_steps = self.recipe.stages.iter().map(|stage| stage.iterations as usize).sum::<usize>();
-        let job = Job {
-            scene,
-            recipe: self.recipe.clone(),
-            streams: pictures.iter().map(|picture| picture.stream).collect(),
-            start,
-            check_finite: self.global.check_finite,
-            report_every: 5,
-            frame_every: film.wanted().then(|| schedule_steps.div_ceil(self.args.frames.max(1) as usize)),
-        };
-        let mut watcher = Watcher::new(self.global, measured)?;
-        let finished = run(self.device, &job, &mut |event| {
-            if let Event::Frame(frame) = &event {
-                film.add(&frame.picture(0));
-            }
-            watcher.event(event)
+        let job = Job { frame_every: watched.every(schedule_steps, self.args.frames), ..self.job(pictures, goal)? };
+        let mut watcher = Watcher::new(self.global, pictures[0].aim.measured())?;
+        self.announce(outs, pictures, &init, schedule_steps);
+        let finished = run(&self.device, &job, &mut |event| match watched.event(&event, &watcher) {
+            true => watcher.event(event),
+            false => ControlFlow::Break(()),
         })?;
         for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
-            let metadata = [
-                software(),
-                ("entoptic:recipe".to_owned(), self.recipe.to_toml()),
-                ("entoptic:run".to_owned(), self.description(picture, finished.steps).to_string()),
-            ];
-            picture::write_png(out, &finished.pictures.picture(index), &metadata)?;
+            let made = finished.pictures.picture(index);
+            let origin = self.origin(picture, index, init.clone(), finished.steps);
+            picture::write_png(out, &made, &origin.texts(&self.recipe, &made))?;
         }
-        film.write()?;
+        watched.finish(&finished.pictures.picture(0), &watcher)?;
         if watcher.stopped() {
+            self.tell(outs, pictures, &finished, None)?;
             let made: Vec<String> = outs.iter().map(|out| out.display().to_string()).collect();
             bail!("stopped after {} steps; the picture so far is in {}", finished.steps, made.join(", "));
         }
@@ -137,7 +144,25 @@ impl<'a> Making<'a> {
         for out in outs {
             saved.values.extend(picture::read(out)?.values);
         }
+        self.tell(outs, pictures, &finished, Some(&saved))?;
         Ok(saved)
+    }
+
+    /// What is to be run for some pictures, watched every few steps.
+    pub fn job(&self, pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Job<'a>> {
+        let start = match self.args.init.as_str() {
+            "noise" => None,
+            _ => Some(self.start(pictures[0].stream)?),
+        };
+        Ok(Job {
+            scene: aim::scene(self, pictures, goal)?,
+            recipe: self.recipe.clone(),
+            streams: pictures.iter().map(|picture| picture.stream).collect(),
+            start,
+            check_finite: self.global.check_finite,
+            report_every: 5,
+            frame_every: None,
+        })
     }
 
     /// Where the pictures go: one to the file given, several into the folder given. Checked before anything slow happens.
@@ -157,6 +182,9 @@ impl<'a> Making<'a> {
             if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
                 bail!("{}: pictures are written as .png", out.display());
             }
+            if self.args.watching.preview_file.as_ref() == Some(out) {
+                bail!("--preview-file {}: is where the picture itself goes; name another", out.display());
+            }
             picture::check_writable(out)?;
         }
         Ok(outs)
@@ -173,36 +201,49 @@ impl<'a> Making<'a> {
         }
     }
 
-    /// Everything that decides how a picture looks.
-    fn description(&self, picture: &Picture, steps: usize) -> Value {
-        let adapter = self.device.adapter();
-        let network = |Loaded { network, weight, head, .. }: &Loaded| {
-            json!({
-                "network": network.architecture.name(),
-                "weights": file_name(Path::new(&network.source)),
-                "sha256": network.checksum,
-                "transform_input": network.transform_input,
-                "weight": weight,
-                "head": head.name(),
-            })
-        };
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "objective": picture.what,
-            "seed": picture.stream.seed,
-            "stream": picture.stream.picture,
-            "init": if self.args.init == "noise" { "noise".into() } else { file_name(Path::new(&self.args.init)) },
-            "networks": self.networks.iter().map(network).collect::<Vec<_>>(),
-            "steps": steps,
-            "adapter": { "name": adapter.name, "backend": adapter.backend, "driver": adapter.driver },
-            "kernels": self.device.tuning().tiling.to_string(),
+    /// The same for the metadata, with the file's checksum.
+    pub fn init(&self) -> anyhow::Result<Init> {
+        Ok(match self.args.init.as_str() {
+            "noise" => Init::Noise,
+            path => {
+                let path = Path::new(path);
+                let sha256 = origin::file_sum(path).context("--init")?;
+                let several = picture::read(path).context("--init")?.shape.n() > 1;
+                Init::Image { file: file_name(path), sha256, picture: several.then_some(0) }
+            }
         })
+    }
+
+    /// What decides how the picture at a place of its batch looks.
+    pub fn design(&self, picture: &Picture, index: usize, init: Init) -> Design {
+        let init = match init {
+            Init::Image { file, sha256, picture: Some(_) } => Init::Image { file, sha256, picture: Some(index) },
+            same => same,
+        };
+        Design {
+            objective: picture.aim.clone(),
+            seed: picture.stream.seed,
+            stream: picture.stream.picture,
+            init,
+            networks: self.networks.iter().map(Maker::from).collect(),
+        }
+    }
+
+    /// Everything that made a picture in so many steps.
+    pub fn origin(&self, picture: &Picture, index: usize, init: Init, steps: usize) -> Origin {
+        Origin::new(self.design(picture, index, init), steps, origin::Place::of(&self.device), self.demo)
+    }
+
+    /// Logits of network `index`.
+    pub fn logits_of(&self, index: usize, pictures: &Array) -> anyhow::Result<Array> {
+        let scene = Scene::of(vec![&self.networks[index].network], self.recipe.normalize);
+        let place = [Place::Logits(0, self.networks[index].head)];
+        Ok(evaluate::outputs(&self.device, &scene, pictures, &place, false)?.remove(0))
     }
 
     /// Probability that network `index` gives to each class, for each picture.
     pub fn probabilities(&self, index: usize, pictures: &Array) -> anyhow::Result<Vec<Vec<f32>>> {
-        let place = [self.logits(index)];
-        let logits = evaluate::outputs(self.device, &self.scene(), pictures, &place, false)?.remove(0);
+        let logits = self.logits_of(index, pictures)?;
         Ok((0..logits.shape.n()).map(|n| softmax(&logits.picture(n).values)).collect())
     }
 
@@ -222,11 +263,6 @@ impl<'a> Making<'a> {
     }
 }
 
-/// The program that made a picture, for its metadata.
-pub fn software() -> (String, String) {
-    ("Software".to_owned(), format!("entoptic {}", env!("CARGO_PKG_VERSION")))
-}
-
 /// The pictures that `--class a,b --seeds K` means: every class with every seed.
 pub struct Set {
     /// Class of each picture.
@@ -235,12 +271,12 @@ pub struct Set {
 }
 
 impl Set {
-    /// `what` describes a picture of a class with that index and name.
+    /// `aim` is that of a class with that index and name.
     pub fn new(
         making: &Making,
         args: &PicturesArgs,
         kind: &str,
-        what: impl Fn(usize, &str) -> Value,
+        aim: impl Fn(usize, String) -> Aim,
     ) -> anyhow::Result<Self> {
         let names = shared_classes(making.networks)?;
         let mut set = Set { classes: vec![], pictures: vec![] };
@@ -251,16 +287,10 @@ impl Set {
                 let name = format!("{}{kind}{suffix}", file_stem(names.name(class)));
                 let stream = Stream { seed, picture: class as u64 };
                 set.classes.push(class);
-                set.pictures.push(Picture { name, stream, what: what(class, names.name(class)) });
+                set.pictures.push(Picture { name, stream, aim: aim(class, names.name(class).to_owned()) });
             }
         }
         Ok(set)
-    }
-
-    /// The class input of the objective.
-    pub fn input(&self, slot: usize) -> (String, Array) {
-        let classes = self.classes.iter().map(|&class| class as f32).collect();
-        (class_input(slot), Array::new(Shape::per_picture(self.classes.len()), classes))
     }
 }
 

@@ -27,6 +27,19 @@ pub struct Loaded {
     pub recipe: &'static str,
 }
 
+impl Loaded {
+    /// A network of a checkpoint, with its part in the objective.
+    pub fn new(network: Network, weight: f32, head: Head, checkpoint: &Checkpoint) -> Self {
+        let said = |key: &str| checkpoint.metadata().get(key).map(String::as_str);
+        // Published files say nothing: torchvision trained them with ImageNet's mean and deviation at 224 and more.
+        let trained_with = if said("normalisation") == Some("none") { Normalize::Source } else { Normalize::Imagenet };
+        let side: Option<usize> = said("side").and_then(|side| side.parse().ok());
+        let small = side.is_some_and(|side| side < 200);
+        let recipe = if small { "demo" } else { network.architecture.name() };
+        Loaded { network, weight, head, trained_with, side, recipe }
+    }
+}
+
 /// Opens the adapter that the user wants and says which it is.
 pub fn open(global: &Global) -> anyhow::Result<Device> {
     let choice = global.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Named);
@@ -97,13 +110,8 @@ impl Model {
             network.source,
             network.class_count()
         ));
-        let said = |key: &str| checkpoint.metadata().get(key).map(String::as_str);
-        // Published files say nothing: torchvision trained them with ImageNet's mean and deviation at 224 and more.
-        let trained_with = if said("normalisation") == Some("none") { Normalize::Source } else { Normalize::Imagenet };
-        let side: Option<usize> = said("side").and_then(|side| side.parse().ok());
-        let small = side.is_some_and(|side| side < 200);
-        let recipe = if small { "demo" } else { architecture.name() };
-        Ok(Loaded { network, weight: self.weight, head: self.head, trained_with, side, recipe })
+        global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
+        Ok(Loaded::new(network, self.weight, self.head, &checkpoint))
     }
 
     /// The weights as given, or else a published checkpoint that has been fetched, or the demo network; and the structure that

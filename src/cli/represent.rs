@@ -4,73 +4,64 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use entoptic::device::Device;
-use entoptic::evaluate::{self, Scene};
-use entoptic::objective::{Objective, Place, goal_input};
-use entoptic::ops::Metric;
+use entoptic::evaluate;
+use entoptic::objective::Place;
 use entoptic::picture;
 use entoptic::synthesis::octave::Stream;
 use entoptic::tensor::Array;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::aim::{Aim, CONSTANT, Target};
 use super::args::{Global, MakingArgs, MatchArgs};
 use super::making::{Making, Picture, file_stem};
-use super::networks::{file_name, load, open};
-use super::{generate, objectives};
-
-/// Factor of the source's L1 loss, kept for every metric.
-const WEIGHT: f32 = 0.05;
+use super::networks::{Loaded, file_name, load, open};
+use super::origin::file_sum;
+use super::watching::WatchingArgs;
 
 pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     args.models.single("match")?;
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
-    let recipe = if networks[0].recipe == "demo" { "demo-match" } else { networks[0].recipe };
-    let recipe = args.making.recipe.clone().or_else(|| Some(recipe.to_owned()));
+    let recipe = args.making.recipe.clone().or_else(|| Some(recipe(&networks[0]).to_owned()));
     let making = MakingArgs { recipe, ..args.making.clone() };
     let making = Making::new(global, &device, &networks, &making)?;
-    let place = match &args.layer {
-        Some(layer) => Place::Layer(0, layer.clone()),
-        None => making.logits(0),
-    };
-    let (aim, name, stream, of) = match &args.image {
+    let (aimed_at, name, stream, of) = match &args.image {
         Some(image) => {
             let photograph = picture::read(image).context("--image")?;
             let name = format!("{}-seen", image.file_stem().unwrap_or_default().to_string_lossy());
-            (photograph, name, 0, json!({ "image": file_name(image) }))
+            let of = Target::Image { image: file_name(image), image_sha256: file_sum(image).context("--image")? };
+            (photograph, name, 0, of)
         }
         None => other_picture(global, &device, &args)?,
     };
-    let goal = Goal::new(&making, place, &aim)?;
-    let what = json!({ "kind": "match", "of": of, "layer": args.layer });
+    let aim = Aim::Match { of, layer: args.layer.clone(), metric: args.metric };
+    let goal = Goal::new(&making, aim.place(&making), &aimed_at)?;
     let stream = Stream { seed: args.making.seed, picture: stream };
     let noise = making.start(stream)?;
-    let pictures = making.make(goal.scene(args.metric.into()), &[Picture { name, stream, what }], "distance")?;
+    let pictures = making.make(&[Picture { name, stream, aim }], Some(&goal.values))?;
     let (before, after) = (goal.distance(&noise)?, goal.distance(&pictures)?);
+    global.event("distance", json!({ "metric": "l1", "start": before, "picture": after }));
     global.say(format_args!("L1 distance {after:.3}, of the start {before:.3}: {:.1} %", 100.0 * after / before));
     Ok(())
+}
+
+/// The recipe by which a network's pictures match something, where the user names none.
+pub fn recipe(network: &Loaded) -> &'static str {
+    if network.recipe == "demo" { "demo-match" } else { network.recipe }
 }
 
 /// What a making's first network makes of the pictures that it is to match.
 pub struct Goal<'a> {
     making: &'a Making<'a>,
     place: Place,
-    values: Array,
+    pub values: Array,
 }
 
 impl<'a> Goal<'a> {
     /// Runs the network on what is aimed at.
-    pub fn new(making: &'a Making<'a>, place: Place, aim: &Array) -> anyhow::Result<Self> {
-        let values = found(making, &place, aim, making.global.check_finite)?;
+    pub fn new(making: &'a Making<'a>, place: Place, aimed_at: &Array) -> anyhow::Result<Self> {
+        let values = found(making, &place, aimed_at, making.global.check_finite)?;
         Ok(Goal { making, place, values })
-    }
-
-    /// The scene in which pictures come to match.
-    pub fn scene(&self, metric: Metric) -> Scene<'a> {
-        Scene {
-            objective: Objective::reach(self.place.clone(), metric, WEIGHT),
-            inputs: vec![(goal_input(0), self.values.clone())],
-            ..self.making.scene()
-        }
     }
 
     /// L1 distance of as many pictures from the goal, all together.
@@ -83,31 +74,55 @@ impl<'a> Goal<'a> {
 /// The network sees windows of the size that the last stage gives it; so it sees what is aimed at.
 fn found(making: &Making, place: &Place, pictures: &Array, check_finite: bool) -> anyhow::Result<Array> {
     let seen = picture::fit(pictures, making.recipe.final_window() as usize);
-    Ok(evaluate::outputs(making.device, &making.scene(), &seen, std::slice::from_ref(place), check_finite)?.remove(0))
+    Ok(evaluate::outputs(&making.device, &making.scene(), &seen, std::slice::from_ref(place), check_finite)?.remove(0))
 }
 
 /// The picture that the other network makes of a class, or has made.
-fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::Result<(Array, String, u64, Value)> {
+fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::Result<(Array, String, u64, Target)> {
     let [target] = args.models.others.as_slice() else { bail!("match takes one --target-model") };
     let networks = load(global, device, [target])?;
     let classes = &networks[0].network.classes;
     let text = args.class.as_deref().context("--target-model needs --class")?;
     let class = classes.find(text)?;
-    let stem = file_stem(classes.name(class));
-    let of = json!({
-        "network": networks[0].network.architecture.name(),
-        "sha256": networks[0].network.checksum,
-        "class": class,
-        "name": classes.name(class),
-    });
-    let picture = match &args.target_picture {
-        Some(path) => picture::read(path).context("--target-picture")?,
+    let (name, stem) = (classes.name(class).to_owned(), file_stem(classes.name(class)));
+    let (architecture, sha256) = (networks[0].network.architecture, networks[0].network.checksum.clone());
+    let network = architecture.name().to_owned();
+    let (picture, of) = match &args.target_picture {
+        Some(path) => {
+            let picture_sha256 = file_sum(path).context("--target-picture")?;
+            let read = picture::read(path).context("--target-picture")?;
+            (read, Target::Given { network, sha256, class, name, picture: file_name(path), picture_sha256 })
+        }
         None => {
-            let out = Path::new(&format!("{stem}-by-{}.png", networks[0].network.architecture)).to_owned();
-            let making = MakingArgs { out: Some(out), film: Vec::new(), ..args.making.clone() };
+            let out = Path::new(&format!("{stem}-by-{architecture}.png")).to_owned();
+            let watching = WatchingArgs { film_logits: false, ..args.making.watching.clone() };
+            let making = MakingArgs { out: Some(out), film: Vec::new(), watching, ..args.making.clone() };
             let making = Making::new(global, device, &networks, &making)?;
-            generate::one(&making, class, objectives::class(&networks, 200.0))?
+            let picture = class_picture(class, &making);
+            let made = making.make(std::slice::from_ref(&picture), None)?;
+            (made, made_by(&making, &picture, 0)?)
         }
     };
     Ok((picture, format!("{stem}-matched"), class as u64, of))
+}
+
+/// The picture of a class that a making's network makes to be matched by another.
+pub fn class_picture(class: usize, making: &Making) -> Picture {
+    let name = making.networks[0].network.classes.name(class).to_owned();
+    let stream = Stream { seed: making.args.seed, picture: class as u64 };
+    Picture { name: file_stem(&name), stream, aim: Aim::Class { class, name, constant: CONSTANT } }
+}
+
+/// What is to be matched, as the picture of a class at a place of its batch that another making makes.
+pub fn made_by(making: &Making, picture: &Picture, index: usize) -> anyhow::Result<Target> {
+    let network = &making.networks[0].network;
+    let Aim::Class { class, name, .. } = &picture.aim else { bail!("only pictures of a class are matched") };
+    Ok(Target::Made {
+        network: network.architecture.name().to_owned(),
+        sha256: network.checksum.clone(),
+        class: *class,
+        name: name.clone(),
+        made: Box::new(making.design(picture, index, making.init()?)),
+        recipe: making.recipe.to_toml(),
+    })
 }

@@ -14,10 +14,12 @@ use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::{self, Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength};
 use entoptic::weights::{NamedArray, Precision, write};
+use serde_json::{Value, json};
 
 use super::args::Global;
 use super::models::{Model, Weights};
-use super::networks::open;
+use super::networks::{file_name, open};
+use super::origin::Adapter;
 use super::progress::{Watcher, memory};
 use super::train_args::{LossArg, TrainArgs};
 
@@ -80,14 +82,15 @@ fn towards(
     words.insert("transform_input".into(), student.network.transform_input.to_string());
     words.insert("trained_from".into(), student.network.checksum.clone());
     words.insert("trained_towards".into(), teacher.network.checksum.clone());
+    let [learning, taught] = [&student.network, &teacher.network].map(described);
+    announce(global, &device, &job, files, json!({ "student": learning, "teacher": taught }));
     let state = train(global, &device, &job, files, &words)?;
     // Each picture once at the beginning, each once at the end.
     let round = pictures.shape.n().div_ceil(job.batch).min(state.losses.len());
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / round as f32;
     let (first, last) = (mean(&state.losses[..round]), mean(&state.losses[state.losses.len() - round..]));
     global.say(format_args!("loss {last:.6} after {first:.6}: {:.1} times less", first / last));
-    println!("{}", files.out.display());
-    Ok(())
+    global.made(&files.out, "weights", json!({ "loss": { "first": first, "last": last } }))
 }
 
 fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: Option<State>) -> anyhow::Result<()> {
@@ -139,11 +142,26 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
     words.insert("side".into(), side.to_string());
     words.insert("adversarial_eps".into(), args.adversarial_eps.to_string());
     words.insert("transform_input".into(), student.transform_input.to_string());
+    announce(global, &device, &job, files, json!({ "student": described(&student), "classes": folder.classes }));
     let state = train(global, &device, &job, files, &words)?;
     let best = state.accuracies.iter().copied().fold(0.0, f32::max);
     global.say(format_args!("best validation accuracy {best:.4}"));
-    println!("{}", files.out.display());
-    Ok(())
+    global.made(&files.out, "weights", json!({ "accuracy": best }))
+}
+
+/// An event: what is about to be learnt.
+fn announce(global: &Global, device: &Device, job: &Job, files: &Files, mut facts: Value) {
+    facts["version"] = json!(env!("CARGO_PKG_VERSION"));
+    facts["file"] = json!(files.out.display().to_string());
+    (facts["seed"], facts["steps"]) = (json!(job.seed), json!(job.steps));
+    (facts["size"], facts["batch"]) = (json!(job.side), json!(job.batch));
+    facts["adapter"] = json!(Adapter::of(device));
+    global.event("start", facts);
+}
+
+fn described(network: &Network) -> Value {
+    let weights = file_name(Path::new(&network.source));
+    json!({ "network": network.architecture.name(), "weights": weights, "sha256": network.checksum })
 }
 
 /// Weights as given, if they are.
@@ -276,12 +294,16 @@ fn train(
             Event::Prepared { plan, dispatches } => {
                 watcher.begin(job.state.as_ref().map_or(0, |state| state.step));
                 global.explain(|| format!("{dispatches} kernel launches a step; {}", memory(plan)));
+                watcher.prepared(job.side, plan, dispatches);
             }
             Event::Step { .. } => {}
             Event::Progress { step, steps, rate, loss } => {
+                watcher.advanced(step, steps, json!({ "loss": loss, "rate": rate }));
                 watcher.show(step, steps, "", &format!("loss {loss:.4}, rate {rate:.2e}"));
             }
             Event::Epoch { epoch, loss, accuracy, best } => {
+                let facts = json!({ "epoch": epoch, "loss": loss, "accuracy": accuracy, "best": best.is_some() });
+                global.event("epoch", facts);
                 watcher.say(&format!("epoch {epoch}: loss {loss:.4}, validation accuracy {accuracy:.4}"));
                 if let Some(weights) = best {
                     let mut words = words.clone();

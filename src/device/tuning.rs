@@ -40,7 +40,7 @@ pub trait Choices: fmt::Debug + Send + Sync {
     /// The kernel for an entry point, `shader.entry`, and the sizes that its shader says.
     fn variant(&self, entry: &str, sizes: &[u32]) -> Variant;
 
-    /// A name for all choices made so far; the same choices have the same name.
+    /// A name for all choices made so far, for people; the same choices have the same name.
     fn digest(&self) -> String;
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for Tiling {
         match self {
             Tiling::Always(variant) => write!(f, "{variant}"),
             Tiling::Table { units } => write!(f, "table for {units} units"),
-            Tiling::Measured(choices) => write!(f, "measured {}", choices.digest()),
+            Tiling::Measured(choices) => f.write_str(&choices.digest()),
         }
     }
 }

@@ -2,8 +2,13 @@
 //!
 //! The costs are estimates, made from how such kernels behave in general; none has been measured on a GPU.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+
 use super::conv2d::Conv2d;
-use crate::device::{Tile, Tiling, Variant};
+use crate::device::{Choices, Tile, Tiling, Variant};
 use crate::tensor::Shape;
 
 /// What a convolution computes.
@@ -217,6 +222,43 @@ pub fn choose(problem: &Problem, tiling: &Tiling) -> Variant {
     }
 }
 
+/// The kernels that a picture alone would get, whatever the size of its batch, under a name of their own: sums of other kernels
+/// are rounded otherwise, and a picture is not to depend on what else is made with it.
+pub fn alone(tiling: &Tiling) -> Tiling {
+    match tiling {
+        Tiling::Always(_) => tiling.clone(),
+        _ => Tiling::Measured(Arc::new(Alone { tiling: tiling.clone(), chosen: Mutex::default() })),
+    }
+}
+
+#[derive(Debug)]
+struct Alone {
+    tiling: Tiling,
+    chosen: Mutex<BTreeMap<String, Variant>>,
+}
+
+impl Choices for Alone {
+    fn variant(&self, entry: &str, sizes: &[u32]) -> Variant {
+        let problem = Problem::from_sizes(entry, sizes).expect("a layer that is recorded has been checked");
+        let problem = problem.with_pictures(1);
+        let variant = choose(&problem, &self.tiling);
+        let mut chosen = self.chosen.lock().expect("no panic happens while the lock is held");
+        chosen.insert(format!("{entry} {:?}", problem.sizes()), variant);
+        variant
+    }
+
+    fn digest(&self) -> String {
+        let how = match &self.tiling {
+            Tiling::Measured(_) => "measured".to_owned(),
+            other => other.to_string(),
+        };
+        let chosen = self.chosen.lock().expect("no panic happens while the lock is held");
+        let lines: String = chosen.iter().map(|(problem, variant)| format!("{problem} {variant}\n")).collect();
+        let digits: String = Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{how}, for a picture alone {}", &digits[..12])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +327,23 @@ mod tests {
             2 * 4,
             "36 channels, 25 pixels a phase, 4 phases"
         );
+    }
+
+    #[test]
+    fn a_picture_alone_is_no_different_in_a_batch() {
+        let conv = |n: usize| {
+            let (x, weight, y) = (Shape::new(n, 64, 14, 14), Shape::new(64, 64, 3, 3), Shape::new(n, 64, 14, 14));
+            Problem { pass: Pass::Forward, x, weight, y, stride: [1; 2], padding: [1; 2] }
+        };
+        assert_ne!(choose(&conv(1), &GPU), choose(&conv(64), &GPU), "or the test shows nothing");
+        let [one, many] = [1, 64].map(|n| {
+            let tiling = alone(&GPU);
+            (choose(&conv(n), &tiling), tiling.to_string())
+        });
+        assert_eq!(one, many);
+        assert_eq!(one.0, choose(&conv(1), &GPU));
+        let untouched = alone(&GPU).to_string();
+        assert!(untouched != one.1 && one.1.starts_with("table for 132 units, for a picture alone "), "{one:?}");
+        assert_eq!(alone(&Tiling::Always(Variant::Registers)).to_string(), "registers");
     }
 }

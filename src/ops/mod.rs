@@ -47,7 +47,7 @@ pub use adam::Adam;
 pub use advance::Advance;
 pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
-pub use conv2d_choice::{Pass, Problem, choose};
+pub use conv2d_choice::{Pass, Problem, alone, choose};
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use fold::Fold;

@@ -1,5 +1,10 @@
-//! Pictures brought together for people to look at. No networks, no GPU, no files.
+//! Pictures brought together for people to look at. No networks, no GPU.
 
+mod film;
+mod letters;
+mod plot;
 mod sheet;
 
+pub use film::Film;
+pub use plot::{Plot, beside};
 pub use sheet::{Labels, contact_sheet};

@@ -10,4 +10,4 @@ mod run;
 pub mod stage;
 mod step;
 
-pub use run::{Event, Finished, Job, Observer, Progress, run, run_schedule};
+pub use run::{Event, Finished, Job, Observer, Progress, memory, resume, run, run_schedule};

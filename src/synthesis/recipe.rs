@@ -188,14 +188,18 @@ impl Recipe {
 
     /// Side of the window that the networks see at the end of a run.
     pub fn final_window(&self) -> u32 {
-        let mut size = self.init.size;
-        let mut window = size;
+        self.stages.last().and_then(|stage| stage.crop).unwrap_or_else(|| self.final_side())
+    }
+
+    /// Side of the picture at the last step of a run.
+    pub fn final_side(&self) -> u32 {
+        let (mut size, mut side) = (self.init.size, self.init.size);
         for stage in &self.stages {
             let start = stage.start_size(size);
             size = stage.size_at(start, stage.iterations);
-            window = stage.crop.unwrap_or(stage.size_at(start, stage.iterations - 1));
+            side = stage.size_at(start, stage.iterations - 1);
         }
-        window
+        side
     }
 
     /// Checks a recipe that was changed after it was read.

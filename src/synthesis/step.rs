@@ -4,17 +4,18 @@
 use super::canvas::Canvas;
 use super::octave::{PictureNumbers, StepNumbers};
 use super::stage::{BlurOn, Stage, StepRule};
-use crate::Result;
 use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder, Recording, Tuning};
 use crate::evaluate::{FiniteChecks, PICTURE, Scene};
-use crate::objective::{Form, Measure, Objective, Place, Term, fade_input};
+use crate::objective::{Form, Measure, Place, Term, fade_input};
 use crate::ops::{Advance, Brighten, Crop, Descend, GaussianBlur, Metric, Paste, Rule, View, Warp};
 use crate::tape::{Request, Tape};
-use crate::tensor::{Layout, Shape};
+use crate::tensor::{Array, Layout, Shape};
+use crate::{Error, Result};
 
 /// Names of external values.
 const STEP: &str = "step";
 const HISTORIES: [&str; 2] = ["losses", "measured values"];
+const MOMENTS: [&str; 2] = ["adam mean", "adam mean square"];
 
 /// Some consecutive steps at one picture size, of all pictures: of as many at a time as the device can hold.
 pub(super) struct StepPrograms {
@@ -33,7 +34,7 @@ impl StepPrograms {
         canvases: &[Canvas],
         check_finite: bool,
     ) -> Result<Self> {
-        let scene = Scene { objective: with_penalties(scene, stage), ..scene.clone() };
+        let scene = complete(scene, stage);
         let weights = scene.weights(device)?;
         let mut parts: Vec<StepProgram> = Vec::with_capacity(canvases.len());
         let mut first = 0;
@@ -56,6 +57,39 @@ impl StepPrograms {
     pub(super) fn plan(&self) -> (&Plan, usize, usize) {
         let dispatches = self.parts.iter().map(|part| part.program.dispatches()).sum();
         (self.parts[0].program.plan(), dispatches, self.parts.len())
+    }
+
+    /// Where the memory of such a program would go, for all pictures at a time; nothing is allocated.
+    pub(super) fn plan_for(
+        device: &Device,
+        scene: &Scene,
+        stage: &Stage,
+        steps: &[StepNumbers],
+        run: (usize, usize),
+        shape: Shape,
+    ) -> Result<Plan> {
+        let draft = Draft::new(&complete(scene, stage), stage, steps, run, shape, false)?;
+        let recording = draft.record(device.tuning(), stage, steps.len(), shape, &mut None)?;
+        Program::plan_for(device, &recording)
+    }
+
+    /// Takes the first steps as done, and what the step rule remembered after them.
+    pub(super) fn skip(&mut self, done: usize, memory: &[Array]) -> Result<()> {
+        let mut first = 0;
+        for part in &mut self.parts {
+            let pictures = first..first + part.shape.n();
+            first = pictures.end;
+            let memory: Vec<Array> = memory.iter().map(|array| array.pictures(pictures.clone())).collect();
+            part.skip(done, &memory)?;
+        }
+        Ok(())
+    }
+
+    /// What the step rule remembers now.
+    pub(super) fn memory(&self) -> Result<Vec<Array>> {
+        let parts = self.parts.iter().map(StepProgram::memory).collect::<Result<Vec<_>>>()?;
+        let all = |k: usize| Array::batch(parts.iter().map(|part| part[k].clone()).collect());
+        Ok((0..parts[0].len()).map(all).collect())
     }
 
     /// Submits the next steps, the first of which is this one of the run.
@@ -82,7 +116,11 @@ struct StepProgram {
     history: [Buffer; 2],
     readback: Readback,
     checks: Option<(FiniteChecks, Buffer)>,
-    pictures: usize,
+    /// The step that comes next, counted from the first of these.
+    counter: Buffer,
+    /// What the step rule remembers from step to step.
+    memory: Vec<Buffer>,
+    shape: Shape,
     done: usize,
 }
 
@@ -213,7 +251,7 @@ impl Draft {
             StepRule::Raw => Rule::Raw,
             StepRule::Normalized => Rule::Normalized { count: self.window.elements() / self.window.n() },
             StepRule::Adam => {
-                let [m, v] = ["adam mean", "adam mean square"].map(|name| recorder.external(name, bytes));
+                let [m, v] = MOMENTS.map(|name| recorder.external(name, bytes));
                 Rule::Adam { m, v, step: counter }
             }
         };
@@ -258,7 +296,26 @@ impl StepProgram {
         let checks = checks.map(|checks| checks.with_flags(&externals));
         let program = Program::prepare_after(device, "generation step", &recording, &externals, before)?;
         let readback = device.readback(history[0].bytes)?;
-        Ok(StepProgram { device: device.clone(), program, history, readback, checks, pictures: shape.n(), done: 0 })
+        let counter = externals[STEP].clone();
+        let memory = MOMENTS.iter().filter_map(|name| externals.get(*name).cloned()).collect();
+        Ok(StepProgram { device: device.clone(), program, history, readback, checks, counter, memory, shape, done: 0 })
+    }
+
+    fn skip(&mut self, done: usize, memory: &[Array]) -> Result<()> {
+        let expected = self.memory.len();
+        if memory.len() != expected {
+            return Err(Error::shape("resume", "arrays of memory", expected, memory.len()));
+        }
+        for (buffer, array) in self.memory.iter().zip(memory) {
+            self.device.write_array(buffer, Layout::Picture, array)?;
+        }
+        self.device.write(&self.counter, &[done as u32])?;
+        self.done = done;
+        Ok(())
+    }
+
+    fn memory(&self) -> Result<Vec<Array>> {
+        self.memory.iter().map(|buffer| self.device.download(buffer, Layout::Picture, self.shape)).collect()
     }
 
     fn run(&mut self, first: usize, steps: usize) -> Result<()> {
@@ -272,7 +329,7 @@ impl StepProgram {
 
     fn last_of(&self, history: &Buffer) -> Result<Vec<f32>> {
         let rows: Vec<f32> = self.readback.read(&self.device, history)?;
-        let row = self.pictures * 4;
+        let row = self.shape.n() * 4;
         Ok(rows[(self.done - 1) * row..self.done * row].iter().step_by(4).copied().collect())
     }
 }
@@ -287,8 +344,8 @@ fn blur(recorder: &mut Recorder, kernel: usize, pictures: View, taps: View, wind
     Paste::record(recorder, window, corners, pictures);
 }
 
-/// The scene's objective with the penalties that a stage asks for.
-fn with_penalties(scene: &Scene, stage: &Stage) -> Objective {
+/// The scene with the penalties that a stage asks for.
+fn complete<'a>(scene: &Scene<'a>, stage: &Stage) -> Scene<'a> {
     let mut objective = scene.objective.clone();
     let mut penalties = vec![
         (stage.l1, Measure::Norm(Metric::L1)),
@@ -301,5 +358,5 @@ fn with_penalties(scene: &Scene, stage: &Stage) -> Objective {
             objective.terms.push(Term { place: Place::Picture, measure, form: Form::Plain, weight: weight as f32 });
         }
     }
-    objective
+    Scene { objective, ..scene.clone() }
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod compare;
+pub mod desk;
 pub mod fixture;
 pub mod generator;
 pub mod gpu;

@@ -1,0 +1,243 @@
+//! All that made a picture, as its file holds it: enough to make it again, and to see whether the file was changed.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use entoptic::autotune;
+use entoptic::device::Device;
+use entoptic::picture;
+use entoptic::synthesis::recipe::Recipe;
+use entoptic::tensor::Array;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::aim::{Aim, Target};
+use super::networks::{Loaded, file_name};
+
+/// Names of the texts in a file.
+const RECIPE: &str = "entoptic:recipe";
+const RUN: &str = "entoptic:run";
+const CHECKSUM: &str = "entoptic:checksum";
+
+/// How [`Origin`] is written; files without it were written before pictures could be made again.
+const FORMAT: u32 = 2;
+
+/// What decides how a picture looks, besides its recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Design {
+    pub objective: Aim,
+    pub seed: u64,
+    pub stream: u64,
+    pub init: Init,
+    pub networks: Vec<Maker>,
+}
+
+/// What a picture starts from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    Noise,
+    /// A file, and which of its pictures where it has several.
+    Image {
+        file: String,
+        sha256: String,
+        picture: Option<usize>,
+    },
+}
+
+/// A network that made a picture, and its part in the objective.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Maker {
+    pub network: String,
+    pub weights: String,
+    pub sha256: String,
+    pub transform_input: bool,
+    pub weight: f32,
+    pub head: String,
+}
+
+/// Where a picture was computed, and by what: the same gives the same bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    pub version: String,
+    pub adapter: Adapter,
+    /// How kernels are chosen.
+    pub kernels: String,
+    /// First digits of the SHA-256 of their text.
+    pub shaders: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adapter {
+    pub name: String,
+    pub backend: String,
+    pub driver: String,
+}
+
+/// All that made a picture, besides its recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    format: u32,
+    #[serde(flatten)]
+    pub design: Design,
+    /// Steps done; fewer than the recipe has where the user stopped.
+    pub steps: usize,
+    #[serde(flatten)]
+    pub place: Place,
+    /// Whether `entoptic demo` made it, which may then replace it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub demo: bool,
+}
+
+/// A picture's file: what it shows and what it says of itself.
+pub struct Record {
+    pub origin: Origin,
+    pub recipe: Recipe,
+    /// As saved, [1, 3, H, W].
+    pub picture: Array,
+    pub texts: BTreeMap<String, String>,
+}
+
+impl From<&Loaded> for Maker {
+    fn from(Loaded { network, weight, head, .. }: &Loaded) -> Self {
+        Maker {
+            network: network.architecture.name().to_owned(),
+            weights: file_name(Path::new(&network.source)),
+            sha256: network.checksum.clone(),
+            transform_input: network.transform_input,
+            weight: *weight,
+            head: head.name().to_owned(),
+        }
+    }
+}
+
+impl Design {
+    /// All networks that had a part in it, those of a picture that it matches included.
+    pub fn makers(&self) -> Vec<&Maker> {
+        let matched = match &self.objective {
+            Aim::Match { of: Target::Made { made, .. }, .. } => made.makers(),
+            _ => vec![],
+        };
+        self.networks.iter().chain(matched).collect()
+    }
+}
+
+impl Adapter {
+    pub fn of(device: &Device) -> Self {
+        let adapter = device.adapter();
+        Adapter { name: adapter.name.clone(), backend: adapter.backend.clone(), driver: adapter.driver.clone() }
+    }
+}
+
+impl Place {
+    /// This program on a device, after the device's kernels have been chosen.
+    pub fn of(device: &Device) -> Self {
+        Place {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            adapter: Adapter::of(device),
+            kernels: device.tuning().tiling.to_string(),
+            shaders: autotune::kernels()[..12].to_owned(),
+        }
+    }
+
+    /// In what another place differs, for people: `driver A instead of B`.
+    pub fn differences(&self, other: &Place) -> Vec<String> {
+        let pairs = [
+            ("adapter", &self.adapter.name, &other.adapter.name),
+            ("backend", &self.adapter.backend, &other.adapter.backend),
+            ("driver", &self.adapter.driver, &other.adapter.driver),
+            ("version", &self.version, &other.version),
+            ("choice of kernels", &self.kernels, &other.kernels),
+            ("text of the kernels", &self.shaders, &other.shaders),
+        ];
+        let differing = pairs.iter().filter(|(_, here, there)| here != there);
+        differing.map(|(what, here, there)| format!("{what} {here} instead of {there}")).collect()
+    }
+}
+
+impl Origin {
+    pub fn new(design: Design, steps: usize, place: Place, demo: bool) -> Self {
+        Origin { format: FORMAT, design, steps, place, demo }
+    }
+
+    /// The texts for a picture's file: the program, the recipe, this, and a checksum over all of it and the pixels.
+    pub fn texts(&self, recipe: &Recipe, picture: &Array) -> Vec<(String, String)> {
+        let run = serde_json::to_string(self).expect("numbers, texts and lists have a form in JSON");
+        let mut texts = vec![software(), (RECIPE.to_owned(), recipe.to_toml()), (RUN.to_owned(), run)];
+        let sum = checksum(picture, |key| texts.iter().find(|(other, _)| other == key).map(|(_, text)| text.as_str()));
+        texts.push((CHECKSUM.to_owned(), sum));
+        texts
+    }
+}
+
+impl Record {
+    /// Reads a picture that this program wrote.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let file = path.display();
+        let texts = picture::read_metadata(path)?;
+        let Some(run) = texts.get(RUN) else {
+            bail!(
+                "{file}: does not say how it was made; it is no picture that Entoptic wrote, or was saved by another program"
+            )
+        };
+        let damaged = |what| format!("{file}: its text {what} is damaged");
+        let value: Value = serde_json::from_str(run).with_context(|| damaged(RUN))?;
+        match value["format"].as_u64() {
+            Some(format) if format == u64::from(FORMAT) => {}
+            Some(format) => {
+                bail!("{file}: is written in format {format}, this version reads {FORMAT}; use a newer one")
+            }
+            None => bail!("{file}: was written by an earlier version, whose pictures do not say all that made them"),
+        }
+        let origin: Origin = serde_json::from_str(run).with_context(|| damaged(RUN))?;
+        let recipe = texts.get(RECIPE).with_context(|| format!("{file}: its text {RECIPE} is missing"))?;
+        let recipe = Recipe::parse(RECIPE, recipe).with_context(|| file.to_string())?;
+        Ok(Record { origin, recipe, picture: picture::read(path)?, texts })
+    }
+
+    /// Whether pixels and texts are those that were written.
+    pub fn is_untouched(&self) -> bool {
+        let text = |key: &str| self.texts.get(key).map(String::as_str);
+        text(CHECKSUM) == Some(checksum(&self.picture, text).as_str())
+    }
+}
+
+/// The program, for a picture's metadata.
+pub fn software() -> (String, String) {
+    ("Software".to_owned(), format!("entoptic {}", env!("CARGO_PKG_VERSION")))
+}
+
+/// SHA-256 over pixels and texts.
+fn checksum<'a>(picture: &Array, text: impl Fn(&str) -> Option<&'a str>) -> String {
+    let mut sum = Sha256::new();
+    let [_, _, h, w] = picture.shape.0;
+    sum.update([h as u64, w as u64].map(u64::to_le_bytes).concat());
+    sum.update(picture::rgb(picture));
+    for key in [RECIPE, RUN] {
+        let text = text(key).unwrap_or_default();
+        sum.update((text.len() as u64).to_le_bytes());
+        sum.update(text);
+    }
+    hex(&sum.finalize())
+}
+
+/// SHA-256 of a file.
+pub fn file_sum(path: &Path) -> anyhow::Result<String> {
+    let mut file = File::open(path).with_context(|| path.display().to_string())?;
+    let (mut sum, mut piece) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece).with_context(|| path.display().to_string())? {
+            0 => return Ok(hex(&sum.finalize())),
+            count => sum.update(&piece[..count]),
+        }
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,112 @@
+//! What a picture was made from, found again: weights and picture files, known by their checksums.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use entoptic::device::Device;
+use entoptic::nets::{Architecture, Head, Network};
+use entoptic::picture;
+use entoptic::tensor::Array;
+use entoptic::weights::{Checkpoint, cache_folder, demo, demos};
+
+use super::networks::{Loaded, file_name};
+use super::origin::{Design, Maker, file_sum};
+
+/// Where to look for what pictures were made from.
+pub struct Sources<'a> {
+    /// Files of weights that the user names.
+    pub weights: &'a [PathBuf],
+    /// Pictures that the user names.
+    pub images: &'a [PathBuf],
+    /// The folder of the picture that is made again.
+    pub beside: &'a Path,
+}
+
+impl Sources<'_> {
+    /// Whether all weights that the user names are among those that designs need.
+    pub fn check<'d>(&self, designs: impl Iterator<Item = &'d Design> + Clone) -> anyhow::Result<()> {
+        for path in self.weights {
+            let sum = file_sum(path).context("--weights")?;
+            if !designs.clone().any(|design| design.makers().iter().any(|maker| maker.sha256 == sum)) {
+                let wanted: Vec<String> = designs
+                    .flat_map(Design::makers)
+                    .map(|maker| format!("{} ({})", maker.sha256, maker.weights))
+                    .collect();
+                bail!(
+                    "--weights {}: its SHA-256 is {sum}; the picture was made with {}",
+                    path.display(),
+                    wanted.join(" and ")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The networks that made a picture, with their parts in the objective.
+    pub fn networks(&self, device: &Device, makers: &[Maker]) -> anyhow::Result<Vec<Loaded>> {
+        makers.iter().enumerate().map(|(index, maker)| self.network(device, maker, index)).collect()
+    }
+
+    fn network(&self, device: &Device, maker: &Maker, index: usize) -> anyhow::Result<Loaded> {
+        let architecture: Architecture = maker.network.parse().map_err(anyhow::Error::msg)?;
+        let head = Head::ALL.into_iter().find(|head| head.name() == maker.head);
+        let head = head.with_context(|| format!("{architecture} has no head \"{}\"", maker.head))?;
+        let checkpoint = self.weights(maker)?;
+        let mut network = Network::load(device, architecture, &checkpoint, &index.to_string())
+            .with_context(|| format!("loading {}", checkpoint.name()))?;
+        network.transform_input = maker.transform_input;
+        network.check_head(head)?;
+        Ok(Loaded::new(network, maker.weight, head, &checkpoint))
+    }
+
+    /// The weights of that checksum: among those that the user names, in the program, or in the cache.
+    fn weights(&self, maker: &Maker) -> anyhow::Result<Checkpoint> {
+        let given = self.weights.iter().map(|path| Ok(Checkpoint::open(path)?));
+        let built_in = demos().map(|name| Ok(demo(name)?.expect("it is in the list")));
+        let cached = cached(&maker.weights).into_iter().map(|path| Ok(Checkpoint::open(&path)?));
+        for checkpoint in given.chain(built_in).chain(cached) {
+            let checkpoint: anyhow::Result<Checkpoint> = checkpoint;
+            match checkpoint {
+                Ok(checkpoint) if checkpoint.sha256() == maker.sha256 => return Ok(checkpoint),
+                // What lies damaged in the cache may be anything.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        bail!(
+            "the weights {} of {} (SHA-256 {}) are neither in the program nor in the cache; give their file (--weights FILE)",
+            maker.weights,
+            maker.network,
+            maker.sha256
+        )
+    }
+
+    /// The picture file of that checksum: among those that the user names, beside the picture, or in the current folder.
+    pub fn image(&self, name: &str, sha256: &str) -> anyhow::Result<PathBuf> {
+        // The name comes from a file that anybody may have written.
+        let name = file_name(Path::new(name));
+        let near = [self.beside.join(&name), PathBuf::from(&name)];
+        let mut found = self.images.iter().chain(near.iter().filter(|path| path.is_file()));
+        if let Some(path) = found.find(|path| file_sum(path).is_ok_and(|sum| sum == sha256)) {
+            return Ok(path.clone());
+        }
+        let seen: Vec<String> = self.images.iter().map(|path| path.display().to_string()).collect();
+        let given = if seen.is_empty() { String::new() } else { format!("; {} is another", seen.join(", ")) };
+        bail!("it takes the picture {name} (SHA-256 {sha256}){given}; give its file (--image FILE)")
+    }
+
+    /// [`Sources::image`], read.
+    pub fn read_image(&self, name: &str, sha256: &str) -> anyhow::Result<Array> {
+        Ok(picture::read(&self.image(name, sha256)?)?)
+    }
+}
+
+/// Files of weights in the cache, those of that name first.
+fn cached(name: &str) -> Vec<PathBuf> {
+    let entries = cache_folder().and_then(|folder| std::fs::read_dir(folder).ok());
+    let known = ["pth", "pt", "safetensors"];
+    let is_weights = |path: &PathBuf| path.extension().is_some_and(|end| known.iter().any(|known| end == *known));
+    let mut paths: Vec<PathBuf> =
+        entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).filter(is_weights).collect();
+    paths.sort_by_key(|path| (file_name(path) != name, path.clone()));
+    paths
+}
