@@ -112,7 +112,7 @@ fn steps(device: &Device, architecture: Architecture, batch: usize, group: usize
                 shown.parts = parts;
             }
             Event::Progress(_) => shown.looks.push((started.elapsed().as_secs_f64(), thread_seconds())),
-            Event::Frame(_) => {}
+            Event::Frame(_) | Event::Dead { .. } | Event::Kept(_) => {}
         }
         ControlFlow::Continue(())
     })?;

@@ -1,10 +1,10 @@
-//! Whether a value has elements that are infinite or not a number.
+//! Whether a value has elements that are infinite or not a number, or nothing but zeros.
 
 use super::pass::View;
 use super::shader;
 use crate::device::{BufferId, Kernel, Recorder, Source};
 
-/// Sets a flag where a value is not finite. Without a gradient.
+/// Sets a flag where a value is not finite, or zero everywhere. Without a gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckFinite;
 
@@ -26,7 +26,7 @@ shader!("check_finite", Params);
 const PART: usize = 4096;
 
 impl CheckFinite {
-    /// Appends `flags[slot] = 1.0` when any element of `x` is infinite or not a number, else `0.0`.
+    /// Appends `flags[slot] = 1.0` when any element of `x` is infinite or not a number, else `-1.0` when all are zero, else `0.0`.
     ///
     /// `flags` is a run of `f32`s, one for each value that is watched.
     pub fn record(recorder: &mut Recorder, x: View, flags: BufferId, slot: usize) {
@@ -44,7 +44,7 @@ impl CheckFinite {
         if vectors <= PART {
             return recorder.launch_workgroups(check, &params, &[(1, x.buffer), (2, flags)], 1, vectors * 4);
         }
-        // The flags of the parts are read four by four: those behind the last part are 0.
+        // The flags of the parts are read four by four: those behind the last part say that all is zero.
         let parts = vectors.div_ceil(PART).next_multiple_of(4);
         let found = recorder.buffer("flags", parts as u64 * 4, Source::Transient);
         let of_parts = Params { slot: 0, parts: parts as u32, ..params };

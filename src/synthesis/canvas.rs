@@ -1,7 +1,7 @@
 //! The pictures of a run on the device, and how they change their size.
 
 use crate::Result;
-use crate::device::{Buffer, Device, Externals, Program, Recorder};
+use crate::device::{Buffer, Device, Externals, Program, Readback, Recorder};
 use crate::evaluate::PICTURE;
 use crate::evaluate::parts::{at_a_time, ranges};
 use crate::ops::{Op, Pad, Resize, ResizeMode};
@@ -14,6 +14,7 @@ pub(super) struct Canvas {
     pub buffer: Buffer,
     /// Their shape.
     pub shape: Shape,
+    readback: Readback,
 }
 
 /// All pictures, in as many buffers as the device needs.
@@ -30,15 +31,35 @@ impl Canvases {
     fn in_parts(device: &Device, pictures: &Array, size: usize) -> Result<Self> {
         let parts = ranges(pictures.shape.n(), size).map(|range| {
             let part = pictures.pictures(range);
-            Ok(Canvas { buffer: device.upload(PICTURE, Layout::Picture, &part)?, shape: part.shape })
+            Canvas::of(device, device.upload(PICTURE, Layout::Picture, &part)?, part.shape)
         });
         Ok(Canvases { parts: parts.collect::<Result<_>>()? })
     }
 
     /// The pictures as they are now.
     pub(super) fn download(&self, device: &Device) -> Result<Array> {
-        let parts = self.parts.iter().map(|part| device.download(&part.buffer, Layout::Picture, part.shape));
-        parts.collect::<Result<_>>().map(Array::batch)
+        let shape = self.shape();
+        Ok(Array::new(shape, Layout::Picture.unpack(shape, &self.stored(device)?)))
+    }
+
+    /// The same as the device has them.
+    pub(super) fn stored(&self, device: &Device) -> Result<Vec<f32>> {
+        let mut stored = Vec::new();
+        for part in &self.parts {
+            stored.extend(part.readback.read::<f32>(device, &part.buffer)?);
+        }
+        Ok(stored)
+    }
+
+    /// Shape of all pictures.
+    pub(super) fn shape(&self) -> Shape {
+        let [_, c, h, w] = self.parts[0].shape.0;
+        Shape::new(self.parts.iter().map(|part| part.shape.n()).sum(), c, h, w)
+    }
+
+    /// Host-visible memory for the pictures of a part.
+    pub(super) fn readback(&self) -> &Readback {
+        &self.parts[0].readback
     }
 
     /// Does something with all parts, and with smaller ones where these are too large for it.
@@ -74,6 +95,11 @@ impl Canvases {
 }
 
 impl Canvas {
+    fn of(device: &Device, buffer: Buffer, shape: Shape) -> Result<Self> {
+        let readback = device.readback(Layout::Picture.bytes(shape))?;
+        Ok(Canvas { buffer, shape, readback })
+    }
+
     fn replaced(&self, device: &Device, op: impl Op + 'static) -> Result<Canvas> {
         let mut tape = Tape::default();
         let x = tape.input(PICTURE, self.shape);
@@ -84,6 +110,6 @@ impl Canvas {
         let externals = Externals::from([(PICTURE.to_owned(), self.buffer.clone())]);
         let mut program = Program::prepare(device, "change of size", &recorder.finish(), &externals)?;
         program.run()?;
-        Ok(Canvas { buffer: program.buffer(recorded.kept[0].buffer).clone(), shape: tape.shape(y) })
+        Canvas::of(device, program.buffer(recorded.kept[0].buffer).clone(), tape.shape(y))
     }
 }
