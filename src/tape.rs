@@ -66,7 +66,10 @@ pub struct Recorded {
     pub gradients: Vec<View>,
 }
 
-/// Is shown every value and every gradient, with its layer's name, right after the dispatches that compute it: its memory
+/// What stands before a layer's name where its gradient is meant.
+pub const GRADIENT_OF: &str = "the gradient of ";
+
+/// Is shown every value and every gradient, with its layer's name, a gradient's after [`GRADIENT_OF`], right after the dispatches that compute it: its memory
 /// may serve another value later.
 pub type Watch<'a> = &'a mut dyn FnMut(&mut Recorder, &str, View);
 
@@ -115,6 +118,15 @@ impl Tape {
         let output = self.value(shape, Layout::Picture, Origin::Node(self.nodes.len()));
         self.nodes.push(Node { op, inputs: inputs.to_vec(), output, layer: self.layer.clone() });
         Ok(output)
+    }
+
+    /// Every operation in order, with shapes and layouts of its arguments.
+    pub fn into_operations(self) -> impl Iterator<Item = (Box<dyn Op>, Vec<(Shape, Layout)>)> {
+        let Tape { values, nodes, .. } = self;
+        nodes.into_iter().map(move |node| {
+            let form = |var: &Var| (values[var.0].shape, values[var.0].layout);
+            (node.op, node.inputs.iter().map(form).collect())
+        })
     }
 
     /// Applies an operation whose result is seen in parts of so many channels, the whole by nobody: several operations in one.
@@ -463,7 +475,7 @@ impl<'a> Lowering<'a> {
                 Backward { inputs: &inputs, output, saved, grad_output: grad_output.view, grads: &grads, finish };
             node.op.backward(self.recorder, &pass)?;
             for &grad in grads.iter().flatten() {
-                (self.watch)(self.recorder, &format!("the gradient of {}", node.layer), grad);
+                (self.watch)(self.recorder, &format!("{GRADIENT_OF}{}", node.layer), grad);
             }
         }
         for (&input, new) in node.inputs.iter().zip(arriving) {
