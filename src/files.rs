@@ -1,6 +1,6 @@
-//! Files that appear whole or not at all. Formats belong to the rooms that know them.
+//! Files that appear whole or not at all, and locks between processes. Formats belong to the rooms that know them.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -63,6 +63,58 @@ impl Draft {
     }
 }
 
+/// A file that only one process at a time holds. The system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock, whose file is made where it is absent; nothing while another process holds it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be made or the system knows no locks there.
+    pub fn take(path: &Path) -> Result<Option<Lock>> {
+        loop {
+            let mut options = OpenOptions::new();
+            let file =
+                options.read(true).write(true).create(true).truncate(false).open(path).map_err(Error::io(path))?;
+            match file.try_lock() {
+                // Whoever held it may have removed its file meanwhile, and a third process may have made another.
+                Ok(()) if !is_at(path, &file) => {}
+                Ok(()) => return Ok(Some(Lock { path: path.to_owned(), file })),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(Error::io(path)(error)),
+            }
+        }
+    }
+
+    /// The locked file, whose content is the holder's.
+    pub(crate) fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Lets go and removes the file, which serves nobody now and does no harm where it cannot be removed.
+    pub fn remove(self) {
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+/// Whether an open file is still the one of that name.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+    matches!((fs::metadata(path), file.metadata()), (Ok(named), Ok(open)) if id(&named) == id(&open))
+}
+
+/// Elsewhere nobody can make another file of that name while one is open.
+#[cfg(not(unix))]
+fn is_at(_: &Path, _: &File) -> bool {
+    true
+}
+
 /// Where the rename must land: the file behind a link, never a folder or a device.
 fn destination(path: &Path) -> Result<PathBuf> {
     if path.file_name().is_none() || path.is_dir() {
@@ -113,6 +165,24 @@ mod tests {
         write(&path, b"new").expect("second write");
         assert_eq!(std::fs::read(&path).expect("new file"), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).expect("listing").count(), 1);
+    }
+
+    #[test]
+    fn a_lock_has_one_holder_and_its_file_goes() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a.lock");
+        let held = Lock::take(&path).expect("made").expect("nobody holds it");
+        assert!(Lock::take(&path).expect("opened").is_none());
+        // What a killed process leaves: the file, which nobody holds.
+        drop(held);
+        let held = Lock::take(&path).expect("opened").expect("nobody holds it");
+        // A process that has opened the file and sees it go does not take that for the lock.
+        let open = File::open(&path).expect("there");
+        assert!(is_at(&path, &open));
+        held.remove();
+        assert!(!path.exists());
+        Lock::take(&path).expect("made").expect("nobody holds it");
+        assert!(cfg!(not(unix)) || !is_at(&path, &open));
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn quiet_pipes() {
 
 /// Without this variable the Vulkan loader of a Linux machine without a desktop prints an error about a window system that
 /// nobody asked for, at every start.
+#[allow(unsafe_code)]
 fn quiet_loader() {
     const VARIABLE: &str = "XDG_RUNTIME_DIR";
     if cfg!(target_os = "linux") && std::env::var_os(VARIABLE).is_none() {

@@ -66,7 +66,10 @@ pub struct Recorded {
     pub gradients: Vec<View>,
 }
 
-/// Is shown every value and every gradient, with its layer's name, right after the dispatches that compute it: its memory
+/// What stands before a layer's name where its gradient is meant.
+pub const GRADIENT_OF: &str = "the gradient of ";
+
+/// Is shown every value and every gradient, with its layer's name, a gradient's after [`GRADIENT_OF`], right after the dispatches that compute it: its memory
 /// may serve another value later.
 pub type Watch<'a> = &'a mut dyn FnMut(&mut Recorder, &str, View);
 
@@ -472,7 +475,7 @@ impl<'a> Lowering<'a> {
                 Backward { inputs: &inputs, output, saved, grad_output: grad_output.view, grads: &grads, finish };
             node.op.backward(self.recorder, &pass)?;
             for &grad in grads.iter().flatten() {
-                (self.watch)(self.recorder, &format!("the gradient of {}", node.layer), grad);
+                (self.watch)(self.recorder, &format!("{GRADIENT_OF}{}", node.layer), grad);
             }
         }
         for (&input, new) in node.inputs.iter().zip(arriving) {

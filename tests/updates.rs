@@ -238,15 +238,16 @@ fn values_that_are_not_finite_raise_their_flag() {
         let x = bench.put(&format!("x {slot}"), Layout::Picture, &array);
         CheckFinite::record(&mut bench.recorder, x, flags.buffer, slot);
     }
-    // Of eight channels only the first four are watched.
+    // Of eight channels only the first four are watched, all of them zero, one below.
     let mut wide = Array::filled(Shape::new(1, 8, 2, 2), 0.0);
     wide.values[5 * 4] = f32::NAN;
+    wide.values[1] = -0.0;
     let wide = bench.put("wide", Layout::Picture, &wide);
     CheckFinite::record(&mut bench.recorder, wide.slice(0, 4), flags.buffer, 5);
     CheckFinite::record(&mut bench.recorder, wide.slice(4, 4), flags.buffer, 6);
     let (mut program, buffers) = bench.prepare("check_finite");
     program.run().unwrap();
-    assert_eq!(stored(&buffers, "flags"), [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 7.0], "{values:?}, then two slices");
+    assert_eq!(stored(&buffers, "flags"), [0.0, 1.0, 1.0, 1.0, 0.0, -1.0, 1.0, 7.0], "{values:?}, then two slices");
 }
 
 /// A slice of four channels has one group of them, and yet is no run of its own.

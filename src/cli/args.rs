@@ -4,11 +4,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
 use serde::{Deserialize, Serialize};
 
+use super::compare::CompareArgs;
 use super::completions::{CompletionsArgs, ManArgs};
 use super::doctor::DoctorArgs;
 use super::gallery::GalleryArgs;
@@ -58,6 +60,11 @@ impl Global {
         }
     }
 
+    /// A line about what looks wrong and may be meant, unless quiet.
+    pub fn warn(&self, line: std::fmt::Arguments) {
+        self.say(format_args!("warning: {line}"));
+    }
+
     /// A line for the curious.
     pub fn explain(&self, line: impl FnOnce() -> String) {
         if self.verbose {
@@ -98,6 +105,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Judge pictures of a class by numbers: what other networks make of them, and what their pixels are like
     Score(ScoreArgs),
+    /// Compare networks by what they make of sets of pictures: tables, and a page to look at
+    Compare(CompareArgs),
     /// How many photographs networks get right
     Accuracy(AccuracyArgs),
     /// The gradient of an objective with respect to a picture
@@ -125,7 +134,7 @@ pub enum Command {
 pub struct MakingArgs {
     /// A recipe's name (`entoptic recipes`) or a TOML file; by default the one that suits the network
     #[arg(long, value_name = "NAME-or-FILE.toml")]
-    pub recipe: Option<String>,
+    pub recipe: Option<PathBuf>,
     /// The same seed gives the same picture on the same adapter
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -135,7 +144,7 @@ pub struct MakingArgs {
     pub normalize: Option<NormalizeArg>,
     /// Start from noise or from an image file
     #[arg(long, default_value = "noise", value_name = "noise|IMAGE")]
-    pub init: String,
+    pub init: PathBuf,
     /// Picture to write (PNG), or a folder for several
     #[arg(long, short)]
     pub out: Option<PathBuf>,
@@ -204,7 +213,7 @@ pub struct DemoArgs {
     /// A recipe's name (`entoptic recipes`) or a TOML file for all pictures [default: demo-quick, and demo-quick-match for
     /// the match]
     #[arg(long, value_name = "NAME-or-FILE.toml")]
-    pub recipe: Option<String>,
+    pub recipe: Option<PathBuf>,
     /// The same seed gives the same pictures on the same adapter
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -517,7 +526,7 @@ pub enum WeightsCommand {
         /// .safetensors, .pth or .pt
         file: PathBuf,
         /// File to write
-        #[arg(value_name = "OUT.safetensors", value_parser = safetensors_path)]
+        #[arg(value_name = "OUT.safetensors", value_parser = PathBufValueParser::new().try_map(safetensors_path))]
         out: PathBuf,
         /// Two bytes a number instead of four
         #[arg(long)]
@@ -543,11 +552,7 @@ pub struct FetchArgs {
     pub timeout: u64,
 }
 
-fn safetensors_path(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if path.extension().is_some_and(|extension| extension == "safetensors") {
-        Ok(path)
-    } else {
-        Err("its name must end in .safetensors".into())
-    }
+fn safetensors_path(path: PathBuf) -> Result<PathBuf, &'static str> {
+    let named = path.extension().is_some_and(|extension| extension == "safetensors");
+    if named { Ok(path) } else { Err("its name must end in .safetensors") }
 }

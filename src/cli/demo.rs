@@ -46,7 +46,7 @@ const KINDS: [Kind; 5] = [
 
 pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     let started = Instant::now();
-    let recipe = |shipped: &str| Recipe::load(args.recipe.as_deref().unwrap_or(shipped));
+    let recipe = |shipped: &str| Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(shipped)));
     let (recipe, match_recipe) = (recipe("demo-quick")?, recipe("demo-quick-match")?);
     let screen = Screen::of_stdout(args.show);
     let files = Files::prepare(&args.out)?;
@@ -168,7 +168,7 @@ impl Demo<'_> {
         let goal = Goal::new(making, making.logits(0), aim)?;
         let target = |(index, &class): (usize, &usize)| {
             let of = made_by(targets, &class_picture(class, targets), index)?;
-            Ok(Aim::Match { of, layer: None, metric: MetricArg::L1 })
+            Ok(Aim::matching(of, None, MetricArg::L1))
         };
         let aims = self.classes.iter().enumerate().map(target).collect::<anyhow::Result<Vec<_>>>()?;
         let matched = self.make(kind, making, aims.into_iter(), Some(&goal.values))?;

@@ -42,10 +42,11 @@ impl Global {
     }
 }
 
-/// A line with a path on standard output.
+/// A line with a path on standard output, byte for byte, so that whoever reads it finds the file also where its name is no text.
 pub fn print_path(path: &Path) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    Ok(writeln!(out, "{}", path.display())?)
+    out.write_all(path.as_os_str().as_encoded_bytes())?;
+    Ok(out.write_all(b"\n")?)
 }
 
 impl Making<'_> {

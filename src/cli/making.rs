@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use entoptic::Error;
 use entoptic::analysis::softmax;
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
@@ -13,7 +14,7 @@ use entoptic::ops;
 use entoptic::picture;
 use entoptic::synthesis::octave::{Stream, initial};
 use entoptic::synthesis::recipe::Recipe;
-use entoptic::synthesis::{Job, run};
+use entoptic::synthesis::{Event, Finished, Job, run};
 use entoptic::tensor::Array;
 
 use super::aim::{self, Aim};
@@ -72,11 +73,16 @@ impl<'a> Making<'a> {
         networks: &'a [Loaded],
         args: &'a MakingArgs,
     ) -> anyhow::Result<Self> {
-        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(networks[0].recipe))?;
+        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(networks[0].recipe)))?;
         if let Some(normalize) = args.normalize {
             recipe.normalize = normalize.into();
         }
         global.say(format_args!("recipe: {}, pixel values {:?}, seed {}", recipe.name, recipe.normalize, args.seed));
+        // Recipes for published networks are those of the experiments, which gave them pixel values as they are.
+        let shipped = args.normalize.is_none() && Recipe::named(&recipe.name).is_ok();
+        for loaded in networks.iter().filter(|loaded| !(shipped && loaded.is_published())) {
+            loaded.check_preprocessing(global, device, recipe.normalize)?;
+        }
         Ok(Making::with_recipe(global, device, networks, recipe, args))
     }
 
@@ -122,20 +128,25 @@ impl<'a> Making<'a> {
         let job = Job { frame_every: watched.every(schedule_steps, self.args.frames), ..self.job(pictures, goal)? };
         let mut watcher = Watcher::new(self.global, pictures[0].aim.measured())?;
         self.announce(outs, pictures, &init, schedule_steps);
-        let finished = run(&self.device, &job, &mut |event| match watched.event(&event, &watcher) {
-            true => watcher.event(event),
-            false => ControlFlow::Break(()),
-        })?;
-        for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
-            let made = finished.pictures.picture(index);
-            let origin = self.origin(picture, index, init.clone(), finished.steps);
-            picture::write_png(out, &made, &origin.texts(&self.recipe, &made))?;
-        }
+        let mut kept = None;
+        let finished = run(&self.device, &job, &mut |event| {
+            if let Event::Kept(so_far) = &event {
+                kept = Some((*so_far).clone());
+            }
+            match watched.event(&event, &watcher) {
+                true => watcher.event(event),
+                false => ControlFlow::Break(()),
+            }
+        });
+        let finished = match finished {
+            Ok(finished) => finished,
+            Err(error) => return Err(self.failed(error, kept, outs, pictures, &init)),
+        };
+        self.save(&finished, outs, pictures, &init)?;
         watched.finish(&finished.pictures.picture(0), &watcher)?;
         if watcher.stopped() {
             self.tell(outs, pictures, &finished, None)?;
-            let made: Vec<String> = outs.iter().map(|out| out.display().to_string()).collect();
-            bail!("stopped after {} steps; the picture so far is in {}", finished.steps, made.join(", "));
+            bail!("stopped after {} steps; the picture so far is in {}", finished.steps, list(outs));
         }
         let seconds = self.started.elapsed().as_secs_f64();
         self.global.say(format_args!("{} steps in {seconds:.1} s", finished.steps));
@@ -148,12 +159,52 @@ impl<'a> Making<'a> {
         Ok(saved)
     }
 
+    /// The error of a run, once what it had made is written: that is not lost with the rest.
+    fn failed(
+        &self,
+        error: Error,
+        kept: Option<Finished>,
+        outs: &[PathBuf],
+        pictures: &[Picture],
+        init: &Init,
+    ) -> anyhow::Error {
+        let error = match error {
+            Error::NotFinite { .. } if !self.global.check_finite => {
+                anyhow!("{error}; --check-finite names the layer in which that begins")
+            }
+            other => other.into(),
+        };
+        let Some(kept) = kept else { return error };
+        match self.save(&kept, outs, pictures, init) {
+            Ok(()) => error.context(format!("failed; the picture after {} steps is in {}", kept.steps, list(outs))),
+            Err(other) => anyhow!("{error:#}; and then {other:#}"),
+        }
+    }
+
+    /// Writes the pictures, each whatever becomes of the others.
+    fn save(&self, finished: &Finished, outs: &[PathBuf], pictures: &[Picture], init: &Init) -> anyhow::Result<()> {
+        let mut lost = Vec::new();
+        for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
+            let made = finished.pictures.picture(index);
+            let texts = self.origin(picture, index, init.clone(), finished.steps).texts(&self.recipe, &made);
+            let write = |path: &Path| picture::write_png(path, &made, &texts);
+            if let Err(error) = write(out) {
+                lost.push(match elsewhere(out, write) {
+                    Some(kept) => format!("{error}; the picture is in {} instead", kept.display()),
+                    // The one error that does not name the file.
+                    None if matches!(error, Error::NotFinite { .. }) => {
+                        format!("{}: {error}; --check-finite names the layer in which that begins", out.display())
+                    }
+                    None => error.to_string(),
+                });
+            }
+        }
+        if lost.is_empty() { Ok(()) } else { bail!("{}", lost.join("; ")) }
+    }
+
     /// What is to be run for some pictures, watched every few steps.
     pub fn job(&self, pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Job<'a>> {
-        let start = match self.args.init.as_str() {
-            "noise" => None,
-            _ => Some(self.start(pictures[0].stream)?),
-        };
+        let start = if self.starts_from_noise() { None } else { Some(self.start(pictures[0].stream)?) };
         Ok(Job {
             scene: aim::scene(self, pictures, goal)?,
             recipe: self.recipe.clone(),
@@ -192,26 +243,26 @@ impl<'a> Making<'a> {
 
     /// What a picture starts from: noise, or a photograph at the size with which the recipe starts.
     pub fn start(&self, stream: Stream) -> anyhow::Result<Array> {
-        match self.args.init.as_str() {
-            "noise" => Ok(initial(&self.recipe, stream)?),
-            path => {
-                let photograph = picture::read(Path::new(path)).context("--init")?;
-                Ok(picture::fit(&photograph, self.recipe.init.size as usize))
-            }
+        if self.starts_from_noise() {
+            return Ok(initial(&self.recipe, stream)?);
         }
+        let photograph = picture::read(&self.args.init).context("--init")?;
+        Ok(picture::fit(&photograph, self.recipe.init.size as usize))
+    }
+
+    fn starts_from_noise(&self) -> bool {
+        self.args.init == Path::new("noise")
     }
 
     /// The same for the metadata, with the file's checksum.
     pub fn init(&self) -> anyhow::Result<Init> {
-        Ok(match self.args.init.as_str() {
-            "noise" => Init::Noise,
-            path => {
-                let path = Path::new(path);
-                let sha256 = origin::file_sum(path).context("--init")?;
-                let several = picture::read(path).context("--init")?.shape.n() > 1;
-                Init::Image { file: file_name(path), sha256, picture: several.then_some(0) }
-            }
-        })
+        if self.starts_from_noise() {
+            return Ok(Init::Noise);
+        }
+        let path = &self.args.init;
+        let sha256 = origin::file_sum(path).context("--init")?;
+        let several = picture::read(path).context("--init")?.shape.n() > 1;
+        Ok(Init::Image { file: file_name(path), sha256, picture: several.then_some(0) })
     }
 
     /// What decides how the picture at a place of its batch looks.
@@ -292,6 +343,19 @@ impl Set {
         }
         Ok(set)
     }
+}
+
+/// Writes a file that cannot be written where it should be into a new folder among the system's temporary files.
+fn elsewhere(out: &Path, write: impl Fn(&Path) -> entoptic::Result<()>) -> Option<PathBuf> {
+    let folder = tempfile::Builder::new().prefix("entoptic-").tempdir().ok()?;
+    let path = folder.path().join(out.file_name()?);
+    write(&path).ok()?;
+    let _ = folder.keep();
+    Some(path)
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// A class name as the name of a file.

@@ -6,6 +6,7 @@ mod aim;
 mod args;
 mod bench;
 mod blend;
+mod compare;
 mod completions;
 mod demo;
 mod difference;
@@ -77,6 +78,7 @@ fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Adapters => adapters::run(),
         Command::Bench(args) => bench::run(global, args),
         Command::Blend(args) => blend::run(global, args),
+        Command::Compare(args) => compare::run(global, args),
         Command::Completions(args) => completions::run(args),
         Command::Demo(args) => demo::run(global, args),
         Command::Difference(args) => difference::run(global, args),

@@ -75,7 +75,15 @@ impl<'a> Watcher<'a> {
                 self.prepared(size, plan, dispatches);
             }
             Event::Progress(progress) => self.progress(&progress),
-            Event::Frame(_) => {}
+            Event::Dead { since, end } => {
+                let why = if end.silent { ", whose values are all zero" } else { "" };
+                self.warn(&format!(
+                    "no gradient has come to the picture since step {since}: it ends at {}{why}; another --init or --seed, or \
+                     other weights",
+                    end.layer
+                ));
+            }
+            Event::Frame(_) | Event::Kept(_) => {}
         }
         if self.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -137,6 +145,13 @@ impl<'a> Watcher<'a> {
         } else if step == steps || step >= self.shown + steps.div_ceil(10) {
             self.shown = step;
             eprintln!("step {step}/{steps}{place}: {now}");
+        }
+    }
+
+    fn warn(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("warning: {line}")),
+            None => self.global.warn(format_args!("{line}")),
         }
     }
 

@@ -22,7 +22,7 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     args.models.single("match")?;
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
-    let recipe = args.making.recipe.clone().or_else(|| Some(recipe(&networks[0]).to_owned()));
+    let recipe = args.making.recipe.clone().or_else(|| Some(recipe(&networks[0]).into()));
     let making = MakingArgs { recipe, ..args.making.clone() };
     let making = Making::new(global, &device, &networks, &making)?;
     let (aimed_at, name, stream, of) = match &args.image {
@@ -34,7 +34,7 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
         }
         None => other_picture(global, &device, &args)?,
     };
-    let aim = Aim::Match { of, layer: args.layer.clone(), metric: args.metric };
+    let aim = Aim::matching(of, args.layer.clone(), args.metric);
     let goal = Goal::new(&making, aim.place(&making), &aimed_at)?;
     let stream = Stream { seed: args.making.seed, picture: stream };
     let noise = making.start(stream)?;

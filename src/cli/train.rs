@@ -6,8 +6,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use entoptic::Error;
 use entoptic::classes::ClassList;
 use entoptic::device::Device;
+use entoptic::files::Lock;
 use entoptic::nets::{Architecture, BatchNormMode, Network, Normalize};
 use entoptic::ops::{Adam, Sgd};
 use entoptic::picture;
@@ -31,13 +33,23 @@ const SIDE: usize = 224;
 
 pub fn run(global: &Global, args: TrainArgs) -> anyhow::Result<()> {
     let files = Files::beside(&args.out)?;
+    let Some(lock) = files.lock()? else {
+        bail!("--out {}: another process is training into this file; name another, or wait", args.out.display());
+    };
+    let trained = run_alone(global, &args, &files);
+    lock.remove();
+    trained
+}
+
+/// [`run`] while no other process writes the same files.
+fn run_alone(global: &Global, args: &TrainArgs, files: &Files) -> anyhow::Result<()> {
     let state = match args.resume {
         true => Some(State::read(&files.state).with_context(|| format!("--resume {}", files.state.display()))?),
         false => None,
     };
     match (&args.teacher, &args.data) {
-        (Some(teacher), _) => towards(global, &args, *teacher, &files, state),
-        (None, Some(data)) => labels(global, &args, data, &files, state),
+        (Some(teacher), _) => towards(global, args, *teacher, files, state),
+        (None, Some(data)) => labels(global, args, data, files, state),
         (None, None) => bail!("give --teacher or --data"),
     }
 }
@@ -57,6 +69,9 @@ fn towards(
     let device = open(global)?;
     let student = student.load(global, &device, 0)?;
     let teacher = Model::new(Some(teacher), weights(&args.teacher_weights)).load(global, &device, 1)?;
+    if let Some(chosen) = args.normalize {
+        student.check_preprocessing(global, &device, chosen.into())?;
+    }
     let loss = args.loss.unwrap_or(LossArg::Sse).into();
     let lesson = Lesson::Teacher { teacher: &teacher.network, pictures: &pictures, loss };
     let job = Job {
@@ -276,6 +291,13 @@ impl Files {
         }
         Ok(files)
     }
+
+    /// Held by the process that writes them.
+    fn lock(&self) -> entoptic::Result<Option<Lock>> {
+        let mut name = self.out.clone().into_os_string();
+        name.push(".lock");
+        Lock::take(Path::new(&name))
+    }
 }
 
 /// Runs a job, shows it and writes what it makes.
@@ -289,6 +311,7 @@ fn train(
     let rates = job.schedule.rates(job.rate, job.steps);
     let mut watcher = Watcher::new(global, "")?;
     let keeps_best = matches!(job.lesson, Lesson::Labels { .. });
+    let mut kept = job.state.as_ref().map(|state| state.step);
     let result = training::run(device, job, &mut |event| {
         match event {
             Event::Prepared { plan, dispatches } => {
@@ -313,6 +336,7 @@ fn train(
             }
             Event::Checkpoint(state) => {
                 state.write(&files.state)?;
+                kept = Some(state.step);
                 if !keeps_best {
                     write(&files.out, &state.weights, words, Precision::F32)?;
                 }
@@ -320,17 +344,22 @@ fn train(
                 for (index, (loss, rate)) in state.losses.iter().zip(&rates).enumerate() {
                     writeln!(curve, "{},{rate:e},{loss}", index + 1).expect("a string takes what it is given");
                 }
-                std::fs::write(&files.curve, curve).map_err(entoptic::Error::io(&files.curve))?;
+                entoptic::files::replace(&files.curve, |file| file.write_all(curve.as_bytes()))?;
             }
         }
         Ok(if watcher.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
-    let state = match result {
-        Err(error @ entoptic::Error::NotFinite { .. }) => {
-            return Err(anyhow::Error::from(error).context("training came apart; a smaller --lr may hold it together"));
-        }
-        other => other?,
-    };
+    let state = result.map_err(|error| {
+        let advice = match &error {
+            Error::NotFinite { .. } if job.check_finite => "training came apart; a smaller --lr may hold it together",
+            Error::NotFinite { .. } => {
+                "training came apart; a smaller --lr may hold it together, --check-finite names the layer"
+            }
+            _ => "training failed",
+        };
+        let kept = kept.map(|step| format!("; the state after step {step} is in {}", files.state.display()));
+        anyhow::Error::from(error).context(format!("{advice}{}", kept.unwrap_or_default()))
+    })?;
     if state.step < job.steps {
         bail!(
             "stopped after step {} of {}; the same command with --resume goes on from {}",

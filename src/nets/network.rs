@@ -366,6 +366,19 @@ impl Network {
         Ok(self.folded.get_or_init(|| externals).clone())
     }
 
+    /// The first convolution and its batch norm, by name.
+    pub(super) fn first_pair(&self) -> &Pair {
+        let (tensor, _) = self.architecture.first();
+        let first = self.pairs.iter().find(|pair| tensor.strip_suffix(".weight") == Some(&pair.conv));
+        first.expect("every network begins with a convolution")
+    }
+
+    /// A tensor of the weights as it is now.
+    pub(super) fn tensor(&self, device: &Device, name: &str) -> Result<Array> {
+        let (shape, layout) = self.forms[name];
+        device.download(&self.buffers[&self.key(name)], layout, shape)
+    }
+
     /// The name under which recordings know a tensor.
     pub fn key(&self, tensor: &str) -> String {
         format!("{}{tensor}", self.prefix)

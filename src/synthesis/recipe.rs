@@ -134,14 +134,15 @@ impl Recipe {
     ///
     /// # Errors
     /// [`Error::Recipe`] for an unknown name or a mistake in the file, [`Error::Io`] when it cannot be read.
-    pub fn load(name_or_path: &str) -> Result<Recipe> {
-        let path = Path::new(name_or_path);
+    pub fn load(name_or_path: impl AsRef<Path>) -> Result<Recipe> {
+        let path = name_or_path.as_ref();
+        let name = path.to_string_lossy();
         let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml")) || path.components().count() > 1;
         if !is_file {
-            return Recipe::named(name_or_path);
+            return Recipe::named(&name);
         }
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Recipe::parse(name_or_path, &text)
+        Recipe::parse(&name, &text)
     }
 
     /// A shipped recipe.
