@@ -106,7 +106,7 @@ fn steps(device: &Device, architecture: Architecture, group: usize, groups: usiz
                 (shown.size, shown.bytes, shown.dispatches) = (size, plan.total_bytes(), dispatches);
             }
             Event::Progress(_) => shown.looks.push((started.elapsed().as_secs_f64(), thread_seconds())),
-            Event::Frame(_) => {}
+            Event::Frame(_) | Event::Dead { .. } | Event::Kept(_) => {}
         }
         ControlFlow::Continue(())
     })?;

@@ -1,4 +1,4 @@
-// check_finite: flags[slot] = 1 when any element of x is infinite or not a number, else 0.
+// check_finite: flags[slot] = 1 when any element of x is infinite or not a number, else -1 when all are zero, else 0.
 // By the bits of the exponent: compilers may assume that comparisons see no NaN.
 // One workgroup = the whole value.
 
@@ -20,14 +20,17 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> flags: array<f32>;
 
 const EXPONENT: vec4<u32> = vec4<u32>(0x7f800000u);
+const SIGN: vec4<u32> = vec4<u32>(0x80000000u);
 
 @compute @workgroup_size(64)
 fn check(@builtin(local_invocation_index) lane: u32) {
-    var found = vec4<f32>(0.0);
+    var odd = vec4<bool>(false);
+    var some = vec4<bool>(false);
     for (var i = lane; i < params.vectors; i += 64u) {
-        let v = x[(i / params.groups) * params.x_stride + params.x_offset + i % params.groups];
-        found = select(found, vec4<f32>(1.0), (bitcast<vec4<u32>>(v) & EXPONENT) == EXPONENT);
+        let bits = bitcast<vec4<u32>>(x[(i / params.groups) * params.x_stride + params.x_offset + i % params.groups]);
+        odd = odd | ((bits & EXPONENT) == EXPONENT);
+        some = some | ((bits & ~SIGN) != vec4<u32>(0u));
     }
-    let total = dot(workgroup_sum(lane, found), vec4<f32>(1.0));
-    if (lane == 0u) { flags[params.slot] = select(0.0, 1.0, total > 0.0); }
+    let counts = workgroup_sum(lane, vec4<f32>(select(0.0, 1.0, any(odd)), select(0.0, 1.0, any(some)), 0.0, 0.0));
+    if (lane == 0u) { flags[params.slot] = select(select(0.0, -1.0, counts.y == 0.0), 1.0, counts.x > 0.0); }
 }

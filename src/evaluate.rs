@@ -6,7 +6,7 @@ use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder
 use crate::nets::{BatchNormMode, Head, Network, Norm, Normalize, Outputs, Parameter};
 use crate::objective::{Loss, Objective, Place};
 use crate::ops::{CheckFinite, StatisticsDistance, View};
-use crate::tape::{Recorded, Request, Tape, Var};
+use crate::tape::{GRADIENT_OF, Recorded, Request, Tape, Var};
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -171,6 +171,8 @@ pub struct Pass<'a> {
     pub shape: Shape,
     /// Take means and variances of what its batch norms are given: see [`Forward::moments`].
     pub moments: bool,
+    /// Layers whose channels are averaged: see [`Forward::means`].
+    pub means: &'a [String],
     /// Look for NaN and infinity behind every layer; slow.
     pub check_finite: bool,
 }
@@ -178,7 +180,7 @@ pub struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// For the main head's logits and nothing else.
     pub fn of(network: &'a Network, normalize: Normalize, shape: Shape) -> Self {
-        Pass { network, head: Head::Main, normalize, shape, moments: false, check_finite: false }
+        Pass { network, head: Head::Main, normalize, shape, moments: false, means: &[], check_finite: false }
     }
 }
 
@@ -191,6 +193,7 @@ pub struct Forward {
     logits: View,
     readback: Readback,
     moments: Vec<[View; 2]>,
+    means: Vec<View>,
     running: Vec<Running>,
     checks: Option<(FiniteChecks, Buffer)>,
 }
@@ -221,7 +224,7 @@ impl Forward {
     /// Prepares a pass: it sees every later change of the weights.
     ///
     /// # Errors
-    /// Those of [`Network::forward`] and of the device.
+    /// [`Error::UnknownLayer`]; those of [`Network::forward`] and of the device.
     pub fn prepare(device: &Device, pass: &Pass) -> Result<Self> {
         let Pass { network, head, normalize, shape, .. } = *pass;
         let mut tape = Tape::default();
@@ -230,14 +233,16 @@ impl Forward {
         // Not folded: what is folded knows nothing of later changes, and has no moments.
         let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[head], &[])?;
         let watched = if pass.moments { &outputs.norms[..] } else { &[] };
-        let keep = [outputs.head(head)].into_iter().chain(watched.iter().map(|norm| norm.x)).collect();
+        let averaged = pass.means.iter().map(|layer| outputs.tap(layer)).collect::<Result<Vec<Var>>>()?;
+        let keep = [outputs.head(head)].into_iter().chain(watched.iter().map(|norm| norm.x)).chain(averaged).collect();
         let mut recorder = Recorder::new(device.tuning());
         let mut checks = pass.check_finite.then(FiniteChecks::default);
         let request = Request { keep, ..Request::default() };
         let kept = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?.kept;
         recorder.layer("moments");
-        let moments: Vec<_> = kept[1..].iter().map(|&x| StatisticsDistance::moments(&mut recorder, x)).collect();
-        moments.iter().flatten().for_each(|view| recorder.keep(view.buffer));
+        let mut moments: Vec<_> = kept[1..].iter().map(|&x| StatisticsDistance::moments(&mut recorder, x)).collect();
+        let means: Vec<View> = moments.split_off(watched.len()).into_iter().map(|[mean, _]| mean).collect();
+        moments.iter().flatten().chain(&means).for_each(|view| recorder.keep(view.buffer));
         let recording = recorder.finish();
         Program::plan_for(device, &recording)?;
         let pictures = device.buffer(PICTURE, Layout::Picture.bytes(shape))?;
@@ -259,7 +264,18 @@ impl Forward {
             Ok(Running { mean, variance, eps: norm.eps, pixels: h * w })
         };
         let running = watched.iter().map(running).collect::<Result<_>>()?;
-        Ok(Forward { device: device.clone(), program, pictures, shape, logits, readback, moments, running, checks })
+        Ok(Forward {
+            device: device.clone(),
+            program,
+            pictures,
+            shape,
+            logits,
+            readback,
+            moments,
+            means,
+            running,
+            checks,
+        })
     }
 
     /// Logits [N, classes, 1, 1] of pictures as the engine stores them ([`Layout::Picture`]), for those who prepare them on
@@ -306,6 +322,16 @@ impl Forward {
         let both = |&[mean, variance]: &[View; 2]| Ok(Moments { mean: fetch(mean)?, variance: fetch(variance)? });
         self.moments.iter().map(both).collect()
     }
+
+    /// The mean of each channel over the pixels of each picture, [N, C, 1, 1], at each layer that the pass averages, for the
+    /// pictures that [`Forward::logits`] was last given.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn means(&self) -> Result<Vec<Array>> {
+        let fetch = |view: &View| self.device.download(self.program.buffer(view.buffer), view.layout, view.shape);
+        self.means.iter().map(fetch).collect()
+    }
 }
 
 /// A tape that has been run once.
@@ -341,9 +367,71 @@ impl Once {
         Ok(Once { program, recorded })
     }
 
+    /// A value, which may be some channels of another.
     fn fetch(&self, device: &Device, view: &View) -> Result<Array> {
-        device.download(self.program.buffer(view.buffer), view.layout, view.shape)
+        let [n, c, h, w] = view.shape.0;
+        let wide = Shape::new(n, 4 * view.stride as usize, h, w);
+        let whole = device.download(self.program.buffer(view.buffer), view.layout, wide)?.values;
+        let part = |n: usize| &whole[(n * wide.c() + 4 * view.offset as usize) * h * w..][..c * h * w];
+        Ok(Array::new(view.shape, (0..n).flat_map(part).copied().collect()))
     }
+}
+
+/// Where a gradient ends before it reaches the picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadEnd {
+    /// The layer that lets nothing through.
+    pub layer: String,
+    /// Whether that is because all of its values are zero.
+    pub silent: bool,
+}
+
+/// The layer at which the gradient of a scene's loss ends on its way to the picture [N, 3, H, W]; none while it arrives.
+///
+/// # Errors
+/// As [`gradient`].
+pub fn dead_end(device: &Device, scene: &Scene, picture: &Array) -> Result<Option<DeadEnd>> {
+    let mut tape = Tape::default();
+    let x = tape.input(PICTURE, picture.shape);
+    let loss = scene.stage(&mut tape, (x, x), &[], true)?.loss.ok_or_else(no_term)?;
+    let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
+    let mut recorder = Recorder::new(device.tuning());
+    let mut checks = Some(FiniteChecks::default());
+    FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
+    let recording = recorder.finish();
+    let mut externals = scene.externals(device)?;
+    externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
+    Program::provide(device, &recording, &mut externals)?;
+    Program::prepare(device, "dead end", &recording, &externals)?.run()?;
+    let checks = checks.expect("it was some, and stays so");
+    let found = checks.found(device, &externals[FLAGS])?;
+    Ok(end_of(&found))
+}
+
+/// The end of the gradient among values in order of execution and gradients in the reverse of it.
+fn end_of(found: &[(&str, Found)]) -> Option<DeadEnd> {
+    let gradients = found.iter().filter_map(|&(name, found)| Some((name.strip_prefix(GRADIENT_OF)?, found)));
+    let gradients: Vec<(&str, Found)> = gradients.collect();
+    let dead = gradients.iter().rev().take_while(|(_, found)| *found == Found::Zeros).count();
+    let first = gradients[gradients.len() - dead..].first()?.0;
+    // Of what comes before the last layer that the gradient reaches: values that are zero together, up to the layer where
+    // they have become so.
+    let reached = gradients[..gradients.len() - dead].last().map_or(first, |(name, _)| name);
+    let values: Vec<(&str, Found)> = found.iter().copied().filter(|(name, _)| !name.starts_with(GRADIENT_OF)).collect();
+    let before = values.iter().position(|(name, _)| *name == reached).unwrap_or_default();
+    let zeros = values[..before].iter().rev().take_while(|(_, found)| *found == Found::Zeros);
+    Some(match zeros.last() {
+        Some((layer, _)) => DeadEnd { layer: (*layer).to_owned(), silent: true },
+        None => DeadEnd { layer: first.to_owned(), silent: false },
+    })
+}
+
+/// What a value is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Numbers,
+    Zeros,
+    NotFinite,
 }
 
 /// The layers whose values are looked through for NaN and infinity, in order of execution.
@@ -381,10 +469,20 @@ impl FiniteChecks {
     /// # Errors
     /// [`Error::NotFinite`] with the first layer that raised one.
     pub fn verify(&self, device: &Device, flags: &Buffer, step: Option<u64>) -> Result<()> {
-        let raised: Vec<f32> = device.readback(flags.bytes)?.read(device, flags)?;
-        match self.layers.iter().zip(raised).find(|(_, flag)| *flag != 0.0) {
-            Some((layer, _)) => Err(Error::NotFinite { layer: layer.clone(), step }),
+        match self.found(device, flags)?.into_iter().find(|(_, found)| *found == Found::NotFinite) {
+            Some((layer, _)) => Err(Error::NotFinite { layer: layer.to_owned(), step }),
             None => Ok(()),
         }
+    }
+
+    /// What the checks have found, by layer and gradient in order of execution.
+    fn found(&self, device: &Device, flags: &Buffer) -> Result<Vec<(&str, Found)>> {
+        let raised: Vec<f32> = device.readback(flags.bytes)?.read(device, flags)?;
+        let found = |flag: f32| match flag {
+            0.0 => Found::Numbers,
+            flag if flag < 0.0 => Found::Zeros,
+            _ => Found::NotFinite,
+        };
+        Ok(self.layers.iter().map(String::as_str).zip(raised.into_iter().map(found)).collect())
     }
 }

@@ -1,5 +1,6 @@
-//! Files that appear whole or not at all. Formats belong to the rooms that know them.
+//! Files that appear whole or not at all, and locks between processes. Formats belong to the rooms that know them.
 
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,13 +23,96 @@ pub fn check_writable(path: &Path) -> Result<()> {
 /// # Errors
 /// As [`check_writable`], and [`Error::Io`] from `fill`, the sync or the rename; the old file is then still there.
 pub fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let path = destination(path)?;
-    let mut file = io::BufWriter::with_capacity(1 << 16, beside(&path)?);
-    fill(&mut file).map_err(Error::io(&path))?;
-    let file = file.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
-    file.as_file().sync_all().map_err(Error::io(&path))?;
-    file.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
-    Ok(())
+    let draft = Draft::new(path)?;
+    let mut file = draft.writer()?;
+    fill(&mut file).and_then(|()| file.flush()).map_err(Error::io(path))?;
+    draft.publish()
+}
+
+/// A file in the making, under a temporary name in the folder where it will be; it goes away unless it is published.
+pub(crate) struct Draft {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// # Errors
+    /// As [`check_writable`].
+    pub fn new(path: &Path) -> Result<Self> {
+        let path = destination(path)?;
+        Ok(Draft { file: beside(&path)?, path })
+    }
+
+    /// Goes on where the last one has stopped. The caller flushes it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn writer(&self) -> Result<io::BufWriter<File>> {
+        let file = self.file.as_file().try_clone().map_err(Error::io(&self.path))?;
+        Ok(io::BufWriter::with_capacity(1 << 16, file))
+    }
+
+    /// Syncs the file and gives it its name, in place of an older one.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the old file is then still there.
+    pub fn publish(self) -> Result<()> {
+        self.file.as_file().sync_all().map_err(Error::io(&self.path))?;
+        self.file.persist(&self.path).map_err(|error| Error::io(&self.path)(error.error))?;
+        Ok(())
+    }
+}
+
+/// A file that only one process at a time holds. The system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock, whose file is made where it is absent; nothing while another process holds it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be made or the system knows no locks there.
+    pub fn take(path: &Path) -> Result<Option<Lock>> {
+        loop {
+            let mut options = OpenOptions::new();
+            let file =
+                options.read(true).write(true).create(true).truncate(false).open(path).map_err(Error::io(path))?;
+            match file.try_lock() {
+                // Whoever held it may have removed its file meanwhile, and a third process may have made another.
+                Ok(()) if !is_at(path, &file) => {}
+                Ok(()) => return Ok(Some(Lock { path: path.to_owned(), file })),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(Error::io(path)(error)),
+            }
+        }
+    }
+
+    /// The locked file, whose content is the holder's.
+    pub(crate) fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Lets go and removes the file, which serves nobody now and does no harm where it cannot be removed.
+    pub fn remove(self) {
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+/// Whether an open file is still the one of that name.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+    matches!((fs::metadata(path), file.metadata()), (Ok(named), Ok(open)) if id(&named) == id(&open))
+}
+
+/// Elsewhere nobody can make another file of that name while one is open.
+#[cfg(not(unix))]
+fn is_at(_: &Path, _: &File) -> bool {
+    true
 }
 
 /// Where the rename must land: the file behind a link, never a folder or a device.
@@ -81,6 +165,24 @@ mod tests {
         write(&path, b"new").expect("second write");
         assert_eq!(std::fs::read(&path).expect("new file"), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).expect("listing").count(), 1);
+    }
+
+    #[test]
+    fn a_lock_has_one_holder_and_its_file_goes() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a.lock");
+        let held = Lock::take(&path).expect("made").expect("nobody holds it");
+        assert!(Lock::take(&path).expect("opened").is_none());
+        // What a killed process leaves: the file, which nobody holds.
+        drop(held);
+        let held = Lock::take(&path).expect("opened").expect("nobody holds it");
+        // A process that has opened the file and sees it go does not take that for the lock.
+        let open = File::open(&path).expect("there");
+        assert!(is_at(&path, &open));
+        held.remove();
+        assert!(!path.exists());
+        Lock::take(&path).expect("made").expect("nobody holds it");
+        assert!(cfg!(not(unix)) || !is_at(&path, &open));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::Result;
-use crate::device::{BufferId, BufferSpec, Device, Dispatch, Externals, Program, Recorder, Recording, Source};
+use crate::device::{BufferSpec, Device, Dispatch, Externals, Program, Recorder, Recording, Source};
 use crate::evaluate::PICTURE;
 use crate::nets::{Architecture, BatchNormMode, Head, Network, Normalize};
 use crate::objective::{Form, Objective, Term};
@@ -41,7 +41,7 @@ impl Pass {
 }
 
 /// How long something takes, and what it needs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timing {
     /// Seconds of making it ready and doing it once.
     pub first: f64,
@@ -62,6 +62,8 @@ pub struct Timing {
 /// How long one kernel of a recording takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelTiming {
+    /// Its place in [`different`].
+    pub place: usize,
     /// The first layer that launches it, and the kernel.
     pub label: String,
     /// Launches of it, with the same sizes, in the recording.
@@ -120,54 +122,91 @@ pub fn record(device: &Device, network: &Network, gradient: bool, pictures: Shap
 /// # Errors
 /// Those of [`Network::forward`] and of the device.
 pub fn pass(device: &Device, network: &Network, pass: Pass, pictures: Shape, repeats: usize) -> Result<Timing> {
-    let started = Instant::now();
-    if pass == Pass::Training {
-        let optimiser = Optimiser::Sgd(Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false });
-        let setup = Setup {
-            student: network,
-            goal: Goal::Labels { smoothing: 0.0 },
-            normalize: Normalize::Source,
-            batch_norm: BatchNormMode::Batch,
-            pictures,
-            check_finite: false,
-        };
-        let mut step = TrainStep::prepare(device, &setup, Some(optimiser), &vec![0.0; repeats + 1])?;
-        let (bytes, dispatches) = (step.plan().0.total_bytes(), step.plan().1);
-        let timing = time(device, started, repeats, || step.run())?;
-        return Ok(Timing { dispatches, bytes, ..timing });
-    }
-    let recording = record(device, network, pass == Pass::InputGradient, pictures)?;
-    let mut externals = network.buffers().clone();
-    externals.extend(network.folded(device)?);
-    Program::provide(device, &recording, &mut externals)?;
-    let mut program = Program::prepare(device, pass.name(), &recording, &externals)?;
-    let timing = time(device, started, repeats, || program.run())?;
-    Ok(Timing {
-        flops: Some(recording.flops()),
-        dispatches: program.dispatches(),
-        bytes: program.plan().total_bytes(),
-        ..timing
-    })
+    let mut ready = Ready::pass(device, network, pass, pictures)?;
+    let mut timing = ready.timing.clone();
+    let host = thread_seconds();
+    let mut times = (0..repeats.max(1)).map(|_| ready.run()).collect::<Result<Vec<f64>>>()?;
+    timing.host = thread_seconds().zip(host).map(|(now, before)| (now - before) / times.len() as f64);
+    (timing.median, timing.spread) = median(&mut times);
+    Ok(timing)
 }
 
-/// Times work that is submitted to a device; `started` is when it began to be made ready.
-fn time(device: &Device, started: Instant, repeats: usize, mut submit: impl FnMut() -> Result<()>) -> Result<Timing> {
-    let mut once = || {
-        submit()?;
-        device.wait("measurement")
-    };
-    once()?;
-    let first = started.elapsed().as_secs_f64();
-    let (mut times, host) = (Vec::new(), thread_seconds());
-    for _ in 0..repeats.max(1) {
-        let started = Instant::now();
-        once()?;
-        times.push(started.elapsed().as_secs_f64());
-    }
-    let host = thread_seconds().zip(host).map(|(now, before)| (now - before) / times.len() as f64);
-    let (median, spread) = median(&mut times);
-    Ok(Timing { first, median, spread, host, flops: None, dispatches: 0, bytes: 0 })
+/// Work that has run once and can run again and again.
+pub struct Ready<'a> {
+    device: &'a Device,
+    work: Work,
+    /// Launches that one run of the work repeats.
+    launches: usize,
+    /// What is known after the first time.
+    pub timing: Timing,
 }
+
+enum Work {
+    Program(Box<Program>),
+    Training(Box<TrainStep>),
+}
+
+impl<'a> Ready<'a> {
+    /// A pass over black pictures [N, 3, H, W].
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`] and of the device.
+    pub fn pass(device: &'a Device, network: &Network, pass: Pass, pictures: Shape) -> Result<Self> {
+        let started = Instant::now();
+        if pass == Pass::Training {
+            let optimiser = Optimiser::Sgd(Sgd { momentum: 0.9, weight_decay: 0.0, nesterov: false });
+            let setup = Setup {
+                student: network,
+                goal: Goal::Labels { smoothing: 0.0 },
+                normalize: Normalize::Source,
+                batch_norm: BatchNormMode::Batch,
+                pictures,
+                check_finite: false,
+            };
+            let step = TrainStep::prepare(device, &setup, Some(optimiser), &[0.0; MOST_TRAINING_STEPS])?;
+            let (bytes, dispatches) = (step.plan().0.total_bytes(), step.plan().1);
+            let timing = Timing { dispatches, bytes, ..Timing::default() };
+            return Ready::new(device, started, Work::Training(Box::new(step)), 1, timing);
+        }
+        let recording = record(device, network, pass == Pass::InputGradient, pictures)?;
+        let mut externals = network.buffers().clone();
+        externals.extend(network.folded(device)?);
+        Program::provide(device, &recording, &mut externals)?;
+        let program = Program::prepare(device, pass.name(), &recording, &externals)?;
+        let timing = Timing {
+            flops: Some(recording.flops()),
+            dispatches: program.dispatches(),
+            bytes: program.plan().total_bytes(),
+            ..Timing::default()
+        };
+        Ready::new(device, started, Work::Program(Box::new(program)), 1, timing)
+    }
+
+    fn new(device: &'a Device, started: Instant, work: Work, launches: usize, timing: Timing) -> Result<Self> {
+        let mut ready = Ready { device, work, launches, timing };
+        ready.run()?;
+        ready.timing.first = started.elapsed().as_secs_f64();
+        Ok(ready)
+    }
+
+    /// Does it once more. Returns seconds, from before it is submitted until the device is done; of one launch, for
+    /// a kernel by itself.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn run(&mut self) -> Result<f64> {
+        let started = Instant::now();
+        match &mut self.work {
+            Work::Program(program) => program.run()?,
+            Work::Training(step) => step.run()?,
+        }
+        self.device.wait("measurement")?;
+        Ok(started.elapsed().as_secs_f64() / self.launches as f64)
+    }
+}
+
+/// Steps for which a measured training has a rate.
+const MOST_TRAINING_STEPS: usize = 1 << 14;
 
 /// Median, and longest less shortest.
 fn median(times: &mut [f64]) -> (f64, f64) {
@@ -175,11 +214,8 @@ fn median(times: &mut [f64]) -> (f64, f64) {
     (times[times.len() / 2], times[times.len() - 1] - times[0])
 }
 
-/// Times every different kernel launch of a recording by itself, the costliest of all its launches first.
-///
-/// # Errors
-/// Those of the device.
-pub fn kernels(device: &Device, recording: &Recording, repeats: usize) -> Result<Vec<KernelTiming>> {
+/// The different kernel launches of a recording, and how often each is in it.
+pub fn different(recording: &Recording) -> Vec<(&Dispatch, usize)> {
     let mut different: Vec<(&Dispatch, usize)> = Vec::new();
     let mut places = HashMap::new();
     for dispatch in &recording.dispatches {
@@ -191,13 +227,28 @@ pub fn kernels(device: &Device, recording: &Recording, repeats: usize) -> Result
             None => different.push((dispatch, 1)),
         }
     }
-    let timing = |(dispatch, count): (&Dispatch, usize)| {
-        let buffer = |id: BufferId| &recording.buffers[id.index()];
-        let bytes = dispatch.bindings.iter().map(|(_, id)| buffer(*id).bytes).sum();
-        let seconds = alone(device, recording, dispatch, repeats)?;
-        Ok(KernelTiming { label: dispatch.label.clone(), count, seconds, flops: dispatch.flops, bytes })
+    different
+}
+
+/// Times every different kernel launch of a recording by itself, the costliest of all its launches first.
+///
+/// # Errors
+/// Those of the device.
+pub fn kernels(device: &Device, recording: &Recording, repeats: usize) -> Result<Vec<KernelTiming>> {
+    let timing = |(place, (dispatch, count)): (usize, (&Dispatch, usize))| {
+        let mut ready = Ready::kernel(device, recording, dispatch)?;
+        let mut times = (0..repeats.max(1)).map(|_| ready.run()).collect::<Result<Vec<f64>>>()?;
+        Ok(KernelTiming {
+            place,
+            label: dispatch.label.clone(),
+            count,
+            seconds: median(&mut times).0,
+            flops: dispatch.flops,
+            bytes: ready.timing.bytes,
+        })
     };
-    let mut timings = different.into_iter().map(timing).collect::<Result<Vec<KernelTiming>>>()?;
+    let mut timings =
+        different(recording).into_iter().enumerate().map(timing).collect::<Result<Vec<KernelTiming>>>()?;
     timings.sort_by(|a, b| b.total().total_cmp(&a.total()));
     Ok(timings)
 }
@@ -215,33 +266,42 @@ const LONG_ENOUGH: f64 = 0.02;
 /// Most repeats of a launch in one submission.
 const MOST: usize = 200;
 
-/// Seconds of one launch, its buffers being zero.
-fn alone(device: &Device, recording: &Recording, dispatch: &Dispatch, repeats: usize) -> Result<f64> {
-    let unused = device.buffer("unused", 16)?;
-    let mut externals = Externals::new();
-    let mut buffers = Vec::new();
-    for (index, spec) in recording.buffers.iter().enumerate() {
-        let used = dispatch.bindings.iter().any(|(_, id)| id.index() == index);
-        buffers.push(match spec.source {
-            // What it would find in the others does not matter for its speed.
-            Source::Constant(_) if used => spec.clone(),
-            // Those that it does not see keep their places in the list.
-            _ => {
-                let buffer = if used { device.buffer(&spec.label, spec.bytes)? } else { unused.clone() };
-                let (name, bytes) = (index.to_string(), buffer.bytes);
-                externals.insert(name.clone(), buffer);
-                BufferSpec { label: spec.label.clone(), bytes, source: Source::External(name) }
-            }
-        });
+impl<'a> Ready<'a> {
+    /// One kernel launch of a recording, its buffers being zero, as often in a submission as makes it long enough to measure.
+    /// The bytes of its timing are those of the buffers that the launch binds.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn kernel(device: &'a Device, recording: &Recording, dispatch: &Dispatch) -> Result<Self> {
+        let unused = device.buffer("unused", 16)?;
+        let mut externals = Externals::new();
+        let mut buffers = Vec::new();
+        let mut bytes = 0;
+        for (index, spec) in recording.buffers.iter().enumerate() {
+            let uses = dispatch.bindings.iter().filter(|(_, id)| id.index() == index).count();
+            bytes += spec.bytes * uses as u64;
+            buffers.push(match spec.source {
+                // What it would find in the others does not matter for its speed.
+                Source::Constant(_) if uses > 0 => spec.clone(),
+                // Those that it does not see keep their places in the list.
+                _ => {
+                    let buffer = if uses > 0 { device.buffer(&spec.label, spec.bytes)? } else { unused.clone() };
+                    let (name, bytes) = (index.to_string(), buffer.bytes);
+                    externals.insert(name.clone(), buffer);
+                    BufferSpec { label: spec.label.clone(), bytes, source: Source::External(name) }
+                }
+            });
+        }
+        let repeated = |launches: usize| {
+            let started = Instant::now();
+            let recording = Recording { buffers: buffers.clone(), dispatches: vec![dispatch.clone(); launches] };
+            let program = Program::prepare(device, &dispatch.label, &recording, &externals)?;
+            let timing = Timing { flops: Some(dispatch.flops), dispatches: launches, bytes, ..Timing::default() };
+            Ready::new(device, started, Work::Program(Box::new(program)), launches, timing)
+        };
+        let once = repeated(1)?.run()?;
+        repeated(((LONG_ENOUGH / once.max(1e-9)) as usize).clamp(1, MOST))
     }
-    let times = |launches: usize, repeats: usize| -> Result<f64> {
-        let recording = Recording { buffers: buffers.clone(), dispatches: vec![dispatch.clone(); launches] };
-        let mut program = Program::prepare(device, &dispatch.label, &recording, &externals)?;
-        Ok(time(device, Instant::now(), repeats, || program.run())?.median / launches as f64)
-    };
-    let once = times(1, 1)?;
-    let launches = ((LONG_ENOUGH / once.max(1e-9)) as usize).clamp(1, MOST);
-    times(launches, repeats)
 }
 
 /// Measures an adapter.

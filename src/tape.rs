@@ -34,6 +34,8 @@ enum Origin {
     Constant(Vec<f32>),
     /// Result of a node.
     Node(usize),
+    /// Some channels of the result of a node, from this one on.
+    Part(Var, usize),
 }
 
 #[derive(Debug)]
@@ -64,7 +66,10 @@ pub struct Recorded {
     pub gradients: Vec<View>,
 }
 
-/// Is shown every value and every gradient, with its layer's name, right after the dispatches that compute it: its memory
+/// What stands before a layer's name where its gradient is meant.
+pub const GRADIENT_OF: &str = "the gradient of ";
+
+/// Is shown every value and every gradient, with its layer's name, a gradient's after [`GRADIENT_OF`], right after the dispatches that compute it: its memory
 /// may serve another value later.
 pub type Watch<'a> = &'a mut dyn FnMut(&mut Recorder, &str, View);
 
@@ -113,6 +118,47 @@ impl Tape {
         let output = self.value(shape, Layout::Picture, Origin::Node(self.nodes.len()));
         self.nodes.push(Node { op, inputs: inputs.to_vec(), output, layer: self.layer.clone() });
         Ok(output)
+    }
+
+    /// Every operation in order, with shapes and layouts of its arguments.
+    pub fn into_operations(self) -> impl Iterator<Item = (Box<dyn Op>, Vec<(Shape, Layout)>)> {
+        let Tape { values, nodes, .. } = self;
+        nodes.into_iter().map(move |node| {
+            let form = |var: &Var| (values[var.0].shape, values[var.0].layout);
+            (node.op, node.inputs.iter().map(form).collect())
+        })
+    }
+
+    /// Applies an operation whose result is seen in parts of so many channels, the whole by nobody: several operations in one.
+    ///
+    /// # Errors
+    /// As [`Tape::apply`].
+    ///
+    /// # Panics
+    /// When a part but the last has no whole channel groups, or when the parts are not the whole.
+    pub fn apply_in_parts(&mut self, op: impl Op + 'static, inputs: &[Var], channels: &[usize]) -> Result<Vec<Var>> {
+        let whole = self.apply(op, inputs)?;
+        if let [_] = channels {
+            return Ok(vec![whole]);
+        }
+        let [n, c, h, w] = self.shape(whole).0;
+        assert_eq!(c, channels.iter().sum::<usize>(), "the parts are the whole");
+        let mut first = 0;
+        let part = |&channels: &usize| {
+            assert!(first % 4 == 0, "parts are whole channel groups");
+            let part = self.value(Shape::new(n, channels, h, w), Layout::Picture, Origin::Part(whole, first));
+            first += channels;
+            part
+        };
+        Ok(channels.iter().map(part).collect())
+    }
+
+    /// The value that holds the memory of another: the whole of a part, or itself.
+    fn whole(&self, var: Var) -> Var {
+        match self.values[var.0].origin {
+            Origin::Part(whole, _) => whole,
+            _ => var,
+        }
     }
 
     fn value(&mut self, shape: Shape, layout: Layout, origin: Origin) -> Var {
@@ -166,6 +212,12 @@ struct Lowering<'a> {
     rectified: Vec<bool>,
     /// Values that lie inside of another: the whole, and the first channel.
     inside: Vec<Option<(Var, usize)>>,
+    /// Parts of values that are seen in parts.
+    parts: Vec<Vec<Var>>,
+    /// Nodes that read each value first, and so are the last to add to its gradient.
+    first_reader: Vec<usize>,
+    /// Gradients of values that are seen in parts, made when that of the first part is.
+    joint: Vec<Option<View>>,
     views: Vec<Option<View>>,
     saved: Vec<Vec<View>>,
 }
@@ -183,14 +235,24 @@ struct Arrived {
 impl<'a> Lowering<'a> {
     fn new(tape: &'a Tape, recorder: &'a mut Recorder, request: &Request, watch: Watch<'a>) -> Self {
         let mut wanted = vec![false; tape.values.len()];
-        for var in request.keep.iter().chain(&request.loss) {
-            wanted[var.0] = true;
+        for &var in request.keep.iter().chain(&request.loss) {
+            wanted[tape.whole(var).0] = true;
         }
         let mut needed = vec![false; tape.nodes.len()];
+        let mut first_reader = vec![usize::MAX; tape.values.len()];
         for (index, node) in tape.nodes.iter().enumerate().rev() {
             if wanted[node.output.0] {
                 needed[index] = true;
-                node.inputs.iter().for_each(|input| wanted[input.0] = true);
+                for &input in &node.inputs {
+                    wanted[tape.whole(input).0] = true;
+                    first_reader[input.0] = index;
+                }
+            }
+        }
+        let mut parts = vec![Vec::new(); tape.values.len()];
+        for var in (0..tape.values.len()).map(Var) {
+            if let Origin::Part(whole, _) = tape.values[var.0].origin {
+                parts[whole.0].push(var);
             }
         }
         let mut differentiated = vec![false; tape.values.len()];
@@ -199,12 +261,17 @@ impl<'a> Lowering<'a> {
         }
         for (node, _) in tape.nodes.iter().zip(&needed).filter(|(_, needed)| **needed) {
             differentiated[node.output.0] |= node.inputs.iter().any(|input| differentiated[input.0]);
+            for part in &parts[node.output.0] {
+                differentiated[part.0] |= differentiated[node.output.0];
+            }
         }
         let mut rectified = vec![false; tape.values.len()];
         for node in &tape.nodes {
             let selected = node.op.selects() && node.inputs.iter().all(|input| rectified[input.0]);
-            // Who asks for a gradient gets all of it.
-            rectified[node.output.0] = (node.op.rectifies() || selected) && !request.wrt.contains(&node.output);
+            for var in std::iter::once(&node.output).chain(&parts[node.output.0]) {
+                // Who asks for a gradient gets all of it.
+                rectified[var.0] = (node.op.rectifies() || selected) && !request.wrt.contains(var);
+            }
         }
         let mut lowering = Lowering {
             tape,
@@ -214,6 +281,9 @@ impl<'a> Lowering<'a> {
             differentiated,
             rectified,
             inside: vec![None; tape.values.len()],
+            parts,
+            first_reader,
+            joint: vec![None; tape.values.len()],
             views: vec![None; tape.values.len()],
             saved: vec![Vec::new(); tape.nodes.len()],
         };
@@ -264,6 +334,7 @@ impl<'a> Lowering<'a> {
                 let buffer = self.recorder.constants("constant", stored);
                 View::whole(buffer, value.shape, value.layout)
             }
+            (&Origin::Part(whole, first), None) => self.view(whole).slice(first, value.shape.c()),
             (Origin::Node(index), None) => {
                 let what = self.tape.nodes[*index].op.name();
                 View::transient(self.recorder, what, value.shape)
@@ -300,8 +371,8 @@ impl<'a> Lowering<'a> {
             if !self.differentiated[node.output.0] {
                 continue;
             }
-            let Some(mut grad_output) = arrived[node.output.0] else { continue };
             self.recorder.layer(&node.layer);
+            let Some(mut grad_output) = self.arrived_at(node, &arrived) else { continue };
             if (self.rectified[node.output.0] || node.op.rectifies()) && !grad_output.masked {
                 let value = self.view(node.output);
                 let view = Accumulate::where_positive(self.recorder, grad_output.view, value);
@@ -314,6 +385,57 @@ impl<'a> Lowering<'a> {
             reason: "the loss does not depend on what it is to be differentiated with respect to".into(),
         };
         request.wrt.iter().map(|var| arrived[var.0].map(|arrived| arrived.view).ok_or_else(missing)).collect()
+    }
+
+    /// The gradient of a node's result; where that is seen in parts, theirs side by side.
+    fn arrived_at(&mut self, node: &Node, arrived: &[Option<Arrived>]) -> Option<Arrived> {
+        let parts = self.parts[node.output.0].clone();
+        if parts.is_empty() {
+            return arrived[node.output.0];
+        }
+        parts.iter().find_map(|part| arrived[part.0])?;
+        for part in parts {
+            let (place, value) = (self.gradient_place(part), self.view(part));
+            match arrived[part.0] {
+                Some(Arrived { view, .. }) if view == place => {}
+                Some(Arrived { view, masked, .. }) if masked || !node.op.rectifies() => {
+                    Accumulate::copy(self.recorder, view, place);
+                }
+                Some(Arrived { view, .. }) => Accumulate::copy_where_positive(self.recorder, view, value, place),
+                None => {
+                    let zeros = vec![0.0f32; value.layout.stored(value.shape)];
+                    let zeros = self.recorder.constants("no gradient", &zeros);
+                    Accumulate::copy(self.recorder, View::whole(zeros, value.shape, value.layout), place);
+                }
+            }
+        }
+        let view = self.joint[node.output.0].expect("its parts have their places");
+        Some(Arrived { view, own: true, masked: node.op.rectifies() })
+    }
+
+    /// Where the gradient of a part belongs.
+    fn gradient_place(&mut self, part: Var) -> View {
+        let Origin::Part(whole, first) = self.tape.values[part.0].origin else { unreachable!("it is a part") };
+        let shape = self.tape.shape(whole);
+        let joint = &mut self.joint[whole.0];
+        let joint = *joint.get_or_insert_with(|| View::transient(self.recorder, "gradient", shape));
+        joint.slice(first, self.tape.shape(part).c())
+    }
+
+    /// Memory for the gradient that a node computes of one of its inputs. That of a part is computed in its place where nothing
+    /// remains to be done to it.
+    fn new_gradient(&mut self, (index, node): (usize, &Node), position: usize) -> View {
+        let input = node.inputs[position];
+        if let Origin::Part(whole, _) = self.tape.values[input.0].origin {
+            let Origin::Node(source) = self.tape.values[whole.0].origin else { unreachable!("nodes have parts") };
+            let finished = position == 0 && node.op.finishes() && self.first_reader[input.0] == index;
+            if finished && (self.rectified[input.0] || !self.tape.nodes[source].op.rectifies()) {
+                return self.gradient_place(input);
+            }
+        }
+        let Value { shape, layout, .. } = self.tape.values[input.0];
+        let buffer = self.recorder.buffer("gradient", layout.bytes(shape), Source::Transient);
+        View::whole(buffer, shape, layout)
     }
 
     fn node_backward(
@@ -339,11 +461,7 @@ impl<'a> Lowering<'a> {
                     arriving.push(wanted.then_some(Arrived { view, own: false, masked: selected }));
                 }
                 None => {
-                    let grad = wanted.then(|| {
-                        let bytes = view.layout.bytes(view.shape);
-                        let buffer = self.recorder.buffer("gradient", bytes, Source::Transient);
-                        View::whole(buffer, view.shape, view.layout)
-                    });
+                    let grad = wanted.then(|| self.new_gradient((index, node), position));
                     grads.push(grad);
                     arriving.push(grad.map(|view| Arrived { view, own: true, masked: selected }));
                 }
@@ -357,7 +475,7 @@ impl<'a> Lowering<'a> {
                 Backward { inputs: &inputs, output, saved, grad_output: grad_output.view, grads: &grads, finish };
             node.op.backward(self.recorder, &pass)?;
             for &grad in grads.iter().flatten() {
-                (self.watch)(self.recorder, &format!("the gradient of {}", node.layer), grad);
+                (self.watch)(self.recorder, &format!("{GRADIENT_OF}{}", node.layer), grad);
             }
         }
         for (&input, new) in node.inputs.iter().zip(arriving) {

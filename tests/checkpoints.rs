@@ -57,6 +57,7 @@ fn count(bytes: isize) {
 }
 
 // SAFETY: Everything is passed on to the system's allocator; counting neither allocates nor fails.
+#[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);

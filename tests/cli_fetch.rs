@@ -297,7 +297,7 @@ fn a_wrong_checksum_removes_what_came_and_replaces_nothing() {
     let desk = Desk::new();
     let said = desk.refused(&[&server.url("net-01234567.pth")]);
     has(&said, &["SHA-256", "not one that begins with 01234567", "has been removed"]);
-    assert_eq!(desk.files(), ["net-01234567.pth.part.etag"]);
+    assert!(desk.files().is_empty(), "{:?}", desk.files());
     let whole = format!("net-{}.pth", "0".repeat(64));
     has(&desk.refused(&[&server.url(&whole)]), &["SHA-256", &format!("not {}", "0".repeat(64))]);
 
@@ -324,11 +324,7 @@ fn refusals_of_servers_are_said() {
     });
     let desk = Desk::new();
     has(&desk.refused(&[&server.url(&file)]), &[&server.url(&file), "the server answers 404 Not Found"]);
-    assert_eq!(
-        fs::read(desk.cache(&format!("{file}.part"))).expect("made"),
-        b"",
-        "its words are not taken for the file"
-    );
+    assert!(desk.files().is_empty(), "its words are not taken for the file: {:?}", desk.files());
     desk.put(&format!("{file}.part"), &bytes[..10]);
     has(&desk.refused(&[&server.url(&file)]), &["503 Service Unavailable", "MiB stay in"]);
     assert_eq!(fs::read(desk.cache(&format!("{file}.part"))).expect("it stays"), bytes[..10]);
@@ -354,7 +350,8 @@ fn a_silent_server_is_given_up() {
         let begun = Instant::now();
         has(&desk.refused(&[&server.url(&file), "--timeout", "1"]), &["nothing came for 1 s", words]);
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
-        assert_eq!(fs::metadata(desk.cache(&format!("{file}.part"))).expect("it stays").len(), before as u64);
+        let part = fs::metadata(desk.cache(&format!("{file}.part")));
+        assert_eq!(part.ok().map(|part| part.len()), (before > 0).then_some(before as u64), "nothing, or what came");
     }
 }
 

@@ -231,3 +231,31 @@ fn short_submissions_give_the_same_bits() {
     device.limit_submissions(1);
     assert_eq!(finish(&device, &job(&network, 3, 1)).pictures, whole);
 }
+
+#[test]
+fn steps_submitted_together_give_the_same_bits_and_reports() {
+    let _alone = alone();
+    let device = open();
+    let network = demo_network(&device, "resnet50", "0");
+    let reported = |report_every, frame_every| {
+        let mut seen = Vec::new();
+        let job = Job { report_every, frame_every, ..job(&network, 12, 1) };
+        let finished = run(&device, &job, &mut |event| {
+            match event {
+                Event::Progress(progress) => seen.push((progress.step, progress.loss.to_vec())),
+                Event::Frame(picture) => seen.push((0, picture.values[..3].to_vec())),
+                Event::Prepared { .. } | Event::Dead { .. } | Event::Kept(_) => {}
+            }
+            ControlFlow::Continue(())
+        });
+        (finished.expect("runs"), seen)
+    };
+    let (one_by_one, every) = reported(1, None);
+    assert_eq!(every.len(), 12);
+    let (together, some) = reported(5, None);
+    assert_eq!(together.pictures, one_by_one.pictures);
+    assert_eq!(some, [&every[4], &every[9], &every[11]].map(Clone::clone));
+    let (filmed, some) = reported(8, Some(6));
+    assert_eq!(filmed.pictures, one_by_one.pictures);
+    assert_eq!(some.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 8, 0, 12]);
+}

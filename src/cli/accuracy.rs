@@ -11,7 +11,7 @@ use entoptic::training::{Accuracy, Photograph, Strength, Validation, labelled};
 use serde_json::{Value, json};
 
 use super::args::{AccuracyArgs, Global};
-use super::networks::{Loaded, file_name, load, open};
+use super::networks::{Loaded, check_normalize, file_name, load, open};
 use super::progress::Watcher;
 
 /// Side where weights say nothing: torchvision's.
@@ -29,6 +29,7 @@ pub fn run(global: &Global, args: AccuracyArgs) -> anyhow::Result<()> {
     }
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
+    check_normalize(global, &device, &networks, args.normalize, folder)?;
     let mut rows = Vec::with_capacity(networks.len());
     for loaded in &networks {
         let photographs = relabelled(loaded, &names, &photographs)?;

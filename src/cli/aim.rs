@@ -90,7 +90,7 @@ impl Aim {
     }
 
     /// The classes that it is about, by index and name.
-    fn classes(&self) -> Vec<(usize, &str)> {
+    pub fn classes(&self) -> Vec<(usize, &str)> {
         match self {
             Aim::Class { class, name, .. }
             | Aim::Joint { class, name, .. }

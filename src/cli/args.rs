@@ -4,15 +4,20 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
 use serde::{Deserialize, Serialize};
 
+use super::compare::CompareArgs;
+use super::completions::{CompletionsArgs, ManArgs};
+use super::doctor::DoctorArgs;
 use super::gallery::GalleryArgs;
 use super::models::{Judges, Minus, Models, Target};
 use super::replay::{ReplayArgs, VerifyArgs};
 use super::train_args::TrainArgs;
+use super::watching::WatchingArgs;
 
 /// See what image classifiers see.
 #[derive(Parser)]
@@ -30,7 +35,7 @@ pub struct Global {
     /// GPU to use: its number in `entoptic adapters`, or a part of its name
     #[arg(long, global = true, env = "ENTOPTIC_ADAPTER", value_name = "NAME-OR-INDEX")]
     pub adapter: Option<String>,
-    /// Say more: where memory goes, how many kernels a step launches
+    /// Say more: checksums of weights, where memory goes, how many kernels a step launches, how long it all took
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// Say nothing but results and errors
@@ -42,6 +47,9 @@ pub struct Global {
     /// Look for NaN and infinity behind every layer, and name the first one that makes any (slow)
     #[arg(long, global = true)]
     pub check_finite: bool,
+    /// Lines of JSON on standard output: `--json` of the commands that make something
+    #[arg(skip)]
+    pub events: bool,
 }
 
 impl Global {
@@ -50,6 +58,11 @@ impl Global {
         if !self.quiet {
             eprintln!("{line}");
         }
+    }
+
+    /// A line about what looks wrong and may be meant, unless quiet.
+    pub fn warn(&self, line: std::fmt::Arguments) {
+        self.say(format_args!("warning: {line}"));
     }
 
     /// A line for the curious.
@@ -92,6 +105,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Judge pictures of a class by numbers: what other networks make of them, and what their pixels are like
     Score(ScoreArgs),
+    /// Compare networks by what they make of sets of pictures: tables, and a page to look at
+    Compare(CompareArgs),
     /// How many photographs networks get right
     Accuracy(AccuracyArgs),
     /// The gradient of an objective with respect to a picture
@@ -104,8 +119,14 @@ pub enum Command {
     Weights(WeightsArgs),
     /// How fast this machine is: the three networks at full size, beside what its GPU does at best
     Bench(BenchArgs),
+    /// Check every kernel of this program on this machine's GPU, and say what is wrong
+    Doctor(DoctorArgs),
     /// List the GPUs that could be used
     Adapters,
+    /// Print what a shell needs to complete commands and options
+    Completions(CompletionsArgs),
+    /// Write manual pages for all commands
+    Man(ManArgs),
 }
 
 /// How pictures are made.
@@ -113,7 +134,7 @@ pub enum Command {
 pub struct MakingArgs {
     /// A recipe's name (`entoptic recipes`) or a TOML file; by default the one that suits the network
     #[arg(long, value_name = "NAME-or-FILE.toml")]
-    pub recipe: Option<String>,
+    pub recipe: Option<PathBuf>,
     /// The same seed gives the same picture on the same adapter
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -123,16 +144,18 @@ pub struct MakingArgs {
     pub normalize: Option<NormalizeArg>,
     /// Start from noise or from an image file
     #[arg(long, default_value = "noise", value_name = "noise|IMAGE")]
-    pub init: String,
+    pub init: PathBuf,
     /// Picture to write (PNG), or a folder for several
     #[arg(long, short)]
     pub out: Option<PathBuf>,
-    /// Film of the first picture: a .gif file, or a folder for numbered frames; may be given twice
-    #[arg(long, value_name = "FILE.gif|FOLDER")]
+    /// Film of the first picture: a .gif or .apng file, or a folder for numbered frames; may be given again
+    #[arg(long, value_name = "FILE.gif|FILE.apng|FOLDER")]
     pub film: Vec<PathBuf>,
     /// Frames of the film, about
     #[arg(long, default_value_t = 40)]
     pub frames: u32,
+    #[command(flatten)]
+    pub watching: WatchingArgs,
 }
 
 /// Which pictures are made.
@@ -190,7 +213,7 @@ pub struct DemoArgs {
     /// A recipe's name (`entoptic recipes`) or a TOML file for all pictures [default: demo-quick, and demo-quick-match for
     /// the match]
     #[arg(long, value_name = "NAME-or-FILE.toml")]
-    pub recipe: Option<String>,
+    pub recipe: Option<PathBuf>,
     /// The same seed gives the same pictures on the same adapter
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -503,7 +526,7 @@ pub enum WeightsCommand {
         /// .safetensors, .pth or .pt
         file: PathBuf,
         /// File to write
-        #[arg(value_name = "OUT.safetensors", value_parser = safetensors_path)]
+        #[arg(value_name = "OUT.safetensors", value_parser = PathBufValueParser::new().try_map(safetensors_path))]
         out: PathBuf,
         /// Two bytes a number instead of four
         #[arg(long)]
@@ -529,11 +552,7 @@ pub struct FetchArgs {
     pub timeout: u64,
 }
 
-fn safetensors_path(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if path.extension().is_some_and(|extension| extension == "safetensors") {
-        Ok(path)
-    } else {
-        Err("its name must end in .safetensors".into())
-    }
+fn safetensors_path(path: PathBuf) -> Result<PathBuf, &'static str> {
+    let named = path.extension().is_some_and(|extension| extension == "safetensors");
+    if named { Ok(path) } else { Err("its name must end in .safetensors") }
 }

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use anyhow::Context;
+use entoptic::files::{self, check_writable};
 use entoptic::measure::{Pass, network, pass, peaks};
 use entoptic::nets::Architecture;
-use entoptic::picture::check_writable;
 use entoptic::tensor::Shape;
 
 use super::args::{BenchArgs, Global};
@@ -58,7 +58,7 @@ pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
         }
     }
     if let Some(out) = &args.out {
-        std::fs::write(out, table).with_context(|| format!("writing {}", out.display()))?;
+        files::replace(out, |file| file.write_all(table.as_bytes())).context("--out")?;
         global.say(format_args!("{}", out.display()));
     }
     Ok(())

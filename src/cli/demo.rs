@@ -46,7 +46,7 @@ const KINDS: [Kind; 5] = [
 
 pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     let started = Instant::now();
-    let recipe = |shipped: &str| Recipe::load(args.recipe.as_deref().unwrap_or(shipped));
+    let recipe = |shipped: &str| Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(shipped)));
     let (recipe, match_recipe) = (recipe("demo-quick")?, recipe("demo-quick-match")?);
     let screen = Screen::of_stdout(args.show);
     let files = Files::prepare(&args.out)?;

@@ -22,7 +22,7 @@ pub fn run(global: &Global, args: FeatureArgs) -> anyhow::Result<()> {
 }
 
 pub fn dream(global: &Global, mut args: DreamArgs) -> anyhow::Result<()> {
-    args.making.init = args.image.to_string_lossy().into_owned();
+    args.making.init = args.image.clone();
     let aim = Aim::Dream { layer: args.layer.clone(), channel: args.channel };
     show(global, &args.models, (&args.layer, args.channel), (&args.making, "dream"), aim)
 }
@@ -39,7 +39,7 @@ fn show(
     let networks = load(global, &device, &models.models)?;
     // The small networks have a recipe of their own; that of full-size ones depends on what is made.
     let recipe = if networks[0].recipe == "demo" { "demo" } else { recipe };
-    let args = &MakingArgs { recipe: args.recipe.clone().or_else(|| Some(recipe.to_owned())), ..args.clone() };
+    let args = &MakingArgs { recipe: args.recipe.clone().or_else(|| Some(recipe.into())), ..args.clone() };
     let making = Making::new(global, &device, &networks, args)?;
     let suffix = channel.map(|channel| format!("-{channel}")).unwrap_or_default();
     let name = format!("{}{suffix}", file_stem(layer));

@@ -11,6 +11,7 @@ use entoptic::weights::{Download, Event, Fetched, KNOWN, Known, cache_folder, is
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{FetchArgs, Global};
+use super::events::print_path;
 use super::progress::{stopped, take_over_interrupts};
 
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -41,7 +42,7 @@ pub fn run(global: &Global, args: &FetchArgs) -> anyhow::Result<()> {
             );
         }
     }
-    println!("{}", download.path().display());
+    print_path(&download.path())?;
     Ok(())
 }
 

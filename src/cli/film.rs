@@ -1,88 +1,101 @@
-//! Frames of a run: a GIF, or numbered PNG files in a folder.
+//! Films of a run.
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
+use anyhow::bail;
+use entoptic::classes::ClassList;
 use entoptic::picture;
+use entoptic::report::{self, Plot, beside};
 use entoptic::tensor::Array;
-use image::codecs::gif::{GifEncoder, Repeat};
-use image::{Delay, Frame, RgbaImage};
+use serde_json::json;
 
-/// A film in the making.
+use super::aim::Aim;
+use super::making::Making;
+
+/// All films of a run, which have the same frames.
 pub struct Film<'a> {
-    paths: &'a [PathBuf],
-    frames: Vec<Array>,
+    making: &'a Making<'a>,
+    films: Vec<report::Film>,
+    /// Of all frames.
+    side: usize,
+    plots: Option<Plots>,
 }
 
-/// How long a frame stands; the last one stands longer.
-const FRAME_MS: u32 = 80;
-const LAST_MS: u32 = 1500;
+/// What the plots of all frames share.
+struct Plots {
+    /// Classes in red.
+    targets: Vec<usize>,
+    /// For each network the least and the greatest logit that its bars have room for.
+    ranges: Vec<[f32; 2]>,
+}
 
 impl<'a> Film<'a> {
-    /// A film at each path: a file that ends in .gif, or a folder.
-    pub fn new(paths: &'a [PathBuf]) -> anyhow::Result<Self> {
-        for path in paths {
-            if is_gif(path) {
-                picture::check_writable(path)?;
-            } else {
-                std::fs::create_dir_all(path).with_context(|| format!("making folder {}", path.display()))?;
-            }
+    /// A film at each path that the user gave, of a picture with an aim.
+    pub fn new(making: &'a Making, aim: &Aim) -> anyhow::Result<Self> {
+        let films = making.args.film.iter().map(|path| report::Film::create(path)).collect::<Result<_, _>>()?;
+        let plots = making.args.watching.film_logits.then(|| Plots {
+            targets: aim.classes().iter().map(|(class, _)| *class).collect(),
+            ranges: vec![[0.0, 1.0]; making.networks.len()],
+        });
+        let film = Film { making, films, side: making.recipe.final_side() as usize, plots };
+        if film.plots.is_some() && !film.wanted() {
+            bail!("--film-logits needs a --film");
         }
-        Ok(Film { paths, frames: Vec::new() })
+        Ok(film)
     }
 
     /// Whether anybody wants frames.
     pub fn wanted(&self) -> bool {
-        !self.paths.is_empty()
+        !self.films.is_empty()
     }
 
-    pub fn add(&mut self, frame: &Array) {
-        self.frames.push(frame.clone());
-    }
-
-    /// Writes the film, all frames at the size of the last.
-    pub fn write(mut self) -> anyhow::Result<()> {
-        let Some(side) = self.frames.last().map(|frame| frame.shape.h()) else { return Ok(()) };
-        for frame in self.frames.iter_mut().filter(|frame| frame.shape.h() != side) {
-            *frame = picture::fit(frame, side);
+    /// Adds a picture [1, 3, S, S] to all of them.
+    pub fn add(&mut self, picture: &Array) -> anyhow::Result<()> {
+        if !self.wanted() {
+            return Ok(());
         }
-        for path in self.paths {
-            if is_gif(path) {
-                write_gif(path, &self.frames)?;
-            } else {
-                for (index, frame) in self.frames.iter().enumerate() {
-                    picture::write_png(&path.join(format!("{index:04}.png")), frame, &[])?;
-                }
+        let fitting = if picture.shape.h() == self.side { picture } else { &picture::fit(picture, self.side) };
+        let frame = match &mut self.plots {
+            Some(plots) => &plots.beside(self.making, fitting, picture)?,
+            None => fitting,
+        };
+        for film in &mut self.films {
+            film.add(frame)?;
+        }
+        Ok(())
+    }
+
+    /// Ends all films and tells where they are.
+    pub fn finish(self) -> anyhow::Result<()> {
+        for film in self.films {
+            let path = film.path().to_owned();
+            let frames = film.finish()?;
+            if frames > 0 {
+                self.making.global.made(&path, "film", json!({ "frames": frames }))?;
             }
-            println!("{}", path.display());
         }
         Ok(())
     }
 }
 
-fn write_gif(path: &Path, frames: &[Array]) -> anyhow::Result<()> {
-    let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
-    let mut encoder = GifEncoder::new_with_speed(BufWriter::new(file), 10);
-    encoder.set_repeat(Repeat::Infinite)?;
-    for (index, frame) in frames.iter().enumerate() {
-        let ms = if index + 1 == frames.len() { LAST_MS } else { FRAME_MS };
-        let delay = Delay::from_numer_denom_ms(ms, 1);
-        encoder.encode_frame(Frame::from_parts(rgba(frame), 0, 0, delay))?;
+impl Plots {
+    /// A frame beside what the networks make of the picture that it shows.
+    fn beside<'a>(&mut self, making: &'a Making, frame: &Array, picture: &Array) -> anyhow::Result<Array> {
+        let mut all = vec![];
+        for (index, range) in self.ranges.iter_mut().enumerate() {
+            let logits = making.logits_of(index, picture)?.values;
+            range[0] = logits.iter().copied().fold(range[0], f32::min);
+            range[1] = logits.iter().copied().fold(range[1], f32::max);
+            all.push(logits);
+        }
+        let names = |classes: &'a ClassList| (0..classes.len()).map(|index| classes.name(index)).collect();
+        let names: Vec<Vec<&str>> = making.networks.iter().map(|loaded| names(&loaded.network.classes)).collect();
+        let plot = |index: usize| Plot {
+            title: making.networks[index].network.architecture.name(),
+            names: &names[index],
+            logits: &all[index],
+            targets: &self.targets,
+            range: self.ranges[index],
+        };
+        let plots: Vec<Plot> = (0..all.len()).map(plot).collect();
+        Ok(beside(frame, &plots))
     }
-    Ok(())
-}
-
-fn is_gif(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"))
-}
-
-fn rgba(frame: &Array) -> RgbaImage {
-    let [_, _, h, w] = frame.shape.0;
-    RgbaImage::from_fn(w as u32, h as u32, |x, y| {
-        let at = y as usize * w + x as usize;
-        let value = |c: usize| (frame.values[c * h * w + at].clamp(0.0, 1.0) * 255.0).round() as u8;
-        image::Rgba([value(0), value(1), value(2), 255])
-    })
 }

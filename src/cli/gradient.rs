@@ -12,7 +12,8 @@ use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 
 use super::args::{Global, GradientArgs};
-use super::networks::{Loaded, load, open, shared_classes};
+use super::events::print_path;
+use super::networks::{Loaded, check_normalize, load, open, shared_classes};
 use super::objectives;
 use super::progress::memory;
 
@@ -23,6 +24,7 @@ pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
     let networks = load(global, &device, &args.models.models)?;
     let normalize = args.normalize.map_or(networks[0].trained_with, Into::into);
     global.say(format_args!("pixel values {normalize:?}"));
+    check_normalize(global, &device, &networks, args.normalize, &args.image)?;
     let (objective, inputs) = parse(&args.objective, &networks, image.shape.n())?;
     let all = networks.iter().map(|loaded| &loaded.network).collect();
     let scene = Scene { objective, inputs, ..Scene::of(all, normalize) };
@@ -43,7 +45,7 @@ pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
         let loss = named("loss", vec![found.loss.shape.n()], &found.loss);
         write(&args.out, &[gradient, loss], &BTreeMap::new(), Precision::F32)?;
     }
-    println!("{}", args.out.display());
+    print_path(&args.out)?;
     Ok(())
 }
 

@@ -1,9 +1,11 @@
 //! What all commands share that make pictures: the recipe, the run, files with everything that made them inside.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use entoptic::Error;
 use entoptic::analysis::softmax;
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
@@ -12,15 +14,16 @@ use entoptic::ops;
 use entoptic::picture;
 use entoptic::synthesis::octave::{Stream, initial};
 use entoptic::synthesis::recipe::Recipe;
-use entoptic::synthesis::{Event, Job, run};
+use entoptic::synthesis::{Event, Finished, Job, run};
 use entoptic::tensor::Array;
 
 use super::aim::{self, Aim};
 use super::args::{Global, MakingArgs, PicturesArgs};
-use super::film::Film;
+use super::events::print_path;
 use super::networks::{Loaded, file_name, shared_classes};
 use super::origin::{self, Design, Init, Maker, Origin};
 use super::progress::Watcher;
+use super::watching::{Watched, WatchingArgs};
 
 /// Pictures to be made with some networks.
 pub struct Making<'a> {
@@ -49,7 +52,16 @@ pub struct Picture {
 impl MakingArgs {
     /// From noise, into no file, and nothing else that a user may choose.
     pub fn plain(seed: u64) -> Self {
-        MakingArgs { recipe: None, seed, normalize: None, init: "noise".into(), out: None, film: vec![], frames: 0 }
+        MakingArgs {
+            recipe: None,
+            seed,
+            normalize: None,
+            init: "noise".into(),
+            out: None,
+            film: vec![],
+            frames: 0,
+            watching: WatchingArgs::default(),
+        }
     }
 }
 
@@ -61,11 +73,16 @@ impl<'a> Making<'a> {
         networks: &'a [Loaded],
         args: &'a MakingArgs,
     ) -> anyhow::Result<Self> {
-        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(networks[0].recipe))?;
+        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(networks[0].recipe)))?;
         if let Some(normalize) = args.normalize {
             recipe.normalize = normalize.into();
         }
         global.say(format_args!("recipe: {}, pixel values {:?}, seed {}", recipe.name, recipe.normalize, args.seed));
+        // Recipes for published networks are those of the experiments, which gave them pixel values as they are.
+        let shipped = args.normalize.is_none() && Recipe::named(&recipe.name).is_ok();
+        for loaded in networks.iter().filter(|loaded| !(shipped && loaded.is_published())) {
+            loaded.check_preprocessing(global, device, recipe.normalize)?;
+        }
         Ok(Making::with_recipe(global, device, networks, recipe, args))
     }
 
@@ -97,8 +114,8 @@ impl<'a> Making<'a> {
     pub fn make(&self, pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Array> {
         let outs = self.outs(pictures)?;
         let saved = self.make_at(&outs, pictures, goal)?;
-        for out in &outs {
-            println!("{}", out.display());
+        if !self.global.events {
+            outs.iter().try_for_each(|out| print_path(out))?;
         }
         Ok(saved)
     }
@@ -106,28 +123,30 @@ impl<'a> Making<'a> {
     /// [`Making::make`] with a path for each picture that can be written.
     pub fn make_at(&self, outs: &[PathBuf], pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Array> {
         let init = self.init()?;
-        let mut film = Film::new(&self.args.film)?;
+        let mut watched = Watched::new(self, &pictures[0].aim)?;
         let schedule_steps = self.recipe.stages.iter().map(|stage| stage.iterations as usize).sum::<usize>();
-        let job = Job {
-            frame_every: film.wanted().then(|| schedule_steps.div_ceil(self.args.frames.max(1) as usize)),
-            ..self.job(pictures, goal)?
-        };
+        let job = Job { frame_every: watched.every(schedule_steps, self.args.frames), ..self.job(pictures, goal)? };
         let mut watcher = Watcher::new(self.global, pictures[0].aim.measured())?;
+        self.announce(outs, pictures, &init, schedule_steps);
+        let mut kept = None;
         let finished = run(&self.device, &job, &mut |event| {
-            if let Event::Frame(frame) = &event {
-                film.add(&frame.picture(0));
+            if let Event::Kept(so_far) = &event {
+                kept = Some((*so_far).clone());
             }
-            watcher.event(event)
-        })?;
-        for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
-            let made = finished.pictures.picture(index);
-            let origin = self.origin(picture, index, init.clone(), finished.steps);
-            picture::write_png(out, &made, &origin.texts(&self.recipe, &made))?;
-        }
-        film.write()?;
+            match watched.event(&event, &watcher) {
+                true => watcher.event(event),
+                false => ControlFlow::Break(()),
+            }
+        });
+        let finished = match finished {
+            Ok(finished) => finished,
+            Err(error) => return Err(self.failed(error, kept, outs, pictures, &init)),
+        };
+        self.save(&finished, outs, pictures, &init)?;
+        watched.finish(&finished.pictures.picture(0), &watcher)?;
         if watcher.stopped() {
-            let made: Vec<String> = outs.iter().map(|out| out.display().to_string()).collect();
-            bail!("stopped after {} steps; the picture so far is in {}", finished.steps, made.join(", "));
+            self.tell(outs, pictures, &finished, None)?;
+            bail!("stopped after {} steps; the picture so far is in {}", finished.steps, list(outs));
         }
         let seconds = self.started.elapsed().as_secs_f64();
         self.global.say(format_args!("{} steps in {seconds:.1} s", finished.steps));
@@ -136,15 +155,56 @@ impl<'a> Making<'a> {
         for out in outs {
             saved.values.extend(picture::read(out)?.values);
         }
+        self.tell(outs, pictures, &finished, Some(&saved))?;
         Ok(saved)
+    }
+
+    /// The error of a run, once what it had made is written: that is not lost with the rest.
+    fn failed(
+        &self,
+        error: Error,
+        kept: Option<Finished>,
+        outs: &[PathBuf],
+        pictures: &[Picture],
+        init: &Init,
+    ) -> anyhow::Error {
+        let error = match error {
+            Error::NotFinite { .. } if !self.global.check_finite => {
+                anyhow!("{error}; --check-finite names the layer in which that begins")
+            }
+            other => other.into(),
+        };
+        let Some(kept) = kept else { return error };
+        match self.save(&kept, outs, pictures, init) {
+            Ok(()) => error.context(format!("failed; the picture after {} steps is in {}", kept.steps, list(outs))),
+            Err(other) => anyhow!("{error:#}; and then {other:#}"),
+        }
+    }
+
+    /// Writes the pictures, each whatever becomes of the others.
+    fn save(&self, finished: &Finished, outs: &[PathBuf], pictures: &[Picture], init: &Init) -> anyhow::Result<()> {
+        let mut lost = Vec::new();
+        for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
+            let made = finished.pictures.picture(index);
+            let texts = self.origin(picture, index, init.clone(), finished.steps).texts(&self.recipe, &made);
+            let write = |path: &Path| picture::write_png(path, &made, &texts);
+            if let Err(error) = write(out) {
+                lost.push(match elsewhere(out, write) {
+                    Some(kept) => format!("{error}; the picture is in {} instead", kept.display()),
+                    // The one error that does not name the file.
+                    None if matches!(error, Error::NotFinite { .. }) => {
+                        format!("{}: {error}; --check-finite names the layer in which that begins", out.display())
+                    }
+                    None => error.to_string(),
+                });
+            }
+        }
+        if lost.is_empty() { Ok(()) } else { bail!("{}", lost.join("; ")) }
     }
 
     /// What is to be run for some pictures, watched every few steps.
     pub fn job(&self, pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Job<'a>> {
-        let start = match self.args.init.as_str() {
-            "noise" => None,
-            _ => Some(self.start(pictures[0].stream)?),
-        };
+        let start = if self.starts_from_noise() { None } else { Some(self.start(pictures[0].stream)?) };
         Ok(Job {
             scene: aim::scene(self, pictures, goal)?,
             recipe: self.recipe.clone(),
@@ -173,6 +233,9 @@ impl<'a> Making<'a> {
             if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
                 bail!("{}: pictures are written as .png", out.display());
             }
+            if self.args.watching.preview_file.as_ref() == Some(out) {
+                bail!("--preview-file {}: is where the picture itself goes; name another", out.display());
+            }
             picture::check_writable(out)?;
         }
         Ok(outs)
@@ -180,26 +243,26 @@ impl<'a> Making<'a> {
 
     /// What a picture starts from: noise, or a photograph at the size with which the recipe starts.
     pub fn start(&self, stream: Stream) -> anyhow::Result<Array> {
-        match self.args.init.as_str() {
-            "noise" => Ok(initial(&self.recipe, stream)?),
-            path => {
-                let photograph = picture::read(Path::new(path)).context("--init")?;
-                Ok(picture::fit(&photograph, self.recipe.init.size as usize))
-            }
+        if self.starts_from_noise() {
+            return Ok(initial(&self.recipe, stream)?);
         }
+        let photograph = picture::read(&self.args.init).context("--init")?;
+        Ok(picture::fit(&photograph, self.recipe.init.size as usize))
+    }
+
+    fn starts_from_noise(&self) -> bool {
+        self.args.init == Path::new("noise")
     }
 
     /// The same for the metadata, with the file's checksum.
     pub fn init(&self) -> anyhow::Result<Init> {
-        Ok(match self.args.init.as_str() {
-            "noise" => Init::Noise,
-            path => {
-                let path = Path::new(path);
-                let sha256 = origin::file_sum(path).context("--init")?;
-                let several = picture::read(path).context("--init")?.shape.n() > 1;
-                Init::Image { file: file_name(path), sha256, picture: several.then_some(0) }
-            }
-        })
+        if self.starts_from_noise() {
+            return Ok(Init::Noise);
+        }
+        let path = &self.args.init;
+        let sha256 = origin::file_sum(path).context("--init")?;
+        let several = picture::read(path).context("--init")?.shape.n() > 1;
+        Ok(Init::Image { file: file_name(path), sha256, picture: several.then_some(0) })
     }
 
     /// What decides how the picture at a place of its batch looks.
@@ -222,10 +285,16 @@ impl<'a> Making<'a> {
         Origin::new(self.design(picture, index, init), steps, origin::Place::of(&self.device), self.demo)
     }
 
+    /// Logits of network `index`.
+    pub fn logits_of(&self, index: usize, pictures: &Array) -> anyhow::Result<Array> {
+        let scene = Scene::of(vec![&self.networks[index].network], self.recipe.normalize);
+        let place = [Place::Logits(0, self.networks[index].head)];
+        Ok(evaluate::outputs(&self.device, &scene, pictures, &place, false)?.remove(0))
+    }
+
     /// Probability that network `index` gives to each class, for each picture.
     pub fn probabilities(&self, index: usize, pictures: &Array) -> anyhow::Result<Vec<Vec<f32>>> {
-        let place = [self.logits(index)];
-        let logits = evaluate::outputs(&self.device, &self.scene(), pictures, &place, false)?.remove(0);
+        let logits = self.logits_of(index, pictures)?;
         Ok((0..logits.shape.n()).map(|n| softmax(&logits.picture(n).values)).collect())
     }
 
@@ -274,6 +343,19 @@ impl Set {
         }
         Ok(set)
     }
+}
+
+/// Writes a file that cannot be written where it should be into a new folder among the system's temporary files.
+fn elsewhere(out: &Path, write: impl Fn(&Path) -> entoptic::Result<()>) -> Option<PathBuf> {
+    let folder = tempfile::Builder::new().prefix("entoptic-").tempdir().ok()?;
+    let path = folder.path().join(out.file_name()?);
+    write(&path).ok()?;
+    let _ = folder.keep();
+    Some(path)
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// A class name as the name of a file.

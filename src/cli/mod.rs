@@ -6,8 +6,12 @@ mod aim;
 mod args;
 mod bench;
 mod blend;
+mod compare;
+mod completions;
 mod demo;
 mod difference;
+mod doctor;
+mod events;
 mod feature;
 mod fetch;
 mod film;
@@ -23,6 +27,7 @@ mod objectives;
 mod opposite;
 mod origin;
 mod outputs;
+mod preview;
 mod progress;
 mod recipes;
 mod replay;
@@ -35,37 +40,65 @@ mod subjects;
 mod terminal;
 mod train;
 mod train_args;
+mod watching;
 mod weights;
 
-use clap::Parser;
+use std::time::Instant;
 
-use args::{Arguments, Command};
+use clap::{CommandFactory, FromArgMatches};
+use serde_json::json;
+
+use args::{Arguments, Command, Global};
 
 /// Parses the arguments (exit code 2 when they make no sense) and does what they say.
 pub fn run() -> anyhow::Result<()> {
-    let Arguments { global, command } = Arguments::parse();
+    let started = Instant::now();
+    let matches = Arguments::command().try_get_matches().unwrap_or_else(|error| events::misuse(&error));
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| events::misuse(&error));
+    let global = Global { events: events::wanted(&matches), ..arguments.global };
+    let result = perform(&global, arguments.command);
+    let seconds = started.elapsed().as_secs_f64();
+    match &result {
+        Ok(()) => global.event("done", json!({ "seconds": seconds })),
+        Err(error) => global.event("error", json!({ "text": format!("{error:#}"), "exit_code": 1 })),
+    }
+    global.explain(|| format!("took {seconds:.2} s"));
+    result
+}
+
+/// Whether it ended because nobody reads what it prints.
+pub fn unheard(done: &anyhow::Result<()>) -> bool {
+    let printing = done.as_ref().err().and_then(|error| error.downcast_ref::<std::io::Error>());
+    events::unheard() || printing.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Accuracy(args) => accuracy::run(&global, args),
+        Command::Accuracy(args) => accuracy::run(global, args),
         Command::Adapters => adapters::run(),
-        Command::Bench(args) => bench::run(&global, args),
-        Command::Blend(args) => blend::run(&global, args),
-        Command::Demo(args) => demo::run(&global, args),
-        Command::Difference(args) => difference::run(&global, args),
-        Command::Dream(args) => feature::dream(&global, args),
-        Command::Feature(args) => feature::run(&global, args),
-        Command::Gallery(args) => gallery::run(&global, args),
-        Command::Generate(args) => generate::run(&global, args),
-        Command::Gradient(args) => gradient::run(&global, args),
-        Command::Layers(args) => layers::run(&global, args),
-        Command::Match(args) => represent::run(&global, args),
-        Command::Merge(args) => merge::run(&global, args),
-        Command::Opposite(args) => opposite::run(&global, args),
-        Command::Outputs(args) => outputs::run(&global, args),
+        Command::Bench(args) => bench::run(global, args),
+        Command::Blend(args) => blend::run(global, args),
+        Command::Compare(args) => compare::run(global, args),
+        Command::Completions(args) => completions::run(args),
+        Command::Demo(args) => demo::run(global, args),
+        Command::Difference(args) => difference::run(global, args),
+        Command::Doctor(args) => doctor::run(global, args),
+        Command::Dream(args) => feature::dream(global, args),
+        Command::Feature(args) => feature::run(global, args),
+        Command::Gallery(args) => gallery::run(global, args),
+        Command::Generate(args) => generate::run(global, args),
+        Command::Gradient(args) => gradient::run(global, args),
+        Command::Layers(args) => layers::run(global, args),
+        Command::Man(args) => completions::man(global, args),
+        Command::Match(args) => represent::run(global, args),
+        Command::Merge(args) => merge::run(global, args),
+        Command::Opposite(args) => opposite::run(global, args),
+        Command::Outputs(args) => outputs::run(global, args),
         Command::Recipes(args) => recipes::run(args),
-        Command::Replay(args) => replay::replay(&global, args),
-        Command::Score(args) => score::run(&global, args),
-        Command::Train(args) => train::run(&global, args),
-        Command::Verify(args) => replay::verify(&global, args),
-        Command::Weights(args) => weights::run(&global, args),
+        Command::Replay(args) => replay::replay(global, args),
+        Command::Score(args) => score::run(global, args),
+        Command::Train(args) => train::run(global, args),
+        Command::Verify(args) => replay::verify(global, args),
+        Command::Weights(args) => weights::run(global, args),
     }
 }

@@ -8,9 +8,9 @@ use entoptic::autotune::{self, Settings};
 use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Class, Device};
 use entoptic::nets::{Architecture, Head, Network, Normalize};
-use entoptic::weights::{Checkpoint, Known, cache_folder, demo};
+use entoptic::weights::{Checkpoint, KNOWN, Known, cache_folder, demo};
 
-use super::args::Global;
+use super::args::{Global, NormalizeArg};
 use super::models::{Model, Weights};
 
 /// A network ready to run, with what its checkpoint says of itself.
@@ -38,6 +38,37 @@ impl Loaded {
         let recipe = if small { "demo" } else { network.architecture.name() };
         Loaded { network, weight, head, trained_with, side, recipe }
     }
+
+    /// Whether these are the weights of a published file.
+    pub fn is_published(&self) -> bool {
+        KNOWN.iter().any(|known| self.network.checksum.starts_with(known.checksum()))
+    }
+
+    /// Warns where pixel values are to be given to the network otherwise than it seems to have been trained with them.
+    pub fn check_preprocessing(&self, global: &Global, device: &Device, chosen: Normalize) -> anyhow::Result<()> {
+        if let Some(other) = self.network.preprocessing_misfit(device, chosen)? {
+            let name = |normalize| if normalize == Normalize::Source { "source" } else { "imagenet" };
+            global.warn(format_args!(
+                "{} expects other pixel values, as its first batch norm tells; --normalize {} fits it better than {}",
+                self.network.source,
+                name(other),
+                name(chosen),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// [`Loaded::check_preprocessing`] for what the user has chosen for a picture; tensors may have been normalised before.
+pub fn check_normalize(
+    global: &Global,
+    device: &Device,
+    networks: &[Loaded],
+    chosen: Option<NormalizeArg>,
+    picture: &Path,
+) -> anyhow::Result<()> {
+    let Some(chosen) = chosen.filter(|_| picture.extension().is_none_or(|e| e != "safetensors")) else { return Ok(()) };
+    networks.iter().try_for_each(|loaded| loaded.check_preprocessing(global, device, chosen.into()))
 }
 
 /// Opens the adapter that the user wants and says which it is.
@@ -110,6 +141,7 @@ impl Model {
             network.source,
             network.class_count()
         ));
+        global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
         Ok(Loaded::new(network, self.weight, self.head, &checkpoint))
     }
 

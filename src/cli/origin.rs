@@ -126,17 +126,19 @@ impl Design {
     }
 }
 
+impl Adapter {
+    pub fn of(device: &Device) -> Self {
+        let adapter = device.adapter();
+        Adapter { name: adapter.name.clone(), backend: adapter.backend.clone(), driver: adapter.driver.clone() }
+    }
+}
+
 impl Place {
     /// This program on a device, after the device's kernels have been chosen.
     pub fn of(device: &Device) -> Self {
-        let adapter = device.adapter();
         Place {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            adapter: Adapter {
-                name: adapter.name.clone(),
-                backend: adapter.backend.clone(),
-                driver: adapter.driver.clone(),
-            },
+            adapter: Adapter::of(device),
             kernels: device.tuning().tiling.to_string(),
             shaders: autotune::kernels()[..12].to_owned(),
         }

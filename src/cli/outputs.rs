@@ -10,8 +10,9 @@ use entoptic::picture;
 use entoptic::weights::{NamedArray, Precision, write};
 
 use super::args::{Global, OutputsArgs};
+use super::events::print_path;
 use super::making::largest;
-use super::networks::{load, open};
+use super::networks::{check_normalize, load, open};
 
 pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
     let image = picture::read(&args.image).context("--image")?;
@@ -22,6 +23,7 @@ pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
     let networks = load(global, &device, &args.models.models)?;
     let normalize = args.normalize.map_or(networks[0].trained_with, Into::into);
     global.say(format_args!("pixel values {normalize:?}"));
+    check_normalize(global, &device, &networks, args.normalize, &args.image)?;
     let mut arrays = Vec::new();
     for (index, loaded) in networks.iter().enumerate() {
         let network = &loaded.network;
@@ -54,7 +56,7 @@ pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
     }
     if let Some(out) = &args.out {
         write(out, &arrays, &BTreeMap::new(), Precision::F32)?;
-        println!("{}", out.display());
+        print_path(out)?;
     }
     Ok(())
 }

@@ -10,8 +10,10 @@ use anyhow::Context;
 use entoptic::device::Plan;
 use entoptic::synthesis::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 
 use super::args::Global;
+use super::preview;
 
 /// Set by the first Ctrl-C; the second one ends the process.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -23,6 +25,7 @@ pub fn take_over_interrupts() -> anyhow::Result<()> {
     ONCE.call_once(|| {
         taken = ctrlc::set_handler(|| {
             if STOP.swap(true, Ordering::Relaxed) {
+                preview::restore();
                 std::process::exit(130);
             }
         });
@@ -33,6 +36,11 @@ pub fn take_over_interrupts() -> anyhow::Result<()> {
 /// Whether the user has asked to stop.
 pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
+}
+
+/// Ends the run as if the user had asked for it.
+pub fn stop() {
+    STOP.store(true, Ordering::Relaxed);
 }
 
 /// Watches a run, shows it, and ends it when the user presses Ctrl-C.
@@ -63,18 +71,43 @@ impl<'a> Watcher<'a> {
     pub fn event(&mut self, event: Event) -> ControlFlow<()> {
         match event {
             Event::Prepared { size, plan, dispatches } => {
-                self.global.explain(|| format!("{size} px: {dispatches} kernel launches a step; {}", memory(plan)));
+                self.explain(|| format!("{size} px: {dispatches} kernel launches a step; {}", memory(plan)));
+                self.prepared(size, plan, dispatches);
             }
             Event::Progress(progress) => self.progress(&progress),
-            Event::Frame(_) => {}
+            Event::Dead { since, end } => {
+                let why = if end.silent { ", whose values are all zero" } else { "" };
+                self.warn(&format!(
+                    "no gradient has come to the picture since step {since}: it ends at {}{why}; another --init or --seed, or \
+                     other weights",
+                    end.layer
+                ));
+            }
+            Event::Frame(_) | Event::Kept(_) => {}
         }
         if self.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// An event: what a step at a size takes.
+    pub fn prepared(&self, size: usize, plan: &Plan, dispatches: usize) {
+        let memory = json!({
+            "external": plan.external_bytes,
+            "shared": plan.shared_bytes(),
+            "unshared": plan.unshared_bytes,
+            "constant": plan.constant_bytes,
+        });
+        self.global.event("prepared", json!({ "size": size, "dispatches": dispatches, "memory": memory }));
+    }
+
     fn progress(&mut self, progress: &Progress) {
-        if self.global.quiet {
-            return;
-        }
+        let facts = json!({
+            "stage": progress.stage,
+            "size": progress.size,
+            "loss": progress.loss,
+            "measure": self.measured,
+            "measured": progress.measured,
+        });
+        self.advanced(progress.step, progress.steps, facts);
         let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len().max(1) as f32;
         let (loss, measured) = (mean(progress.loss), mean(progress.measured));
         let now = format!("loss {loss:.3}, {} {measured:.3}", self.measured);
@@ -84,6 +117,15 @@ impl<'a> Watcher<'a> {
     /// Starts the clock, for a run of which some steps may have been done before.
     pub fn begin(&mut self, step: usize) {
         (self.started, self.begun, self.shown) = (Instant::now(), step, step);
+    }
+
+    /// An event: how many steps are done, and facts.
+    pub fn advanced(&self, step: usize, steps: usize, mut facts: Value) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let left = seconds / (step - self.begun).max(1) as f64 * (steps - step) as f64;
+        (facts["step"], facts["steps"]) = (json!(step), json!(steps));
+        (facts["seconds"], facts["seconds_left"]) = (json!(seconds), json!(left));
+        self.global.event("progress", facts);
     }
 
     /// How many steps are done and what there is to say of them.
@@ -106,11 +148,28 @@ impl<'a> Watcher<'a> {
         }
     }
 
+    fn warn(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("warning: {line}")),
+            None => self.global.warn(format_args!("{line}")),
+        }
+    }
+
     /// A line above the progress.
     pub fn say(&self, line: &str) {
+        self.aside(|| self.global.say(format_args!("{line}")));
+    }
+
+    /// A line for the curious above the progress.
+    fn explain(&self, line: impl FnOnce() -> String) {
+        self.aside(|| self.global.explain(line));
+    }
+
+    /// Does something to the screen while the bar is away.
+    pub fn aside(&self, act: impl FnOnce()) {
         match &self.bar {
-            Some(bar) => bar.println(line),
-            None => self.global.say(format_args!("{line}")),
+            Some(bar) => bar.suspend(act),
+            None => act(),
         }
     }
 }

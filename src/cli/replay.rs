@@ -15,6 +15,7 @@ use entoptic::tensor::Array;
 
 use super::aim::{Aim, Target};
 use super::args::{Global, MakingArgs};
+use super::events::print_path;
 use super::making::{Making, Picture};
 use super::networks::open;
 use super::origin::{Design, Init, Origin, Record};
@@ -87,8 +88,7 @@ pub fn replay(global: &Global, args: ReplayArgs) -> anyhow::Result<()> {
     if !differences.is_empty() {
         global.say(format_args!("it may differ a little, for it was computed with {}", differences.join(", ")));
     }
-    println!("{}", out.display());
-    Ok(())
+    print_path(&out)
 }
 
 pub fn verify(global: &Global, args: VerifyArgs) -> anyhow::Result<()> {
@@ -189,10 +189,10 @@ fn make(
     let networks = sources.networks(device, &design.networks)?;
     design.objective.check(&networks)?;
     let (init, index) = match &design.init {
-        Init::Noise => ("noise".to_owned(), None),
+        Init::Noise => ("noise".into(), None),
         Init::Image { file, sha256, picture } => {
             let path = sources.image(file, sha256)?;
-            (path.to_str().context("a path that is not UTF-8")?.to_owned(), *picture)
+            (path, *picture)
         }
     };
     let args = MakingArgs { init, ..MakingArgs::plain(design.seed) };

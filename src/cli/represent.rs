@@ -9,18 +9,20 @@ use entoptic::objective::Place;
 use entoptic::picture;
 use entoptic::synthesis::octave::Stream;
 use entoptic::tensor::Array;
+use serde_json::json;
 
 use super::aim::{Aim, CONSTANT, Target};
 use super::args::{Global, MakingArgs, MatchArgs};
 use super::making::{Making, Picture, file_stem};
 use super::networks::{Loaded, file_name, load, open};
 use super::origin::file_sum;
+use super::watching::WatchingArgs;
 
 pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     args.models.single("match")?;
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
-    let recipe = args.making.recipe.clone().or_else(|| Some(recipe(&networks[0]).to_owned()));
+    let recipe = args.making.recipe.clone().or_else(|| Some(recipe(&networks[0]).into()));
     let making = MakingArgs { recipe, ..args.making.clone() };
     let making = Making::new(global, &device, &networks, &making)?;
     let (aimed_at, name, stream, of) = match &args.image {
@@ -38,6 +40,7 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     let noise = making.start(stream)?;
     let pictures = making.make(&[Picture { name, stream, aim }], Some(&goal.values))?;
     let (before, after) = (goal.distance(&noise)?, goal.distance(&pictures)?);
+    global.event("distance", json!({ "metric": "l1", "start": before, "picture": after }));
     global.say(format_args!("L1 distance {after:.3}, of the start {before:.3}: {:.1} %", 100.0 * after / before));
     Ok(())
 }
@@ -92,7 +95,8 @@ fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::
         }
         None => {
             let out = Path::new(&format!("{stem}-by-{architecture}.png")).to_owned();
-            let making = MakingArgs { out: Some(out), film: Vec::new(), ..args.making.clone() };
+            let watching = WatchingArgs { film_logits: false, ..args.making.watching.clone() };
+            let making = MakingArgs { out: Some(out), film: Vec::new(), watching, ..args.making.clone() };
             let making = Making::new(global, device, &networks, &making)?;
             let picture = class_picture(class, &making);
             let made = making.make(std::slice::from_ref(&picture), None)?;

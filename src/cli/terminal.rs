@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::io::IsTerminal;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use entoptic::picture;
 use entoptic::tensor::Array;
 use image::RgbImage;
@@ -36,12 +38,31 @@ pub struct Screen {
 /// Width of a cell where nothing tells it, in pixels.
 const CELL: usize = 8;
 
+/// Height of a cell, at least, in pixels.
+const LOWEST_CELL: usize = 12;
+
+/// Rows that a square picture takes at most.
+const LARGEST: usize = 32;
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 impl Screen {
     /// Where standard output goes, if pictures can be shown there and the user does not mind.
     pub fn of_stdout(show: ShowArg) -> Option<Screen> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Screen::of(show, std::io::stdout().is_terminal(), environment)
+    }
+
+    /// Where standard error goes, if pictures can be shown there. Who asks for a preview minds neither it nor its colours.
+    pub fn of_stderr(show: ShowArg) -> Option<Screen> {
+        let variable = |name: &str| environment(name).filter(|_| name != "NO_COLOR");
+        Screen::of(show, std::io::stderr().is_terminal(), variable)
+    }
+
+    fn of(show: ShowArg, terminal: bool, variable: impl Fn(&str) -> Option<String>) -> Option<Screen> {
         let way = match show {
-            ShowArg::Auto if !std::io::stdout().is_terminal() => None,
+            ShowArg::Auto if !terminal => None,
             ShowArg::Auto => detected(variable),
             ShowArg::Kitty => Some(Way::Kitty),
             ShowArg::Iterm2 => Some(Way::Iterm2),
@@ -62,12 +83,30 @@ impl Screen {
     pub fn draw(&self, picture: &Array) -> anyhow::Result<String> {
         let columns = self.width(picture);
         Ok(match self.way {
-            Way::Kitty => kitty(&picture::encode_png(picture, &[])?, columns),
-            Way::Iterm2 => iterm2(&picture::encode_png(picture, &[])?, columns),
+            Way::Kitty => kitty(&picture::encode_png(picture, &[])?, &format!("c={columns}")),
+            Way::Iterm2 => iterm2(&picture::encode_png(picture, &[])?, &format!("width={columns}")),
             Way::Sixel => sixel(&scaled(picture, (columns * CELL).min(picture.shape.w()), 1)),
             Way::Blocks => half_blocks(&scaled(picture, columns, 2), |[r, g, b]| format!("2;{r};{g};{b}")),
             Way::PaletteBlocks => half_blocks(&scaled(picture, columns, 2), |rgb| format!("5;{}", nearest(rgb))),
         })
+    }
+
+    /// Rows of a square picture that leaves room for a few lines below it.
+    pub fn square(&self) -> usize {
+        self.rows.saturating_sub(3).min(self.columns / 2).clamp(1, LARGEST)
+    }
+
+    /// What to print for a square picture [1, 3, S, S] to be seen in so many rows, from where the cursor is; the cursor ends
+    /// anywhere. Of those with one `id` a terminal keeps the last only.
+    pub fn draw_square(&self, picture: &Array, rows: usize, id: u32) -> anyhow::Result<String> {
+        let text = match self.way {
+            Way::Kitty => kitty(&picture::encode_png(picture, &[])?, &format!("r={rows},i={id},C=1")),
+            Way::Iterm2 => iterm2(&picture::encode_png(picture, &[])?, &format!("height={rows}")),
+            Way::Sixel => sixel(&scaled(picture, rows * LOWEST_CELL, 1)),
+            Way::Blocks => half_blocks(&scaled(picture, 2 * rows, 2), |[r, g, b]| format!("2;{r};{g};{b}")),
+            Way::PaletteBlocks => half_blocks(&scaled(picture, 2 * rows, 2), |rgb| format!("5;{}", nearest(rgb))),
+        };
+        Ok(text.trim_end_matches('\n').to_owned())
     }
 
     /// Cells across: all there are, unless the picture would not fit above the prompt or is not so large.
@@ -127,13 +166,14 @@ fn scaled(picture: &Array, width: usize, lines: usize) -> RgbImage {
     imageops::resize(&full, width as u32, height as u32, FilterType::Triangle)
 }
 
-/// Transmit and display (a=T) a PNG (f=100), so many columns wide, without an answer (q=2), in parts of 4096 letters.
-fn kitty(png: &[u8], columns: usize) -> String {
-    let text = base64(png);
+/// Transmit and display (a=T) a PNG (f=100), with columns (c) or rows (r) as said, without an answer (q=2), in parts of 4096
+/// letters.
+fn kitty(png: &[u8], place: &str) -> String {
+    let text = BASE64.encode(png);
     let parts = text.len().div_ceil(4096);
     let mut all = String::new();
     for (index, part) in text.as_bytes().chunks(4096).enumerate() {
-        let first = if index == 0 { format!("a=T,f=100,c={columns},q=2,") } else { String::new() };
+        let first = if index == 0 { format!("a=T,f=100,{place},q=2,") } else { String::new() };
         let more = u8::from(index + 1 < parts);
         let part = std::str::from_utf8(part).expect("base64 is ASCII");
         let _ = write!(all, "\x1b_G{first}m={more};{part}\x1b\\");
@@ -141,23 +181,9 @@ fn kitty(png: &[u8], columns: usize) -> String {
     all + "\n"
 }
 
-fn iterm2(png: &[u8], columns: usize) -> String {
+fn iterm2(png: &[u8], place: &str) -> String {
     let size = png.len();
-    format!("\x1b]1337;File=inline=1;size={size};width={columns};preserveAspectRatio=1:{}\x07\n", base64(png))
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let four = |three: &[u8]| -> [char; 4] {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        std::array::from_fn(|at| match at > three.len() {
-            true => '=',
-            false => char::from(LETTERS[(bits >> (18 - 6 * at)) as usize & 63]),
-        })
-    };
-    bytes.chunks(3).flat_map(four).collect()
+    format!("\x1b]1337;File=inline=1;size={size};{place};preserveAspectRatio=1:{}\x07\n", BASE64.encode(png))
 }
 
 /// DEC's sixels: bands of six lines, in each one pass for every colour in it. The errors of the palette go to the pixels
@@ -274,19 +300,9 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_that_of_the_standard() {
-        let vectors =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")];
-        for (plain, coded) in vectors {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0x00]), "+/8A");
-    }
-
-    #[test]
     fn kitty_gets_parts_of_4096_letters() {
-        assert_eq!(kitty(b"foo", 80), "\x1b_Ga=T,f=100,c=80,q=2,m=0;Zm9v\x1b\\\n");
-        let text = kitty(&[0; 6145], 5);
+        assert_eq!(kitty(b"foo", "c=80"), "\x1b_Ga=T,f=100,c=80,q=2,m=0;Zm9v\x1b\\\n");
+        let text = kitty(&[0; 6145], "c=5");
         let parts: Vec<&str> = text.trim_end().split_terminator("\x1b\\").collect();
         assert_eq!(parts.len(), 3);
         assert_eq!(parts[0], format!("\x1b_Ga=T,f=100,c=5,q=2,m=1;{}", "A".repeat(4096)));
@@ -296,7 +312,10 @@ mod tests {
 
     #[test]
     fn iterm2_gets_one_line() {
-        assert_eq!(iterm2(b"foo", 7), "\x1b]1337;File=inline=1;size=3;width=7;preserveAspectRatio=1:Zm9v\x07\n");
+        assert_eq!(
+            iterm2(b"foo", "width=7"),
+            "\x1b]1337;File=inline=1;size=3;width=7;preserveAspectRatio=1:Zm9v\x07\n"
+        );
     }
 
     #[test]
@@ -351,6 +370,21 @@ mod tests {
         assert!(
             screen(Way::Kitty, 40, 100).draw(&picture).unwrap().starts_with("\x1b_Ga=T,f=100,c=40,q=2,m=0;iVBORw0KGgo")
         );
+    }
+
+    #[test]
+    fn square_pictures_take_the_rows_that_they_are_given() {
+        assert_eq!(
+            [(80, 24), (30, 24), (200, 100), (0, 0)].map(|(w, h)| screen(Way::Blocks, w, h).square()),
+            [21, 15, 32, 1]
+        );
+        let picture = Array::filled(Shape::new(1, 3, 9, 9), 0.5);
+        let draw = |way| screen(way, 80, 24).draw_square(&picture, 5, 7).unwrap();
+        let blocks = draw(Way::PaletteBlocks);
+        assert_eq!(blocks.split('\n').map(|line| line.matches('▀').count()).collect::<Vec<_>>(), [10; 5]);
+        assert!(draw(Way::Kitty).starts_with("\x1b_Ga=T,f=100,r=5,i=7,C=1,q=2,m=0;"));
+        assert!(draw(Way::Iterm2).contains(";height=5;preserveAspectRatio=1:"));
+        assert!(draw(Way::Sixel).starts_with("\x1bP0;1q\"1;1;60;60#"));
     }
 
     #[test]

@@ -6,18 +6,22 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use entoptic::Error;
 use entoptic::classes::ClassList;
 use entoptic::device::Device;
+use entoptic::files::Lock;
 use entoptic::nets::{Architecture, BatchNormMode, Network, Normalize};
 use entoptic::ops::{Adam, Sgd};
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::{self, Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength};
 use entoptic::weights::{NamedArray, Precision, write};
+use serde_json::{Value, json};
 
 use super::args::Global;
 use super::models::{Model, Weights};
-use super::networks::open;
+use super::networks::{file_name, open};
+use super::origin::Adapter;
 use super::progress::{Watcher, memory};
 use super::train_args::{LossArg, TrainArgs};
 
@@ -29,13 +33,23 @@ const SIDE: usize = 224;
 
 pub fn run(global: &Global, args: TrainArgs) -> anyhow::Result<()> {
     let files = Files::beside(&args.out)?;
+    let Some(lock) = files.lock()? else {
+        bail!("--out {}: another process is training into this file; name another, or wait", args.out.display());
+    };
+    let trained = run_alone(global, &args, &files);
+    lock.remove();
+    trained
+}
+
+/// [`run`] while no other process writes the same files.
+fn run_alone(global: &Global, args: &TrainArgs, files: &Files) -> anyhow::Result<()> {
     let state = match args.resume {
         true => Some(State::read(&files.state).with_context(|| format!("--resume {}", files.state.display()))?),
         false => None,
     };
     match (&args.teacher, &args.data) {
-        (Some(teacher), _) => towards(global, &args, *teacher, &files, state),
-        (None, Some(data)) => labels(global, &args, data, &files, state),
+        (Some(teacher), _) => towards(global, args, *teacher, files, state),
+        (None, Some(data)) => labels(global, args, data, files, state),
         (None, None) => bail!("give --teacher or --data"),
     }
 }
@@ -55,6 +69,9 @@ fn towards(
     let device = open(global)?;
     let student = student.load(global, &device, 0)?;
     let teacher = Model::new(Some(teacher), weights(&args.teacher_weights)).load(global, &device, 1)?;
+    if let Some(chosen) = args.normalize {
+        student.check_preprocessing(global, &device, chosen.into())?;
+    }
     let loss = args.loss.unwrap_or(LossArg::Sse).into();
     let lesson = Lesson::Teacher { teacher: &teacher.network, pictures: &pictures, loss };
     let job = Job {
@@ -80,14 +97,15 @@ fn towards(
     words.insert("transform_input".into(), student.network.transform_input.to_string());
     words.insert("trained_from".into(), student.network.checksum.clone());
     words.insert("trained_towards".into(), teacher.network.checksum.clone());
+    let [learning, taught] = [&student.network, &teacher.network].map(described);
+    announce(global, &device, &job, files, json!({ "student": learning, "teacher": taught }));
     let state = train(global, &device, &job, files, &words)?;
     // Each picture once at the beginning, each once at the end.
     let round = pictures.shape.n().div_ceil(job.batch).min(state.losses.len());
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / round as f32;
     let (first, last) = (mean(&state.losses[..round]), mean(&state.losses[state.losses.len() - round..]));
     global.say(format_args!("loss {last:.6} after {first:.6}: {:.1} times less", first / last));
-    println!("{}", files.out.display());
-    Ok(())
+    global.made(&files.out, "weights", json!({ "loss": { "first": first, "last": last } }))
 }
 
 fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: Option<State>) -> anyhow::Result<()> {
@@ -139,11 +157,26 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
     words.insert("side".into(), side.to_string());
     words.insert("adversarial_eps".into(), args.adversarial_eps.to_string());
     words.insert("transform_input".into(), student.transform_input.to_string());
+    announce(global, &device, &job, files, json!({ "student": described(&student), "classes": folder.classes }));
     let state = train(global, &device, &job, files, &words)?;
     let best = state.accuracies.iter().copied().fold(0.0, f32::max);
     global.say(format_args!("best validation accuracy {best:.4}"));
-    println!("{}", files.out.display());
-    Ok(())
+    global.made(&files.out, "weights", json!({ "accuracy": best }))
+}
+
+/// An event: what is about to be learnt.
+fn announce(global: &Global, device: &Device, job: &Job, files: &Files, mut facts: Value) {
+    facts["version"] = json!(env!("CARGO_PKG_VERSION"));
+    facts["file"] = json!(files.out.display().to_string());
+    (facts["seed"], facts["steps"]) = (json!(job.seed), json!(job.steps));
+    (facts["size"], facts["batch"]) = (json!(job.side), json!(job.batch));
+    facts["adapter"] = json!(Adapter::of(device));
+    global.event("start", facts);
+}
+
+fn described(network: &Network) -> Value {
+    let weights = file_name(Path::new(&network.source));
+    json!({ "network": network.architecture.name(), "weights": weights, "sha256": network.checksum })
 }
 
 /// Weights as given, if they are.
@@ -258,6 +291,13 @@ impl Files {
         }
         Ok(files)
     }
+
+    /// Held by the process that writes them.
+    fn lock(&self) -> entoptic::Result<Option<Lock>> {
+        let mut name = self.out.clone().into_os_string();
+        name.push(".lock");
+        Lock::take(Path::new(&name))
+    }
 }
 
 /// Runs a job, shows it and writes what it makes.
@@ -271,17 +311,22 @@ fn train(
     let rates = job.schedule.rates(job.rate, job.steps);
     let mut watcher = Watcher::new(global, "")?;
     let keeps_best = matches!(job.lesson, Lesson::Labels { .. });
+    let mut kept = job.state.as_ref().map(|state| state.step);
     let result = training::run(device, job, &mut |event| {
         match event {
             Event::Prepared { plan, dispatches } => {
                 watcher.begin(job.state.as_ref().map_or(0, |state| state.step));
                 global.explain(|| format!("{dispatches} kernel launches a step; {}", memory(plan)));
+                watcher.prepared(job.side, plan, dispatches);
             }
             Event::Step { .. } => {}
             Event::Progress { step, steps, rate, loss } => {
+                watcher.advanced(step, steps, json!({ "loss": loss, "rate": rate }));
                 watcher.show(step, steps, "", &format!("loss {loss:.4}, rate {rate:.2e}"));
             }
             Event::Epoch { epoch, loss, accuracy, best } => {
+                let facts = json!({ "epoch": epoch, "loss": loss, "accuracy": accuracy, "best": best.is_some() });
+                global.event("epoch", facts);
                 watcher.say(&format!("epoch {epoch}: loss {loss:.4}, validation accuracy {accuracy:.4}"));
                 if let Some(weights) = best {
                     let mut words = words.clone();
@@ -291,6 +336,7 @@ fn train(
             }
             Event::Checkpoint(state) => {
                 state.write(&files.state)?;
+                kept = Some(state.step);
                 if !keeps_best {
                     write(&files.out, &state.weights, words, Precision::F32)?;
                 }
@@ -298,17 +344,22 @@ fn train(
                 for (index, (loss, rate)) in state.losses.iter().zip(&rates).enumerate() {
                     writeln!(curve, "{},{rate:e},{loss}", index + 1).expect("a string takes what it is given");
                 }
-                std::fs::write(&files.curve, curve).map_err(entoptic::Error::io(&files.curve))?;
+                entoptic::files::replace(&files.curve, |file| file.write_all(curve.as_bytes()))?;
             }
         }
         Ok(if watcher.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
-    let state = match result {
-        Err(error @ entoptic::Error::NotFinite { .. }) => {
-            return Err(anyhow::Error::from(error).context("training came apart; a smaller --lr may hold it together"));
-        }
-        other => other?,
-    };
+    let state = result.map_err(|error| {
+        let advice = match &error {
+            Error::NotFinite { .. } if job.check_finite => "training came apart; a smaller --lr may hold it together",
+            Error::NotFinite { .. } => {
+                "training came apart; a smaller --lr may hold it together, --check-finite names the layer"
+            }
+            _ => "training failed",
+        };
+        let kept = kept.map(|step| format!("; the state after step {step} is in {}", files.state.display()));
+        anyhow::Error::from(error).context(format!("{advice}{}", kept.unwrap_or_default()))
+    })?;
     if state.step < job.steps {
         bail!(
             "stopped after step {} of {}; the same command with --resume goes on from {}",

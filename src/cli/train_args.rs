@@ -97,6 +97,9 @@ pub struct TrainArgs {
     /// Weights to write (safetensors); the loss of every step goes beside it as .csv, the state as .state.safetensors
     #[arg(long, short)]
     pub out: PathBuf,
+    /// Print progress and results as lines of JSON (docs/json.md)
+    #[arg(id = "events", long = "json")]
+    pub json: bool,
 }
 
 fn number<T: std::str::FromStr + PartialOrd>(text: &str, fits: impl Fn(&T) -> bool, what: &str) -> Result<T, String> {

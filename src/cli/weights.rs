@@ -9,6 +9,7 @@ use entoptic::picture;
 use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, demos, write};
 
 use super::args::{Global, WeightsArgs, WeightsCommand};
+use super::events::print_path;
 use super::fetch;
 use super::networks::{architecture, file_name, no_network};
 
@@ -130,7 +131,7 @@ fn convert(file: &Path, out: &Path, f16: bool) -> anyhow::Result<()> {
     let arrays = names.map(array).collect::<anyhow::Result<Vec<_>>>()?;
     let precision = if f16 { Precision::F16 } else { Precision::F32 };
     write(out, &arrays, checkpoint.metadata(), precision)?;
-    println!("{}", out.display());
+    print_path(out)?;
     Ok(())
 }
 

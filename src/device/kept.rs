@@ -32,6 +32,7 @@ impl Kept {
         };
         // SAFETY: the data came from `get_data`, as the checksum that only `save` writes says; wgpu itself refuses those of
         // another adapter or driver.
+        #[allow(unsafe_code)]
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
         Some(Kept { cache, path, known: Mutex::new(known) })
     }

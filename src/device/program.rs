@@ -20,13 +20,25 @@ pub struct Program {
     steps: Vec<Step>,
     buffers: Vec<Option<Buffer>>,
     plan: Plan,
-    measured: bool,
+    /// Seconds of the fastest replay that was waited for, and how many were.
+    fastest: f64,
+    measured: u32,
     /// Made when a run is timed.
     clock: Option<Clock>,
     /// The last replay, and the one before it.
     last: Option<wgpu::SubmissionIndex>,
     before_last: Option<wgpu::SubmissionIndex>,
 }
+
+/// Replays that are waited for to see how long one takes, where several are asked for.
+const MEASURED: u32 = 2;
+
+/// Seconds of replays in one submission: far below what a watchdog or somebody at the keyboard would notice, far above what
+/// it costs to submit.
+const TOGETHER: f64 = 0.02;
+
+/// Most replays in one submission.
+const MOST_TOGETHER: usize = 32;
 
 struct Step {
     pipeline: wgpu::ComputePipeline,
@@ -72,7 +84,8 @@ impl Program {
             steps,
             buffers,
             plan,
-            measured: false,
+            fastest: f64::INFINITY,
+            measured: 0,
             clock: None,
             last: None,
             before_last: None,
@@ -123,34 +136,70 @@ impl Program {
         self.buffers[id.0 as usize].as_ref().expect("a buffer that is asked for is used by some dispatch")
     }
 
-    /// Submits one replay, after waiting for the one before the last: the device never idles and never runs far ahead.
+    /// Submits one replay, after waiting for the submission before the last: the device never idles and never runs far ahead.
     ///
     /// # Errors
     /// As [`Device::check`].
     pub fn run(&mut self) -> Result<()> {
-        if let Some(old) = self.before_last.take() {
-            let how = wgpu::PollType::Wait { submission_index: Some(old), timeout: None };
-            self.device.poll(&self.label, how)?;
+        self.run_times(1)
+    }
+
+    /// Submits so many replays, several at once where they are short.
+    ///
+    /// # Errors
+    /// As [`Device::check`].
+    pub fn run_times(&mut self, replays: usize) -> Result<()> {
+        let mut left = replays;
+        while left > 0 {
+            if let Some(old) = self.before_last.take() {
+                let how = wgpu::PollType::Wait { submission_index: Some(old), timeout: None };
+                self.device.poll(&self.label, how)?;
+            }
+            self.before_last = self.last.take();
+            let budget = self.device.budget.load(Ordering::Relaxed);
+            // One replay alone is measured only where a watchdog may lurk.
+            let measures = if left > 1 { MEASURED } else { u32::from(budget != u64::MAX) };
+            if self.measured < measures {
+                self.run_measured(budget)?;
+                left -= 1;
+            } else {
+                let together = together(self.fastest, self.flops(), budget).min(left);
+                self.run_parts(budget, together)?;
+                left -= together;
+            }
         }
-        self.before_last = self.last.take();
-        let budget = self.device.budget.load(Ordering::Relaxed);
-        let measure = !self.measured && budget != u64::MAX;
+        self.device.check(&self.label)
+    }
+
+    /// One replay by itself, waited for, from which the next ones learn what a submission may hold.
+    fn run_measured(&mut self, budget: u64) -> Result<()> {
+        self.device.wait(&self.label)?;
         let started = Instant::now();
+        self.run_parts(budget, 1)?;
+        self.device.wait(&self.label)?;
+        let elapsed = started.elapsed();
+        if self.measured == 0 && budget != u64::MAX {
+            // The first replay also compiles, so its speed is a lower bound: a safe one.
+            self.device.learn(self.flops(), elapsed);
+        }
+        self.fastest = self.fastest.min(elapsed.as_secs_f64());
+        self.measured += 1;
+        Ok(())
+    }
+
+    /// Submits replays that one submission may hold, or one of them in parts.
+    fn run_parts(&mut self, budget: u64, replays: usize) -> Result<()> {
         let mut from = 0;
         while from < self.steps.len() {
             let to = self.chunk(from, budget);
-            self.last = Some(self.submit(from, to)?);
-            if measure {
+            assert!(replays == 1 || to - from == self.steps.len(), "replays submitted together are whole");
+            self.last = Some(self.submit(from, to, replays)?);
+            if self.measured == 0 && budget != u64::MAX {
                 self.device.wait(&self.steps[from].label)?;
             }
             from = to;
         }
-        if measure {
-            // The first replay also compiles, so its speed is a lower bound: a safe one.
-            self.device.learn(self.steps.iter().map(|step| step.flops).sum(), started.elapsed());
-            self.measured = true;
-        }
-        self.device.check(&self.label)
+        Ok(())
     }
 
     /// One replay as [`Program::run`] does it, waited for and timed: by the device's own clock where it has one, which leaves
@@ -171,11 +220,15 @@ impl Program {
         };
         self.device.checked(&self.label, || {
             let mut encoder = self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            self.encode(&mut encoder, 0, self.steps.len(), Some(clock.writes()));
+            self.encode(&mut encoder, &self.steps, 1, Some(clock.writes()));
             clock.resolve(&mut encoder);
             self.device.queue.submit([encoder.finish()])
         })?;
         clock.read(&self.device)
+    }
+
+    fn flops(&self) -> u64 {
+        self.steps.iter().map(|step| step.flops).sum()
     }
 
     fn chunk(&self, from: usize, budget: u64) -> usize {
@@ -187,10 +240,10 @@ impl Program {
         from + fits.count().max(1)
     }
 
-    fn submit(&self, from: usize, to: usize) -> Result<wgpu::SubmissionIndex> {
+    fn submit(&self, from: usize, to: usize, replays: usize) -> Result<wgpu::SubmissionIndex> {
         self.device.checked(&self.label, || {
             let mut encoder = self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            self.encode(&mut encoder, from, to, None);
+            self.encode(&mut encoder, &self.steps[from..to], replays, None);
             self.device.queue.submit([encoder.finish()])
         })
     }
@@ -198,19 +251,30 @@ impl Program {
     fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        from: usize,
-        to: usize,
+        steps: &[Step],
+        replays: usize,
         timestamp_writes: Option<wgpu::ComputePassTimestampWrites>,
     ) {
         let descriptor = wgpu::ComputePassDescriptor { label: Some(&self.label), timestamp_writes };
         let mut pass = encoder.begin_compute_pass(&descriptor);
-        for step in &self.steps[from..to] {
+        let mut set = None;
+        for step in std::iter::repeat_n(steps, replays).flatten() {
             let [x, y, z] = step.workgroups;
-            pass.set_pipeline(&step.pipeline);
+            // Each call costs the host time, again when it is submitted and once more when the driver forgets it.
+            if set != Some(&step.pipeline) {
+                pass.set_pipeline(&step.pipeline);
+                set = Some(&step.pipeline);
+            }
             pass.set_bind_group(0, &step.bindings, &[]);
             pass.dispatch_workgroups(x, y, z);
         }
     }
+}
+
+/// Replays for one submission, when one takes so many seconds and operations.
+fn together(seconds: f64, flops: u64, budget: u64) -> usize {
+    let allowed = usize::try_from(budget / flops.max(1)).unwrap_or(usize::MAX);
+    ((TOGETHER / seconds) as usize).min(allowed).clamp(1, MOST_TOGETHER)
 }
 
 /// Pipelines and bind groups of every dispatch, with all uniforms in one buffer.
@@ -257,4 +321,20 @@ fn bind(device: &Device, recording: &Recording, buffers: &[Option<Buffer>]) -> R
         });
     }
     Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_replays_are_submitted_together_and_long_ones_alone() {
+        assert_eq!(together(0.003, 1, u64::MAX), 6);
+        assert_eq!(together(1.2, 1, u64::MAX), 1);
+        assert_eq!(together(1e-6, 1, u64::MAX), MOST_TOGETHER);
+        assert_eq!(together(f64::INFINITY, 1, u64::MAX), 1, "nothing is known yet");
+        // Two fit what one submission may hold, and then none does.
+        assert_eq!(together(0.001, 400, 1000), 2);
+        assert_eq!(together(0.001, 4000, 1000), 1);
+    }
 }

@@ -67,10 +67,10 @@ fn inception(net: &mut Layers, name: &str, x: Var, branches: Branches) -> Result
     let [one, reduce3, three, reduce5, five, projection] = branches;
     let branch = |leaf: &str| format!("{name}.{leaf}");
     let branch1 = net.conv_norm_relu(&branch("branch1"), x, Conv::same(one, 1), EPS)?;
-    let y = net.conv_norm_relu(&branch("branch2.0"), x, Conv::same(reduce3, 1), EPS)?;
-    let branch2 = net.conv_norm_relu(&branch("branch2.1"), y, Conv::same(three, 3), EPS)?;
-    let y = net.conv_norm_relu(&branch("branch3.0"), x, Conv::same(reduce5, 1), EPS)?;
-    let branch3 = net.conv_norm_relu(&branch("branch3.1"), y, Conv::same(five, 3), EPS)?;
+    let reductions = [(&*branch("branch2.0"), reduce3), (&*branch("branch3.0"), reduce5)];
+    let [y2, y3] = net.siblings(x, reductions, EPS)?;
+    let branch2 = net.conv_norm_relu(&branch("branch2.1"), y2, Conv::same(three, 3), EPS)?;
+    let branch3 = net.conv_norm_relu(&branch("branch3.1"), y3, Conv::same(five, 3), EPS)?;
     let y = net.max_pool(&branch("branch4.0"), x, pool(3, 1, 1))?;
     let branch4 = net.conv_norm_relu(&branch("branch4.1"), y, Conv::same(projection, 1), EPS)?;
     net.concat(name, &[branch1, branch2, branch3, branch4])

@@ -56,6 +56,12 @@ fn chain(net: &mut Layers, block: &str, mut x: Var, convs: &[(&str, Conv)]) -> R
     Ok(x)
 }
 
+/// The 1x1 convolutions that two branches begin with.
+fn reductions(net: &mut Layers, block: &str, x: Var, convs: [(&str, usize); 2]) -> Result<[Var; 2]> {
+    let [a, b] = convs.map(|(leaf, channels)| (format!("{block}.{leaf}"), channels));
+    net.siblings(x, [(&a.0, a.1), (&b.0, b.1)], EPS)
+}
+
 fn pooled(net: &mut Layers, block: &str, x: Var, channels: usize) -> Result<Var> {
     let y = net.average(&format!("{block}.pool"), x, AVERAGE)?;
     chain(net, block, y, &[("branch_pool", Conv::same(channels, 1))])
@@ -63,13 +69,10 @@ fn pooled(net: &mut Layers, block: &str, x: Var, channels: usize) -> Result<Var>
 
 fn block_a(net: &mut Layers, name: &str, x: Var, pool_channels: usize) -> Result<Var> {
     let branch1x1 = chain(net, name, x, &[("branch1x1", Conv::same(64, 1))])?;
-    let branch5x5 = chain(net, name, x, &[("branch5x5_1", Conv::same(48, 1)), ("branch5x5_2", Conv::same(64, 5))])?;
-    let double = [
-        ("branch3x3dbl_1", Conv::same(64, 1)),
-        ("branch3x3dbl_2", Conv::same(96, 3)),
-        ("branch3x3dbl_3", Conv::same(96, 3)),
-    ];
-    let branch3x3 = chain(net, name, x, &double)?;
+    let [y5x5, y3x3] = reductions(net, name, x, [("branch5x5_1", 48), ("branch3x3dbl_1", 64)])?;
+    let branch5x5 = chain(net, name, y5x5, &[("branch5x5_2", Conv::same(64, 5))])?;
+    let double = [("branch3x3dbl_2", Conv::same(96, 3)), ("branch3x3dbl_3", Conv::same(96, 3))];
+    let branch3x3 = chain(net, name, y3x3, &double)?;
     let pool = pooled(net, name, x, pool_channels)?;
     net.concat(name, &[branch1x1, branch5x5, branch3x3, pool])
 }
@@ -88,45 +91,39 @@ fn block_b(net: &mut Layers, name: &str, x: Var) -> Result<Var> {
 
 fn block_c(net: &mut Layers, name: &str, x: Var, inner: usize) -> Result<Var> {
     let branch1x1 = chain(net, name, x, &[("branch1x1", Conv::same(192, 1))])?;
-    let single = [
-        ("branch7x7_1", Conv::same(inner, 1)),
-        ("branch7x7_2", Conv::rectangle(inner, [1, 7])),
-        ("branch7x7_3", Conv::rectangle(192, [7, 1])),
-    ];
-    let single = chain(net, name, x, &single)?;
+    let [single_x, double_x] = reductions(net, name, x, [("branch7x7_1", inner), ("branch7x7dbl_1", inner)])?;
+    let single = [("branch7x7_2", Conv::rectangle(inner, [1, 7])), ("branch7x7_3", Conv::rectangle(192, [7, 1]))];
+    let single = chain(net, name, single_x, &single)?;
     let double = [
-        ("branch7x7dbl_1", Conv::same(inner, 1)),
         ("branch7x7dbl_2", Conv::rectangle(inner, [7, 1])),
         ("branch7x7dbl_3", Conv::rectangle(inner, [1, 7])),
         ("branch7x7dbl_4", Conv::rectangle(inner, [7, 1])),
         ("branch7x7dbl_5", Conv::rectangle(192, [1, 7])),
     ];
-    let double = chain(net, name, x, &double)?;
+    let double = chain(net, name, double_x, &double)?;
     let pool = pooled(net, name, x, 192)?;
     net.concat(name, &[branch1x1, single, double, pool])
 }
 
 fn block_d(net: &mut Layers, name: &str, x: Var) -> Result<Var> {
-    let branch3x3 =
-        chain(net, name, x, &[("branch3x3_1", Conv::same(192, 1)), ("branch3x3_2", Conv::halving(320, 3, 0))])?;
+    let [three, seven_x] = reductions(net, name, x, [("branch3x3_1", 192), ("branch7x7x3_1", 192)])?;
+    let branch3x3 = chain(net, name, three, &[("branch3x3_2", Conv::halving(320, 3, 0))])?;
     let seven = [
-        ("branch7x7x3_1", Conv::same(192, 1)),
         ("branch7x7x3_2", Conv::rectangle(192, [1, 7])),
         ("branch7x7x3_3", Conv::rectangle(192, [7, 1])),
         ("branch7x7x3_4", Conv::halving(192, 3, 0)),
     ];
-    let seven = chain(net, name, x, &seven)?;
+    let seven = chain(net, name, seven_x, &seven)?;
     let pool = net.max_pool(&format!("{name}.pool"), x, HALVING_POOL)?;
     net.concat(name, &[branch3x3, seven, pool])
 }
 
 fn block_e(net: &mut Layers, name: &str, x: Var) -> Result<Var> {
     let branch1x1 = chain(net, name, x, &[("branch1x1", Conv::same(320, 1))])?;
-    let y = chain(net, name, x, &[("branch3x3_1", Conv::same(384, 1))])?;
+    let [y, z] = reductions(net, name, x, [("branch3x3_1", 384), ("branch3x3dbl_1", 448)])?;
     let across = chain(net, name, y, &[("branch3x3_2a", Conv::rectangle(384, [1, 3]))])?;
     let along = chain(net, name, y, &[("branch3x3_2b", Conv::rectangle(384, [3, 1]))])?;
-    let double = [("branch3x3dbl_1", Conv::same(448, 1)), ("branch3x3dbl_2", Conv::same(384, 3))];
-    let y = chain(net, name, x, &double)?;
+    let y = chain(net, name, z, &[("branch3x3dbl_2", Conv::same(384, 3))])?;
     let double_across = chain(net, name, y, &[("branch3x3dbl_3a", Conv::rectangle(384, [1, 3]))])?;
     let double_along = chain(net, name, y, &[("branch3x3dbl_3b", Conv::rectangle(384, [3, 1]))])?;
     let pool = pooled(net, name, x, 192)?;

@@ -40,12 +40,25 @@ pub(super) struct Pair {
     pub norm: String,
     /// Added to variances.
     pub eps: f32,
+    /// Where it lies in the one convolution that does what it and its siblings do.
+    pub joint: Option<Joint>,
+}
+
+/// Some output channels of one convolution in the place of several.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Joint {
+    /// Names of all.
+    pub name: String,
+    /// First channel.
+    pub first: usize,
+    /// Channels of all.
+    pub channels: usize,
 }
 
 impl Pair {
-    /// Names of the weights and the bias of both in one.
+    /// Names of the weights and the bias of both in one, or of all siblings in one.
     pub fn folded(&self) -> [String; 2] {
-        ["weight", "bias"].map(|leaf| format!("{}.{leaf} folded", self.conv))
+        folded(self.joint.as_ref().map_or(&self.conv, |joint| &joint.name))
     }
 
     /// Names of the convolution's weights and of the batch norm's four vectors.
@@ -54,6 +67,10 @@ impl Pair {
         let [weight, bias, mean, var] = ["weight", "bias", "running_mean", "running_var"].map(norm);
         [format!("{}.weight", self.conv), weight, bias, mean, var]
     }
+}
+
+fn folded(conv: &str) -> [String; 2] {
+    ["weight", "bias"].map(|leaf| format!("{conv}.{leaf} folded"))
 }
 
 /// A network under construction: the tape, the parameters it has asked for and the values it has named.
@@ -153,6 +170,10 @@ impl Conv {
     pub const fn valid(self) -> Self {
         Conv { padding: [0, 0], ..self }
     }
+
+    const fn op(self) -> Conv2d {
+        Conv2d { stride: [self.stride; 2], padding: self.padding, relu: false }
+    }
 }
 
 impl<'a> Layers<'a> {
@@ -241,21 +262,35 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// [`crate::Error::TooSmall`] when no window fits, [`crate::Error::Shape`] when the value to add differs.
     pub fn conv_norm(&mut self, [name, norm]: [&str; 2], x: Var, conv: Conv, eps: f32, then: Then<'_>) -> Result<Var> {
+        if self.folds(&[name, norm]) {
+            self.merged.extend([name, norm].map(str::to_owned));
+            self.tape.layer(name);
+            let channels = self.channels(name, conv.channels);
+            return Ok(self.folded(name, x, &[channels], conv, then)?[0]);
+        }
+        self.unfolded([name, norm], x, conv, eps, then)
+    }
+
+    /// Whether batch norms are folded, none of these layers excepted.
+    fn folds(&self, layers: &[&str]) -> bool {
+        self.mode == BatchNormMode::Folded && !layers.iter().any(|name| self.apart.contains(name))
+    }
+
+    /// Output channels of a convolution as the weights have it.
+    fn channels(&self, conv: &str, nominal: usize) -> usize {
+        self.shapes.get(&format!("{conv}.weight")).map_or(nominal, |sizes| sizes[0])
+    }
+
+    fn unfolded(&mut self, [name, norm]: [&str; 2], x: Var, conv: Conv, eps: f32, then: Then<'_>) -> Result<Var> {
         self.tape.layer(name);
         let [kh, kw] = conv.kernel;
         let c_in = self.tape.shape(x).c();
-        let op = Conv2d { stride: [conv.stride; 2], padding: conv.padding, relu: false };
-        let pair = Pair { conv: name.to_owned(), norm: norm.to_owned(), eps };
-        if self.mode == BatchNormMode::Folded && ![name, norm].iter().any(|name| self.apart.contains(name)) {
-            self.merged.extend([name, norm].map(str::to_owned));
-            return self.folded(&pair, x, Shape::new(conv.channels, c_in, kh, kw), op, then);
-        }
         let weight = format!("{name}.weight");
         let weight = self.parameter(&weight, &[None, Some(c_in), Some(kh), Some(kw)], conv.channels);
-        let y = self.tape.apply(op, &[x, weight])?;
+        let y = self.tape.apply(conv.op(), &[x, weight])?;
         self.tap(name, y);
         let y = self.batch_norm(norm, y, eps)?;
-        self.pairs.push(pair);
+        self.pairs.push(Pair { conv: name.to_owned(), norm: norm.to_owned(), eps, joint: None });
         match then {
             Then::Nothing => Ok(y),
             Then::Relu => self.relu(y),
@@ -267,17 +302,52 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// The two of a pair, and what follows, as one convolution.
-    fn folded(&mut self, pair: &Pair, x: Var, nominal: Shape, op: Conv2d, then: Then<'_>) -> Result<Var> {
-        let [weight, bias] = pair.folded().map(|name| format!("{}{name}", self.prefix));
-        let c = self.shapes.get(&pair.tensors()[0]).map_or(nominal.n(), |sizes| sizes[0]);
-        let weight = self.tape.external(&weight, Shape([c, nominal.c(), nominal.h(), nominal.w()]), Layout::Filter);
+    /// The two of a pair, or of several with as many channels each, and what follows, as one convolution.
+    fn folded(&mut self, name: &str, x: Var, channels: &[usize], conv: Conv, then: Then<'_>) -> Result<Vec<Var>> {
+        let [weight, bias] = folded(name).map(|name| format!("{}{name}", self.prefix));
+        let (c, [kh, kw]) = (channels.iter().sum(), conv.kernel);
+        let weight = self.tape.external(&weight, Shape::new(c, self.tape.shape(x).c(), kh, kw), Layout::Filter);
         let bias = self.tape.external(&bias, Shape::channels(c), Layout::Picture);
-        let op = Conv2d { relu: then != Then::Nothing, ..op };
+        let op = Conv2d { relu: then != Then::Nothing, ..conv.op() };
         match then {
-            Then::AddRelu(other, _) => self.tape.apply(op, &[x, weight, bias, other]),
-            Then::Relu | Then::Nothing => self.tape.apply(op, &[x, weight, bias]),
+            Then::AddRelu(other, _) => self.tape.apply(op, &[x, weight, bias, other]).map(|y| vec![y]),
+            Then::Relu | Then::Nothing => self.tape.apply_in_parts(op, &[x, weight, bias], channels),
         }
+    }
+
+    /// Convolutions of one value with 1x1 windows, so many channels each, under names as in [`Layers::conv_norm_relu`]. Where
+    /// batch norms are folded all of them are one operation, if channels lie in whole groups.
+    ///
+    /// # Errors
+    /// None for shapes that the weights allow.
+    pub fn siblings<const N: usize>(&mut self, x: Var, convs: [(&str, usize); N], eps: f32) -> Result<[Var; N]> {
+        let names = convs.map(|(name, _)| [format!("{name}.conv"), format!("{name}.bn")]);
+        let channels: Vec<usize> =
+            names.iter().zip(convs).map(|([conv, _], (_, nominal))| self.channels(conv, nominal)).collect();
+        let joint = convs.map(|(name, _)| name).join(" + ");
+        let joins = channels[..N - 1].iter().all(|channels| channels % 4 == 0);
+        let layers: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
+        if joins && self.folds(&layers) {
+            self.tape.layer(&joint);
+            let parts = self.folded(&joint, x, &channels, Conv::same(0, 1), Then::Relu)?;
+            self.merged.extend(names.into_iter().flatten());
+            return Ok(std::array::from_fn(|k| self.tap(convs[k].0, parts[k])));
+        }
+        let mut parts = [x; N];
+        for (k, [conv, norm]) in names.iter().enumerate() {
+            let (names, op) = ([conv.as_str(), norm], Conv::same(convs[k].1, 1));
+            let y = match joins {
+                // Folded weights are there only for all of them.
+                true => self.unfolded(names, x, op, eps, Then::Relu)?,
+                false => self.conv_norm(names, x, op, eps, Then::Relu)?,
+            };
+            parts[k] = self.tap(convs[k].0, y);
+            if let Some(pair) = self.pairs.last_mut().filter(|_| joins) {
+                let (first, channels) = (channels[..k].iter().sum(), channels.iter().sum());
+                pair.joint = Some(Joint { name: joint.clone(), first, channels });
+            }
+        }
+        Ok(parts)
     }
 
     fn batch_norm(&mut self, name: &str, x: Var, eps: f32) -> Result<Var> {

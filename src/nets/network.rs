@@ -90,6 +90,18 @@ impl Architecture {
         Ok(built.parameters.into_iter().map(sizes).collect())
     }
 
+    /// The full-size network on a tape, without weights, for pictures [N, 3, H, W]: to know its operations.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`] when a layer has no pixel left.
+    pub fn sketch(self, pictures: Shape, mode: BatchNormMode) -> Result<Tape> {
+        let shapes = self.tensors(1.0, 1000, &[])?.into_iter().collect();
+        let mut tape = Tape::default();
+        let x = tape.input("picture", pictures);
+        build(self, &mut tape, &shapes, "", (mode, &[]), x, &[])?;
+        Ok(tape)
+    }
+
     /// Checks the names and shapes of weights against the structure, without a GPU and without reading a number.
     ///
     /// # Errors
@@ -331,14 +343,18 @@ impl Network {
         let mut recorder = Recorder::new(device.tuning());
         for pair in &self.pairs {
             recorder.layer(&pair.conv);
-            let mut view = |name: String, tensor: &str| {
-                let (shape, layout) = self.forms[tensor];
-                View::whole(recorder.external(&self.key(&name), layout.bytes(shape)), shape, layout)
-            };
             let tensors = pair.tensors();
-            let [folded, shift] = pair.folded();
-            let (folded, shift) = (view(folded, &tensors[0]), view(shift, &tensors[2]));
-            let [weight, norm @ ..] = tensors.map(|name| view(name.clone(), &name));
+            let [weight, norm @ ..] = tensors.map(|name| {
+                let (shape, layout) = self.forms[&name];
+                View::whole(recorder.external(&self.key(&name), layout.bytes(shape)), shape, layout)
+            });
+            let [c, c_in, kh, kw] = weight.shape.0;
+            let (first, channels) = pair.joint.as_ref().map_or((0, c), |joint| (joint.first, joint.channels));
+            let [folded, shift] = pair.folded().map(|name| self.key(&name));
+            let all = Shape::channels(channels);
+            let folded = recorder.external(&folded, Layout::Filter.bytes(Shape::new(channels, c_in, kh, kw)));
+            let shift = recorder.external(&shift, Layout::Picture.bytes(all));
+            let shift = View::whole(shift, all, Layout::Picture).slice(first, c);
             Fold { eps: pair.eps }.record(&mut recorder, weight, norm, folded, shift);
         }
         let recording = recorder.finish();
@@ -348,6 +364,19 @@ impl Network {
         Program::prepare(device, "fold", &recording, &externals)?.run()?;
         externals.retain(|name, _| !self.buffers.contains_key(name));
         Ok(self.folded.get_or_init(|| externals).clone())
+    }
+
+    /// The first convolution and its batch norm, by name.
+    pub(super) fn first_pair(&self) -> &Pair {
+        let (tensor, _) = self.architecture.first();
+        let first = self.pairs.iter().find(|pair| tensor.strip_suffix(".weight") == Some(&pair.conv));
+        first.expect("every network begins with a convolution")
+    }
+
+    /// A tensor of the weights as it is now.
+    pub(super) fn tensor(&self, device: &Device, name: &str) -> Result<Array> {
+        let (shape, layout) = self.forms[name];
+        device.download(&self.buffers[&self.key(name)], layout, shape)
     }
 
     /// The name under which recordings know a tensor.

@@ -1,6 +1,7 @@
 //! What becomes of the gradients that reach one value: their sum, and what is left of it where the value is positive.
 
 use super::add::Add;
+use super::concat;
 use super::pass::View;
 use super::relu::Relu;
 use super::shader;
@@ -17,17 +18,29 @@ struct Params {
     groups: u32,
     x_offset: u32,
     x_stride: u32,
+    sum_offset: u32,
+    sum_stride: u32,
+    pad: [u32; 2],
 }
 
 shader!("accumulate", Params);
 
 impl Accumulate {
-    /// Appends `sum += x`; `sum` fills its buffer.
+    /// Appends `sum += x`.
     pub fn in_place(recorder: &mut Recorder, sum: View, x: View) {
         // A filter has no channel groups to step over: it is one run of vec4s.
-        let groups = if x.offset == 0 && x.stride as usize == x.shape.groups() { 1 } else { x.shape.groups() as u32 };
-        let stride = if groups == 1 { 1 } else { x.stride };
-        let params = Params { vectors: sum.vectors() as u32, groups, x_offset: x.offset, x_stride: stride };
+        let fills = |view: View| view == View::whole(view.buffer, view.shape, view.layout);
+        let one_run = fills(x) && fills(sum);
+        let stride = |view: View| if one_run { 1 } else { view.stride };
+        let params = Params {
+            vectors: sum.vectors() as u32,
+            groups: if one_run { 1 } else { x.shape.groups() as u32 },
+            x_offset: x.offset,
+            x_stride: stride(x),
+            sum_offset: sum.offset,
+            sum_stride: stride(sum),
+            pad: [0; 2],
+        };
         let bindings = [(1, x.buffer), (2, sum.buffer)];
         recorder.launch(Kernel::new(&SHADER, "update"), &params, &bindings, sum.vectors(), 1, sum.vectors() * 4);
     }
@@ -42,7 +55,17 @@ impl Accumulate {
     /// Appends a copy of a gradient that is zero where its value is not positive.
     pub fn where_positive(recorder: &mut Recorder, gradient: View, value: View) -> View {
         let masked = View::transient(recorder, "masked gradient", gradient.shape);
-        Relu::record_gradient(recorder, value, gradient, masked);
+        Accumulate::copy_where_positive(recorder, gradient, value, masked);
         masked
+    }
+
+    /// Appends the same into a place that is already there.
+    pub fn copy_where_positive(recorder: &mut Recorder, gradient: View, value: View, to: View) {
+        Relu::record_gradient(recorder, value, gradient, to);
+    }
+
+    /// Appends a copy of a gradient.
+    pub fn copy(recorder: &mut Recorder, gradient: View, to: View) {
+        concat::record_copy(recorder, gradient, to);
     }
 }

@@ -1,10 +1,10 @@
-//! Whether a value has elements that are infinite or not a number.
+//! Whether a value has elements that are infinite or not a number, or nothing but zeros.
 
 use super::pass::View;
 use super::shader;
 use crate::device::{BufferId, Kernel, Recorder};
 
-/// Sets a flag where a value is not finite. Without a gradient.
+/// Sets a flag where a value is not finite, or zero everywhere. Without a gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckFinite;
 
@@ -22,7 +22,7 @@ struct Params {
 shader!("check_finite", Params);
 
 impl CheckFinite {
-    /// Appends `flags[slot] = 1.0` when any element of `x` is infinite or not a number, else `0.0`.
+    /// Appends `flags[slot] = 1.0` when any element of `x` is infinite or not a number, else `-1.0` when all are zero, else `0.0`.
     ///
     /// `flags` is a run of `f32`s, one for each value that is watched.
     pub fn record(recorder: &mut Recorder, x: View, flags: BufferId, slot: usize) {

@@ -56,6 +56,12 @@ fn copy(recorder: &mut Recorder, from: Part, to: Part, channels: usize, lanes: u
     recorder.launch(Kernel::new(&SHADER, "forward"), &params, &bindings, pixels * lanes, 1, pixels * lanes);
 }
 
+/// Appends a copy of a value, for values on and off the tape.
+pub(super) fn record_copy(recorder: &mut Recorder, from: View, to: View) {
+    let shape = to.shape;
+    copy(recorder, Part { view: from, start: 0 }, Part { view: to, start: 0 }, shape.c(), shape.groups() * 4);
+}
+
 /// First channel of each argument in the result.
 fn starts(channels: impl Iterator<Item = usize>) -> impl Iterator<Item = usize> {
     channels.scan(0, |next, channels| {

@@ -1,14 +1,10 @@
 //! Many pictures in one.
 
-use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
-
+use super::letters::{self, BLACK, HEIGHT, width};
 use crate::tensor::{Array, Shape};
 
 /// Between pictures, and around all of them, in pixels.
 const GAP: usize = 4;
-
-const WEIGHT: FontWeight = FontWeight::Regular;
-const HEIGHT: RasterHeight = RasterHeight::Size16;
 
 /// What is written beside and above the pictures of a sheet.
 #[derive(Clone, Copy, Debug)]
@@ -30,55 +26,24 @@ pub fn contact_sheet(rows: &[Vec<Array>], labels: Option<Labels>) -> Array {
     let cell = side + GAP;
     let (row_labels, column_labels) = labels.map_or((&[][..], &[][..]), |labels| (labels.rows, labels.columns));
     let left = row_labels.iter().map(|label| width(label)).max().map_or(GAP, |width| width + 2 * GAP);
-    let top = if column_labels.is_empty() { GAP } else { HEIGHT.val() + 2 * GAP };
+    let top = if column_labels.is_empty() { GAP } else { HEIGHT + 2 * GAP };
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut sheet = Array::filled(Shape::new(1, 3, top + rows.len() * cell, left + columns * cell), 1.0);
     for (row, pictures) in rows.iter().enumerate() {
         for (column, picture) in pictures.iter().enumerate() {
             assert_eq!(picture.shape, Shape::new(1, 3, side, side), "pictures of a sheet have one size");
-            paste(&mut sheet, &picture.values, side, (top + row * cell, left + column * cell));
+            letters::paste(&mut sheet, picture, (top + row * cell, left + column * cell));
         }
     }
     for (row, label) in row_labels.iter().enumerate() {
-        write(&mut sheet, label, (top + row * cell + side.saturating_sub(HEIGHT.val()) / 2, GAP), left - GAP);
+        let at = (top + row * cell + side.saturating_sub(HEIGHT) / 2, GAP);
+        letters::write(&mut sheet, label, at, left - GAP, BLACK);
     }
     for (column, label) in column_labels.iter().enumerate() {
         let room = width(label).min(side);
-        write(&mut sheet, label, (GAP, left + column * cell + (side - room) / 2), room);
+        letters::write(&mut sheet, label, (GAP, left + column * cell + (side - room) / 2), room, BLACK);
     }
     sheet
-}
-
-/// Puts a square picture on the sheet; `at` is row and column of its first pixel.
-fn paste(sheet: &mut Array, picture: &[f32], side: usize, (top, left): (usize, usize)) {
-    let [_, _, height, width] = sheet.shape.0;
-    for (line, pixels) in picture.chunks_exact(side).enumerate() {
-        let (c, y) = (line / side, line % side);
-        let to = (c * height + top + y) * width + left;
-        sheet.values[to..to + side].copy_from_slice(pixels);
-    }
-}
-
-fn width(label: &str) -> usize {
-    label.chars().count() * get_raster_width(WEIGHT, HEIGHT)
-}
-
-/// Writes in black, at most `room` pixels wide.
-fn write(sheet: &mut Array, label: &str, (top, left): (usize, usize), room: usize) {
-    let [_, _, height, width] = sheet.shape.0;
-    let right = (left + room).min(width);
-    for (index, letter) in label.chars().enumerate() {
-        let glyph = get_raster(letter, WEIGHT, HEIGHT).or_else(|| get_raster('?', WEIGHT, HEIGHT));
-        let Some(glyph) = glyph else { continue };
-        for (y, line) in glyph.rows().enumerate().filter(|(y, _)| top + y < height) {
-            for (x, &ink) in line.iter().enumerate() {
-                let x = left + index * glyph.width() + x;
-                for c in (0..3).filter(|_| x < right) {
-                    sheet.values[(c * height + top + y) * width + x] = 1.0 - f32::from(ink) / 255.0;
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -113,7 +78,7 @@ mod tests {
         let rows = [vec![filled(1.0), filled(1.0)]];
         let labels = Labels { rows: &["church"], columns: &["a", "much too long"] };
         let sheet = contact_sheet(&rows, Some(labels));
-        let (left, top) = (6 * get_raster_width(WEIGHT, HEIGHT) + 8, 24);
+        let (left, top) = (width("church") + 8, 24);
         assert_eq!(sheet.shape, Shape::new(1, 3, top + 28, left + 2 * 28));
         assert!(darkest(&sheet, top..top + 24, 4..left - 4) < 0.2, "the row's");
         assert!(darkest(&sheet, 4..20, left..left + 24) < 0.2, "the first column's");
@@ -121,12 +86,5 @@ mod tests {
         let spaces = [left - 4..left, left + 24..left + 28, left + 52..left + 56];
         assert!(spaces.into_iter().all(|space| darkest(&sheet, 0..top + 28, space) == 1.0), "between columns");
         assert_eq!(darkest(&sheet, top..top + 28, left..left + 56), 1.0);
-    }
-
-    #[test]
-    fn letters_that_the_font_lacks_are_question_marks() {
-        let sheet = |label| contact_sheet(&[vec![filled(0.5)]], Some(Labels { rows: &[label], columns: &[] }));
-        assert_eq!(sheet("\u{4e00}"), sheet("?"));
-        assert_ne!(sheet("x"), sheet("?"));
     }
 }

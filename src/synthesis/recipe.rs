@@ -134,14 +134,15 @@ impl Recipe {
     ///
     /// # Errors
     /// [`Error::Recipe`] for an unknown name or a mistake in the file, [`Error::Io`] when it cannot be read.
-    pub fn load(name_or_path: &str) -> Result<Recipe> {
-        let path = Path::new(name_or_path);
+    pub fn load(name_or_path: impl AsRef<Path>) -> Result<Recipe> {
+        let path = name_or_path.as_ref();
+        let name = path.to_string_lossy();
         let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml")) || path.components().count() > 1;
         if !is_file {
-            return Recipe::named(name_or_path);
+            return Recipe::named(&name);
         }
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Recipe::parse(name_or_path, &text)
+        Recipe::parse(&name, &text)
     }
 
     /// A shipped recipe.
@@ -188,14 +189,18 @@ impl Recipe {
 
     /// Side of the window that the networks see at the end of a run.
     pub fn final_window(&self) -> u32 {
-        let mut size = self.init.size;
-        let mut window = size;
+        self.stages.last().and_then(|stage| stage.crop).unwrap_or_else(|| self.final_side())
+    }
+
+    /// Side of the picture at the last step of a run.
+    pub fn final_side(&self) -> u32 {
+        let (mut size, mut side) = (self.init.size, self.init.size);
         for stage in &self.stages {
             let start = stage.start_size(size);
             size = stage.size_at(start, stage.iterations);
-            window = stage.crop.unwrap_or(stage.size_at(start, stage.iterations - 1));
+            side = stage.size_at(start, stage.iterations - 1);
         }
-        window
+        side
     }
 
     /// Checks a recipe that was changed after it was read.

@@ -6,8 +6,8 @@ use super::octave::{Schedule, StageNumbers, Stream, initial};
 use super::recipe::Recipe;
 use super::stage::Resize as ResizeKind;
 use super::step::StepProgram;
-use crate::device::{Buffer, Device, Externals, Plan, Program, Recorder};
-use crate::evaluate::{PICTURE, Scene};
+use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
+use crate::evaluate::{DeadEnd, PICTURE, Scene, dead_end};
 use crate::ops::{Op, Pad, Resize, ResizeMode};
 use crate::tape::{Request, Tape};
 use crate::tensor::{Array, Layout, Shape};
@@ -62,6 +62,16 @@ pub enum Event<'a> {
     Progress(Progress<'a>),
     /// The pictures [N, 3, S, S] as they are now, for a film.
     Frame(&'a Array),
+    /// No gradient has come from the networks to any picture for a while.
+    Dead {
+        /// Steps done when it was first seen.
+        since: usize,
+        /// Where it ends.
+        end: DeadEnd,
+    },
+    /// The run is about to end with an error: this is what it had made at the last report, when all was well. It holds no
+    /// memory of the step rule.
+    Kept(&'a Finished),
 }
 
 /// Told of events; ends the run early with [`ControlFlow::Break`].
@@ -87,7 +97,8 @@ pub struct Finished {
 ///
 /// # Errors
 /// [`Error::Recipe`] for a recipe that cannot be run, [`Error::TooSmall`] for a network that cannot see so small a window,
-/// [`Error::NotFinite`] with `check_finite`, those of the device.
+/// [`Error::NotFinite`] when a report finds no picture left whose loss and pixels are numbers, with `check_finite` at the step
+/// and with the layer; those of the device. What was good at the last report goes to the observer before: [`Event::Kept`].
 pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<Finished> {
     run_schedule(device, job, &Schedule::new(&job.recipe, &job.streams)?, observer)
 }
@@ -113,6 +124,22 @@ fn run_steps(
     job: &Job,
     schedule: &Schedule,
     from: Option<&Finished>,
+    observer: Observer,
+) -> Result<Finished> {
+    let mut watch = RunWatch::default();
+    let ended = watched_steps(device, job, schedule, from, &mut watch, observer);
+    if let (Err(_), Some(kept)) = (&ended, watch.kept) {
+        let _ = observer(Event::Kept(&kept.finished()));
+    }
+    ended
+}
+
+fn watched_steps(
+    device: &Device,
+    job: &Job,
+    schedule: &Schedule,
+    from: Option<&Finished>,
+    watch: &mut RunWatch,
     observer: Observer,
 ) -> Result<Finished> {
     schedule.check(&job.recipe, job.streams.len())?;
@@ -151,15 +178,23 @@ fn run_steps(
                 }
                 let (plan, dispatches) = program.plan();
                 let _ = observer(Event::Prepared { size: size as usize, plan, dispatches });
-                for _ in done..steps.len() {
-                    program.run(finished.steps as u64)?;
-                    finished.steps += 1;
+                let end = before + end;
+                while finished.steps < end {
+                    let count = job.steps_to_next_look(finished.steps).min(end - finished.steps);
+                    program.run(finished.steps, count)?;
+                    finished.steps += count;
                     let last = finished.steps == schedule.steps();
                     if job.frame_every.is_some_and(|every| last || finished.steps.is_multiple_of(every.max(1))) {
                         let _ = observer(Event::Frame(&canvas.download(device)?));
                     }
                     if last || finished.steps.is_multiple_of(job.report_every.max(1)) {
-                        (finished.loss, finished.measured) = program.last()?;
+                        let report = program.report()?;
+                        (finished.loss, finished.measured) = (report.loss, report.measured);
+                        let odd = report.odd.map(|step| finished.steps - program.done() + step);
+                        watch.keep(device, &canvas, &program, &finished, odd)?;
+                        if let Some((since, end)) = watch.look_for_dead_end(device, job, stage.crop)? {
+                            let _ = observer(Event::Dead { since, end });
+                        }
                         let progress = Progress {
                             step: finished.steps,
                             steps: schedule.steps(),
@@ -187,6 +222,14 @@ fn run_steps(
     finished.pictures = canvas.download(device)?;
     finished.memory = vec![];
     Ok(finished)
+}
+
+impl Job<'_> {
+    /// Steps from one on until a report or a frame.
+    fn steps_to_next_look(&self, done: usize) -> usize {
+        let looks = [Some(self.report_every), self.frame_every].into_iter().flatten();
+        looks.map(|every| every.max(1) - done % every.max(1)).min().expect("there are always reports")
+    }
 }
 
 /// Bytes that a job takes on the device at its largest size, without anything being allocated.
@@ -263,20 +306,117 @@ impl ResizeKind {
     }
 }
 
+/// What is looked at whenever losses are reported.
+#[derive(Default)]
+struct RunWatch {
+    /// The last report at which all was well.
+    kept: Option<Kept>,
+    /// Since how many steps no gradient has come, and reports that have found it so.
+    still: Option<(usize, usize)>,
+    told: bool,
+}
+
+/// A run at a report; the pictures as the device has them.
+struct Kept {
+    stored: Vec<f32>,
+    shape: Shape,
+    finished: Finished,
+}
+
+impl Kept {
+    fn finished(self) -> Finished {
+        let pictures = Array::new(self.shape, Layout::Picture.unpack(self.shape, &self.stored));
+        Finished { pictures, ..self.finished }
+    }
+}
+
+impl RunWatch {
+    /// Reports that find no gradient before it is told.
+    const PATIENCE: usize = 2;
+
+    /// Keeps the run as it is now, if all is well; `odd` is the first step with a loss that is no number. Ends it when no picture
+    /// is good any more: one of several does not take the others along.
+    fn keep(
+        &mut self,
+        device: &Device,
+        canvas: &Canvas,
+        program: &StepProgram,
+        finished: &Finished,
+        odd: Option<usize>,
+    ) -> Result<()> {
+        let stored: Vec<f32> = canvas.readback.read(device, &canvas.buffer)?;
+        let pictures = stored.chunks_exact(stored.len() / finished.loss.len()).zip(&finished.loss);
+        let bad =
+            pictures.filter(|(pixels, loss)| pixels.iter().chain([*loss]).any(|value| !value.is_finite())).count();
+        if bad == finished.loss.len() {
+            let (layer, step) = odd.map_or(("picture", finished.steps - 1), |step| ("loss", step));
+            return Err(Error::NotFinite { layer: layer.into(), step: Some(step as u64) });
+        }
+        if bad > 0 {
+            return Ok(());
+        }
+        let same = self.kept.as_ref().is_some_and(|kept| kept.finished.measured == finished.measured);
+        self.still = match self.still {
+            _ if !same && !program.gradient_is_zero(&canvas.readback)? => None,
+            None => Some((finished.steps, 1)),
+            Some((since, reports)) => Some((since, reports + 1)),
+        };
+        // The pictures are those that are stored.
+        let finished = Finished { pictures: Array::filled(Shape::new(0, 3, 0, 0), 0.0), ..finished.clone() };
+        self.kept = Some(Kept { stored, shape: canvas.shape, finished });
+        Ok(())
+    }
+
+    /// Where the gradient ends, once in a run, when it has not come for a while. Networks see a window of side `crop`.
+    fn look_for_dead_end(
+        &mut self,
+        device: &Device,
+        Job { scene, .. }: &Job,
+        crop: Option<u32>,
+    ) -> Result<Option<(usize, DeadEnd)>> {
+        let (Some((since, reports)), Some(kept)) = (self.still, &self.kept) else { return Ok(None) };
+        // A term that fades needs the numbers of its step to say anything.
+        let fades = [true, false].into_iter().any(|rising| scene.objective.fades(rising));
+        if self.told || reports < Self::PATIENCE || fades {
+            return Ok(None);
+        }
+        self.told = true;
+        let pictures = Array::new(kept.shape, Layout::Picture.unpack(kept.shape, &kept.stored));
+        let seen = crop.map_or_else(|| pictures.clone(), |side| centre(&pictures, side as usize));
+        Ok(dead_end(device, scene, &seen)?.map(|end| (since, end)))
+    }
+}
+
+/// The square of that side in the middle of pictures.
+fn centre(pictures: &Array, side: usize) -> Array {
+    let [n, c, h, w] = pictures.shape.0;
+    let [top, left] = [h, w].map(|size| (size - side) / 2);
+    let rows = pictures.values.chunks_exact(w).enumerate().filter(|(row, _)| (top..top + side).contains(&(row % h)));
+    let values = rows.flat_map(|(_, row)| &row[left..left + side]).copied().collect();
+    Array::new(Shape::new(n, c, side, side), values)
+}
+
 /// The pictures on the device.
 struct Canvas {
     buffer: Buffer,
     shape: Shape,
+    readback: Readback,
 }
 
 impl Canvas {
     fn new(device: &Device, pictures: Array) -> Result<Self> {
         let buffer = device.upload(PICTURE, Layout::Picture, &pictures)?;
-        Ok(Canvas { buffer, shape: pictures.shape })
+        Canvas::of(device, buffer, pictures.shape)
+    }
+
+    fn of(device: &Device, buffer: Buffer, shape: Shape) -> Result<Self> {
+        let readback = device.readback(Layout::Picture.bytes(shape))?;
+        Ok(Canvas { buffer, shape, readback })
     }
 
     fn download(&self, device: &Device) -> Result<Array> {
-        device.download(&self.buffer, Layout::Picture, self.shape)
+        let stored: Vec<f32> = self.readback.read(device, &self.buffer)?;
+        Ok(Array::new(self.shape, Layout::Picture.unpack(self.shape, &stored)))
     }
 
     fn resize(&mut self, device: &Device, size: usize, mode: ResizeMode) -> Result<()> {
@@ -301,7 +441,7 @@ impl Canvas {
         let externals = Externals::from([(PICTURE.to_owned(), self.buffer.clone())]);
         let mut program = Program::prepare(device, "change of size", &recorder.finish(), &externals)?;
         program.run()?;
-        *self = Canvas { buffer: program.buffer(recorded.kept[0].buffer).clone(), shape: tape.shape(y) };
+        *self = Canvas::of(device, program.buffer(recorded.kept[0].buffer).clone(), tape.shape(y))?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use super::octave::{PictureNumbers, StepNumbers};
 use super::stage::{BlurOn, Stage, StepRule};
-use crate::device::{Buffer, Device, Plan, Program, Readback, Recorder, Recording, Tuning};
+use crate::device::{Buffer, BufferId, Device, Plan, Program, Readback, Recorder, Recording, Tuning};
 use crate::evaluate::{FiniteChecks, PICTURE, Scene};
 use crate::objective::{Form, Measure, Place, Term, fade_input};
 use crate::ops::{Advance, Brighten, Crop, Descend, GaussianBlur, Metric, Paste, Rule, View, Warp};
@@ -28,6 +28,8 @@ pub(super) struct StepProgram {
     counter: Buffer,
     /// What the step rule remembers from step to step.
     memory: Vec<Buffer>,
+    /// The gradient of the pictures.
+    gradient: BufferId,
     shape: Shape,
     done: usize,
 }
@@ -123,7 +125,7 @@ impl Draft {
         Ok(Draft { tape, request, tables, window })
     }
 
-    /// Reads the step's numbers, runs the tape, and changes the picture along its gradient.
+    /// Reads the step's numbers, runs the tape, and changes the picture along its gradient, which lies in the buffer returned.
     fn record(
         &self,
         tuning: Tuning,
@@ -131,7 +133,7 @@ impl Draft {
         steps: usize,
         shape: Shape,
         checks: &mut Option<FiniteChecks>,
-    ) -> Result<Recording> {
+    ) -> Result<(Recording, BufferId)> {
         let mut recorder = Recorder::new(tuning);
         let counter = recorder.external(STEP, 16);
         recorder.layer("numbers of the step");
@@ -172,7 +174,7 @@ impl Draft {
             blur(&mut recorder, stage.blur_kernel as usize, picture, taps, window);
         }
         Advance::next(&mut recorder, counter);
-        Ok(recorder.finish())
+        Ok((recorder.finish(), recorded.gradients[0].buffer))
     }
 }
 
@@ -191,7 +193,7 @@ impl StepProgram {
         let scene = complete(scene, stage);
         let draft = Draft::new(&scene, stage, steps, run, shape, check_finite)?;
         let mut checks = check_finite.then(FiniteChecks::default);
-        let recording = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
+        let (recording, gradient) = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
         Program::plan_for(device, &recording)?;
 
         let mut externals = scene.externals(device)?;
@@ -206,7 +208,8 @@ impl StepProgram {
         let readback = device.readback(history[0].bytes)?;
         let counter = externals[STEP].clone();
         let memory = MOMENTS.iter().filter_map(|name| externals.get(*name).cloned()).collect();
-        Ok(StepProgram { device: device.clone(), program, history, readback, checks, counter, memory, shape, done: 0 })
+        let device = device.clone();
+        Ok(StepProgram { device, program, history, readback, checks, counter, memory, gradient, shape, done: 0 })
     }
 
     /// Where the memory of such a program would go; nothing is allocated.
@@ -219,7 +222,7 @@ impl StepProgram {
         shape: Shape,
     ) -> Result<Plan> {
         let draft = Draft::new(&complete(scene, stage), stage, steps, run, shape, false)?;
-        let recording = draft.record(device.tuning(), stage, steps.len(), shape, &mut None)?;
+        let (recording, _) = draft.record(device.tuning(), stage, steps.len(), shape, &mut None)?;
         Program::plan_for(device, &recording)
     }
 
@@ -247,26 +250,52 @@ impl StepProgram {
         (self.program.plan(), self.program.dispatches())
     }
 
-    /// Submits the next step.
-    pub(super) fn run(&mut self, step: u64) -> Result<()> {
-        self.program.run()?;
-        self.done += 1;
-        match &self.checks {
-            Some((checks, flags)) => checks.verify(&self.device, flags, Some(step)),
-            None => Ok(()),
-        }
+    /// Submits the next steps, the first of which is this one of the run.
+    pub(super) fn run(&mut self, first: usize, steps: usize) -> Result<()> {
+        self.done += steps;
+        let Some((checks, flags)) = &self.checks else { return self.program.run_times(steps) };
+        (first..first + steps).try_for_each(|step| {
+            self.program.run()?;
+            checks.verify(&self.device, flags, Some(step as u64))
+        })
     }
 
-    /// Loss and first measured value of each picture, as the last step that ran found them.
-    pub(super) fn last(&self) -> Result<(Vec<f32>, Vec<f32>)> {
-        Ok((self.last_of(&self.history[0])?, self.last_of(&self.history[1])?))
-    }
-
-    fn last_of(&self, history: &Buffer) -> Result<Vec<f32>> {
-        let rows: Vec<f32> = self.readback.read(&self.device, history)?;
+    /// What the steps so far have found.
+    pub(super) fn report(&self) -> Result<Report> {
+        let [losses, measured] = [self.rows_of(&self.history[0])?, self.rows_of(&self.history[1])?];
         let row = self.shape.n() * 4;
-        Ok(rows[(self.done - 1) * row..self.done * row].iter().step_by(4).copied().collect())
+        let last = |rows: &[f32]| rows[(self.done - 1) * row..].iter().step_by(4).copied().collect();
+        let odd = losses.iter().step_by(4).position(|loss| !loss.is_finite()).map(|at| at / self.shape.n());
+        Ok(Report { loss: last(&losses), measured: last(&measured), odd })
     }
+
+    /// One row for each step that is done.
+    fn rows_of(&self, history: &Buffer) -> Result<Vec<f32>> {
+        let mut rows: Vec<f32> = self.readback.read(&self.device, history)?;
+        rows.truncate(self.done * self.shape.n() * 4);
+        Ok(rows)
+    }
+
+    /// Whether the last step had no gradient anywhere in any picture; `readback` has the size of the pictures.
+    pub(super) fn gradient_is_zero(&self, readback: &Readback) -> Result<bool> {
+        let stored: Vec<f32> = readback.read(&self.device, self.program.buffer(self.gradient))?;
+        Ok(stored.iter().all(|&value| value == 0.0))
+    }
+
+    /// Steps done, skipped ones included.
+    pub(super) fn done(&self) -> usize {
+        self.done
+    }
+}
+
+/// What some consecutive steps have found.
+pub(super) struct Report {
+    /// Loss of each picture at the last step.
+    pub loss: Vec<f32>,
+    /// First measured value of each picture at the last step.
+    pub measured: Vec<f32>,
+    /// The first step with a loss that is not finite, counted from the first of these.
+    pub odd: Option<usize>,
 }
 
 /// Blurs the pictures, or the window of each at these corners and of this shape.

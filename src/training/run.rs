@@ -171,16 +171,27 @@ pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<State> {
             let loss = mean(&state.losses[done.saturating_sub(feed.epoch())..]);
             let best = state.accuracies.iter().all(|&other| accuracy > other);
             state.accuracies.push(accuracy);
-            let weights = if best { Some(job.student.weights(device)?) } else { None };
+            let weights = if best { Some(finite(job.student.weights(device)?, done)?) } else { None };
             let epoch = done.div_ceil(feed.epoch());
             let _ = observer(Event::Epoch { epoch, loss, accuracy, best: weights.as_deref() })?;
         }
         if checkpoint {
-            (state.step, state.weights, state.memory) = (done, job.student.weights(device)?, step.memory()?);
+            let weights = finite(job.student.weights(device)?, done)?;
+            (state.step, state.weights, state.memory) = (done, weights, step.memory()?);
             let _ = observer(Event::Checkpoint(&state))?;
         }
     }
     Ok(state)
+}
+
+/// Weights to be kept after so many steps: the last update may have spoilt them, which no loss has shown yet.
+fn finite(weights: Vec<NamedArray>, done: usize) -> Result<Vec<NamedArray>> {
+    match weights.iter().find(|array| array.values.iter().any(|value| !value.is_finite())) {
+        Some(array) => {
+            Err(Error::NotFinite { layer: format!("the update of {}", array.name), step: Some(done as u64) })
+        }
+        None => Ok(weights),
+    }
 }
 
 fn mean(losses: &[f32]) -> f32 {

@@ -111,6 +111,7 @@ impl Checkpoint {
         let file = File::open(path).map_err(Error::io(path))?;
         // SAFETY: The map is read-only and outlives `file` by design. Its bytes would change under us only if another
         // program rewrote the file in place; ours replaces files by renaming, which leaves a mapped one intact.
+        #[allow(unsafe_code)]
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
         Self::index(path.display().to_string(), Bytes::Mapped(map))
     }
@@ -262,6 +263,7 @@ impl Bytes {
             && part.len() >= RELEASED
         {
             // SAFETY: The map is read-only and of a file, so pages that are dropped come back from it, the same.
+            #[allow(unsafe_code)]
             let advised =
                 unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, part.start, part.len()) };
             drop(advised); // Advice that is refused costs memory, nothing else.

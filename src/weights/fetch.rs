@@ -4,7 +4,7 @@
 //! `FILE.part.etag` says which version on the server it is a part of, and is locked by the process that fetches. Proxies
 //! are those of the environment: `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY`, except for what `NO_PROXY` names.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use ureq::Agent;
 use ureq::http::{HeaderName, Response, header};
 
 use super::Known;
+use crate::files::Lock;
 use crate::{Error, Result};
 
 /// How often whoever waits looks whether it is to stop.
@@ -136,14 +137,20 @@ impl Download {
             return Ok(Fetched::AlreadyHere);
         }
         let mut tag = Tag::lock(self.tag(), watch)?;
-        // Whoever held the lock may have fetched it. The file of the lock goes only after that, so a process that has locked a
-        // file that is gone ends here.
+        let fetched = self.fetch(&mut tag, watch);
+        tag.leave(&self.partial());
+        fetched
+    }
+
+    /// [`Download::run`] by the process that holds the lock.
+    fn fetch(&self, tag: &mut Tag, watch: &mut Watch) -> Result<Fetched> {
+        // Whoever held the lock before may have fetched it.
         if self.is_here()? {
             return Ok(Fetched::AlreadyHere);
         }
         let mut part = Part::open(self.partial())?;
         while !self.fits(&part.digest()) {
-            if let Received::Whole = self.receive(&mut part, &mut tag, watch)? {
+            if let Received::Whole = self.receive(&mut part, tag, watch)? {
                 break;
             }
             part.clear()?;
@@ -157,7 +164,6 @@ impl Download {
         }
         part.file.sync_all().map_err(Error::io(&part.path))?;
         fs::rename(&part.path, self.path()).map_err(Error::io(self.path()))?;
-        tag.remove();
         Ok(Fetched::New)
     }
 
@@ -281,39 +287,43 @@ impl Part {
 /// The server's name for the version that a partial file is of, in a file that is locked.
 struct Tag {
     path: PathBuf,
-    file: File,
+    lock: Lock,
 }
 
 impl Tag {
     /// Waits until no other process fetches the same file.
     fn lock(path: PathBuf, watch: &mut Watch) -> Result<Self> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(Error::io(&path))?;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Tag { path, file }),
-                Err(TryLockError::WouldBlock) if watch(Event::Waiting).is_break() => return Err(Error::Interrupted),
-                Err(TryLockError::WouldBlock) => thread::sleep(TICK),
-                Err(TryLockError::Error(error)) => return Err(Error::io(&path)(error)),
+            match Lock::take(&path)? {
+                Some(lock) => return Ok(Tag { path, lock }),
+                None if watch(Event::Waiting).is_break() => return Err(Error::Interrupted),
+                None => thread::sleep(TICK),
             }
         }
     }
 
     fn read(&mut self) -> Result<Option<String>> {
-        let mut text = String::new();
-        let read = self.file.rewind().and_then(|()| self.file.read_to_string(&mut text));
+        let (mut text, file) = (String::new(), self.lock.file());
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
         read.map_err(Error::io(&self.path))?;
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
-        let cleared = self.file.set_len(0).and_then(|()| self.file.rewind());
-        cleared.and_then(|()| self.file.write_all(text.as_bytes())).map_err(Error::io(&self.path))
+        let file = self.lock.file();
+        let cleared = file.set_len(0).and_then(|()| file.rewind());
+        cleared.and_then(|()| file.write_all(text.as_bytes())).map_err(Error::io(&self.path))
     }
 
-    /// Removes the file while it is still locked. It serves nobody now, and does no harm where it cannot be removed.
-    fn remove(self) {
-        fs::remove_file(&self.path).ok();
+    /// Removes what is of no use to the next try: a partial file without a byte, and the name of its version.
+    fn leave(mut self, part: &Path) {
+        let length = fs::metadata(part).map_or(0, |metadata| metadata.len());
+        if length == 0 {
+            fs::remove_file(part).ok();
+        }
+        if length == 0 || matches!(self.read(), Ok(None)) {
+            self.lock.remove();
+        }
     }
 }
 

@@ -96,6 +96,9 @@ pub struct GalleryMaking {
     /// Delete the gallery that is in the folder, where it is another one
     #[arg(long)]
     overwrite: bool,
+    /// Print progress and results as lines of JSON (docs/json.md)
+    #[arg(id = "events", long = "json")]
+    json: bool,
 }
 
 #[derive(Args)]

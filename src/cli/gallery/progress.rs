@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use serde_json::json;
 
 use super::super::args::Global;
 
@@ -31,10 +32,20 @@ impl<'a> Shown<'a> {
 
     /// Within a batch of so many pictures, of which a share is done, at a step.
     pub fn step(&self, pictures: usize, share: f64, (step, steps): (usize, usize)) {
-        let Some(bar) = &self.bar else { return };
         let done = self.done as f64 + pictures as f64 * share;
+        let facts = json!({
+            "all": self.all,
+            "done": self.done,
+            "batch": pictures,
+            "step": step,
+            "steps": steps,
+            "seconds": self.started.elapsed().as_secs_f64(),
+            "seconds_left": self.left(done).map(|left| left.as_secs_f64()),
+        });
+        self.global.event("progress", facts);
+        let Some(bar) = &self.bar else { return };
         bar.set_position((done / self.all as f64 * PARTS as f64) as u64);
-        let left = self.left(done).map_or(String::new(), |left| format!(", {left} left"));
+        let left = self.left(done).map_or(String::new(), |left| format!(", {} left", HumanDuration(left)));
         bar.set_message(format!("{} of {} pictures, {pictures} at step {step} of {steps}{left}", self.done, self.all));
     }
 
@@ -43,7 +54,7 @@ impl<'a> Shown<'a> {
         self.done += pictures;
         let each = self.started.elapsed().as_secs_f64() / (self.done - self.before).max(1) as f64;
         let left = match self.left(self.done as f64) {
-            Some(left) if self.done < self.all => format!(", {left} left"),
+            Some(left) if self.done < self.all => format!(", {} left", HumanDuration(left)),
             _ => String::new(),
         };
         let line = format!("{} of {} pictures, {each:.2} s each{left}", self.done, self.all);
@@ -62,10 +73,10 @@ impl<'a> Shown<'a> {
     }
 
     /// By what this process has made so far.
-    fn left(&self, done: f64) -> Option<HumanDuration> {
+    fn left(&self, done: f64) -> Option<Duration> {
         let made = done - self.before as f64;
         let rate = made / self.started.elapsed().as_secs_f64();
         let left = Duration::try_from_secs_f64((self.all as f64 - done).max(0.0) / rate).ok()?;
-        (made > 0.0).then_some(HumanDuration(left))
+        (made > 0.0).then_some(left)
     }
 }

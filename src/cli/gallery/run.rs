@@ -8,6 +8,7 @@ use entoptic::Error;
 use entoptic::device::{Class, Device};
 use entoptic::files;
 use entoptic::synthesis::recipe::Recipe;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::super::args::{Global, MakingArgs};
@@ -112,6 +113,7 @@ impl Gallery<'_> {
         let (own, done) = (self.identity.own(), self.folder.done()?);
         let mut left: VecDeque<ClassName> = own.iter().filter(|(class, _)| !done.contains(class)).cloned().collect();
         let path = self.folder.path.clone();
+        self.announce(own.len(), own.len() - left.len());
         if !left.is_empty() {
             let mut shown = Shown::new(self.global, own.len(), own.len() - left.len());
             if !done.is_empty() {
@@ -135,9 +137,30 @@ impl Gallery<'_> {
             self.batches(queue, &mut shown)?;
         }
         self.folder.manifest.sort()?;
-        println!("{}", path.display());
-        self.global.say(format_args!("{} pictures in {}", own.len() - self.failed.len(), path.display()));
+        let (made, failed) = (own.len() - self.failed.len(), self.failed.len());
+        self.global.made(&path, "gallery", json!({ "pictures": made, "failed": failed }))?;
+        self.global.say(format_args!("{made} pictures in {}", path.display()));
         self.complain(own.len())
+    }
+
+    /// An event: what is about to be made, and how much of it is there.
+    fn announce(&self, all: usize, done: usize) {
+        let Place { version, adapter, kernels, .. } = Place::of(self.device);
+        let Workshop { objective, recipe, networks, .. } = &self.workshop;
+        let facts = json!({
+            "version": version,
+            "folder": self.folder.path.display().to_string(),
+            "objective": objective,
+            "recipe": recipe.name,
+            "normalize": recipe.normalize,
+            "seed": self.identity.seed,
+            "networks": networks.iter().map(Maker::from).collect::<Vec<_>>(),
+            "adapter": adapter,
+            "kernels": kernels,
+            "all": all,
+            "done": done,
+        });
+        self.global.event("start", facts);
     }
 
     /// Makes batches until there are none, or the user stops.
@@ -233,6 +256,11 @@ impl Gallery<'_> {
             });
         }
         self.folder.manifest.append(&entries)?;
+        for entry in &entries {
+            let mut facts = json!(entry);
+            facts["file"] = json!(entry.file.as_ref().map(|file| self.folder.path.join(file).display().to_string()));
+            self.global.event("picture", facts);
+        }
         self.folder.drop_state()
     }
 
