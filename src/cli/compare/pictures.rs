@@ -157,7 +157,7 @@ impl Eyes<'_> {
         let stored = Layout::Picture.pack(*shape, &values);
         let mut seen = vec![vec![]; pictures.len()];
         for pass in passes {
-            let (logits, means) = (pass.logits(&stored)?, pass.means()?);
+            let (logits, means) = (pass.logits(&stored)?, pass.means());
             for (n, seen) in seen.iter_mut().enumerate() {
                 let means = means.iter().map(|means| means.picture(n).values).collect();
                 seen.push(Seen { logits: logits.picture(n).values, means });
