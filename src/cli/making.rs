@@ -186,7 +186,7 @@ impl<'a> Making<'a> {
         let mut lost = Vec::new();
         for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
             let made = finished.pictures.picture(index);
-            let texts = self.origin(picture, index, init.clone(), finished.steps).texts(&self.recipe, &made);
+            let texts = self.origin(picture, index, init.clone(), finished).texts(&self.recipe, &made);
             let write = |path: &Path| picture::write_png(path, &made, &texts);
             if let Err(error) = write(out) {
                 lost.push(match elsewhere(out, write) {
@@ -268,7 +268,9 @@ impl<'a> Making<'a> {
     /// What decides how the picture at a place of its batch looks.
     pub fn design(&self, picture: &Picture, index: usize, init: Init) -> Design {
         let init = match init {
-            Init::Image { file, sha256, picture: Some(_) } => Init::Image { file, sha256, picture: Some(index) },
+            Init::Image { file, sha256, picture: Some(first) } => {
+                Init::Image { file, sha256, picture: Some(first + index) }
+            }
             same => same,
         };
         Design {
@@ -280,9 +282,12 @@ impl<'a> Making<'a> {
         }
     }
 
-    /// Everything that made a picture in so many steps.
-    pub fn origin(&self, picture: &Picture, index: usize, init: Init, steps: usize) -> Origin {
-        Origin::new(self.design(picture, index, init), steps, origin::Place::of(&self.device), self.demo)
+    /// Everything that made the picture at a place of its batch.
+    pub fn origin(&self, picture: &Picture, index: usize, init: Init, finished: &Finished) -> Origin {
+        let loss = [&finished.first_loss, &finished.loss].map(|loss| loss.get(index).copied());
+        let loss = loss.map(|loss| loss.filter(|loss| loss.is_finite()));
+        let place = origin::Place::of(&self.device);
+        Origin::new(self.design(picture, index, init), (finished.steps, loss), place, self.demo)
     }
 
     /// Logits of network `index`.
