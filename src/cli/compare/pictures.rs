@@ -6,7 +6,6 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use anyhow::{Context, anyhow};
-use entoptic::Error;
 use entoptic::classes::ClassList;
 use entoptic::device::Device;
 use entoptic::evaluate::{Forward, Pass};
@@ -108,7 +107,7 @@ pub struct Eyes<'a> {
     pub normalize: Option<Normalize>,
     /// Of each network, the layers whose channels are averaged.
     pub layers: &'a [Vec<String>],
-    /// Pictures at once; halved when the adapter cannot hold so many.
+    /// Pictures at once.
     pub batch: usize,
     pub check_finite: bool,
     pub ready: Option<(Shape, Vec<Forward>)>,
@@ -123,26 +122,8 @@ pub struct Seen {
 }
 
 impl Eyes<'_> {
-    /// What each network makes of each picture; all have one size.
-    pub fn see(&mut self, pictures: &[&Array]) -> anyhow::Result<Vec<Vec<Seen>>> {
-        let mut seen = Vec::with_capacity(pictures.len());
-        while seen.len() < pictures.len() {
-            let first = seen.len();
-            let part = &pictures[first..pictures.len().min(first + self.batch)];
-            match self.look(part) {
-                Ok(found) => seen.extend(found),
-                Err(Error::BufferLimit { .. } | Error::OutOfMemory { .. }) if self.batch > 1 => {
-                    self.ready = None;
-                    self.batch = part.len().min(self.batch).div_ceil(2).min(self.batch - 1);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(seen)
-    }
-
-    /// One batch, which may be filled up with its first picture.
-    fn look(&mut self, pictures: &[&Array]) -> entoptic::Result<Vec<Vec<Seen>>> {
+    /// What each network makes of each picture; all have one size. The batch may be filled up with its first picture.
+    pub fn see(&mut self, pictures: &[&Array]) -> entoptic::Result<Vec<Vec<Seen>>> {
         let [_, _, h, w] = pictures[0].shape.0;
         let fits = |(shape, _): &(Shape, _)| (shape.h(), shape.w()) == (h, w) && shape.n() >= pictures.len();
         let (shape, passes) = match self.ready.take().filter(fits) {
