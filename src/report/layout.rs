@@ -110,11 +110,12 @@ fn gap(angles: &[f64], steps: usize) -> f64 {
     if steps >= count {
         return TAU / 2.0;
     }
-    // Where rings are dealt out in turn, the last and the first may share one as soon as they are next to each other.
-    let around = |index: usize| match (index + 1..=index + steps).find(|other| other % count % steps == index % steps) {
-        Some(other) => angles[other % count] + TAU * (other / count) as f64 - angles[index],
-        None => TAU / 2.0,
-    };
+    // Places are dealt out to rings in turn; where the last one meets the first, the turn is cut short.
+    let around =
+        |index: usize| match (index + 1..=index + 2 * steps).find(|other| other % count % steps == index % steps) {
+            Some(other) => angles[other % count] + TAU * (other / count) as f64 - angles[index],
+            None => TAU / 2.0,
+        };
     (0..count).map(around).fold(TAU / 2.0, f64::min)
 }
 
