@@ -8,5 +8,6 @@ pub mod recipe;
 mod run;
 pub mod stage;
 mod step;
+mod watch;
 
 pub use run::{Event, Finished, Job, Observer, Progress, memory, resume, run, run_schedule};

@@ -6,8 +6,9 @@ use super::octave::{Schedule, StageNumbers, Stream, initial};
 use super::recipe::Recipe;
 use super::stage::Resize as ResizeKind;
 use super::step::StepProgram;
+use super::watch::Watch;
 use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
-use crate::evaluate::{DeadEnd, PICTURE, Scene, dead_end};
+use crate::evaluate::{DeadEnd, PICTURE, Scene};
 use crate::ops::{Op, Pad, Resize, ResizeMode};
 use crate::tape::{Request, Tape};
 use crate::tensor::{Array, Layout, Shape};
@@ -126,10 +127,10 @@ fn run_steps(
     from: Option<&Finished>,
     observer: Observer,
 ) -> Result<Finished> {
-    let mut watch = RunWatch::default();
+    let mut watch = Watch::default();
     let ended = watched_steps(device, job, schedule, from, &mut watch, observer);
-    if let (Err(_), Some(kept)) = (&ended, watch.kept) {
-        let _ = observer(Event::Kept(&kept.finished()));
+    if let (Err(_), Some(kept)) = (&ended, watch.kept()) {
+        let _ = observer(Event::Kept(kept));
     }
     ended
 }
@@ -139,7 +140,7 @@ fn watched_steps(
     job: &Job,
     schedule: &Schedule,
     from: Option<&Finished>,
-    watch: &mut RunWatch,
+    watch: &mut Watch,
     observer: Observer,
 ) -> Result<Finished> {
     schedule.check(&job.recipe, job.streams.len())?;
@@ -191,8 +192,14 @@ fn watched_steps(
                         let report = program.report()?;
                         (finished.loss, finished.measured) = (report.loss, report.measured);
                         let odd = report.odd.map(|step| finished.steps - program.done() + step);
-                        watch.keep(device, &canvas, &program, &finished, odd)?;
-                        if let Some((since, end)) = watch.look_for_dead_end(device, job, stage.crop)? {
+                        let now = Finished {
+                            pictures: canvas.download(device)?,
+                            steps: finished.steps,
+                            loss: finished.loss.clone(),
+                            measured: finished.measured.clone(),
+                            memory: vec![],
+                        };
+                        if let Some((since, end)) = watch.look(now, odd, &program, device, (&job.scene, stage.crop))? {
                             let _ = observer(Event::Dead { since, end });
                         }
                         let progress = Progress {
@@ -304,96 +311,6 @@ impl ResizeKind {
             ResizeKind::Nearest => ResizeMode::Nearest,
         }
     }
-}
-
-/// What is looked at whenever losses are reported.
-#[derive(Default)]
-struct RunWatch {
-    /// The last report at which all was well.
-    kept: Option<Kept>,
-    /// Since how many steps no gradient has come, and reports that have found it so.
-    still: Option<(usize, usize)>,
-    told: bool,
-}
-
-/// A run at a report; the pictures as the device has them.
-struct Kept {
-    stored: Vec<f32>,
-    shape: Shape,
-    finished: Finished,
-}
-
-impl Kept {
-    fn finished(self) -> Finished {
-        let pictures = Array::new(self.shape, Layout::Picture.unpack(self.shape, &self.stored));
-        Finished { pictures, ..self.finished }
-    }
-}
-
-impl RunWatch {
-    /// Reports that find no gradient before it is told.
-    const PATIENCE: usize = 2;
-
-    /// Keeps the run as it is now, if all is well; `odd` is the first step with a loss that is no number. Ends it when no picture
-    /// is good any more: one of several does not take the others along.
-    fn keep(
-        &mut self,
-        device: &Device,
-        canvas: &Canvas,
-        program: &StepProgram,
-        finished: &Finished,
-        odd: Option<usize>,
-    ) -> Result<()> {
-        let stored: Vec<f32> = canvas.readback.read(device, &canvas.buffer)?;
-        let pictures = stored.chunks_exact(stored.len() / finished.loss.len()).zip(&finished.loss);
-        let bad =
-            pictures.filter(|(pixels, loss)| pixels.iter().chain([*loss]).any(|value| !value.is_finite())).count();
-        if bad == finished.loss.len() {
-            let (layer, step) = odd.map_or(("picture", finished.steps - 1), |step| ("loss", step));
-            return Err(Error::NotFinite { layer: layer.into(), step: Some(step as u64) });
-        }
-        if bad > 0 {
-            return Ok(());
-        }
-        let same = self.kept.as_ref().is_some_and(|kept| kept.finished.measured == finished.measured);
-        self.still = match self.still {
-            _ if !same && !program.gradient_is_zero(&canvas.readback)? => None,
-            None => Some((finished.steps, 1)),
-            Some((since, reports)) => Some((since, reports + 1)),
-        };
-        // The pictures are those that are stored.
-        let finished = Finished { pictures: Array::filled(Shape::new(0, 3, 0, 0), 0.0), ..finished.clone() };
-        self.kept = Some(Kept { stored, shape: canvas.shape, finished });
-        Ok(())
-    }
-
-    /// Where the gradient ends, once in a run, when it has not come for a while. Networks see a window of side `crop`.
-    fn look_for_dead_end(
-        &mut self,
-        device: &Device,
-        Job { scene, .. }: &Job,
-        crop: Option<u32>,
-    ) -> Result<Option<(usize, DeadEnd)>> {
-        let (Some((since, reports)), Some(kept)) = (self.still, &self.kept) else { return Ok(None) };
-        // A term that fades needs the numbers of its step to say anything.
-        let fades = [true, false].into_iter().any(|rising| scene.objective.fades(rising));
-        if self.told || reports < Self::PATIENCE || fades {
-            return Ok(None);
-        }
-        self.told = true;
-        let pictures = Array::new(kept.shape, Layout::Picture.unpack(kept.shape, &kept.stored));
-        let seen = crop.map_or_else(|| pictures.clone(), |side| centre(&pictures, side as usize));
-        Ok(dead_end(device, scene, &seen)?.map(|end| (since, end)))
-    }
-}
-
-/// The square of that side in the middle of pictures.
-fn centre(pictures: &Array, side: usize) -> Array {
-    let [n, c, h, w] = pictures.shape.0;
-    let [top, left] = [h, w].map(|size| (size - side) / 2);
-    let rows = pictures.values.chunks_exact(w).enumerate().filter(|(row, _)| (top..top + side).contains(&(row % h)));
-    let values = rows.flat_map(|(_, row)| &row[left..left + side]).copied().collect();
-    Array::new(Shape::new(n, c, side, side), values)
 }
 
 /// The pictures on the device.

@@ -30,6 +30,7 @@ pub(super) struct StepProgram {
     memory: Vec<Buffer>,
     /// The gradient of the pictures.
     gradient: BufferId,
+    picture_readback: Readback,
     shape: Shape,
     done: usize,
 }
@@ -208,8 +209,19 @@ impl StepProgram {
         let readback = device.readback(history[0].bytes)?;
         let counter = externals[STEP].clone();
         let memory = MOMENTS.iter().filter_map(|name| externals.get(*name).cloned()).collect();
-        let device = device.clone();
-        Ok(StepProgram { device, program, history, readback, checks, counter, memory, gradient, shape, done: 0 })
+        Ok(StepProgram {
+            picture_readback: device.readback(Layout::Picture.bytes(shape))?,
+            device: device.clone(),
+            program,
+            history,
+            readback,
+            checks,
+            counter,
+            memory,
+            gradient,
+            shape,
+            done: 0,
+        })
     }
 
     /// Where the memory of such a program would go; nothing is allocated.
@@ -276,9 +288,9 @@ impl StepProgram {
         Ok(rows)
     }
 
-    /// Whether the last step had no gradient anywhere in any picture; `readback` has the size of the pictures.
-    pub(super) fn gradient_is_zero(&self, readback: &Readback) -> Result<bool> {
-        let stored: Vec<f32> = readback.read(&self.device, self.program.buffer(self.gradient))?;
+    /// Whether the last step had no gradient anywhere in any picture.
+    pub(super) fn gradient_is_zero(&self) -> Result<bool> {
+        let stored: Vec<f32> = self.picture_readback.read(&self.device, self.program.buffer(self.gradient))?;
         Ok(stored.iter().all(|&value| value == 0.0))
     }
 
