@@ -171,6 +171,8 @@ pub struct Pass<'a> {
     pub shape: Shape,
     /// Take means and variances of what its batch norms are given: see [`Forward::moments`].
     pub moments: bool,
+    /// Layers whose channels are averaged: see [`Forward::means`].
+    pub means: &'a [String],
     /// Look for NaN and infinity behind every layer; slow.
     pub check_finite: bool,
 }
@@ -178,7 +180,7 @@ pub struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// For the main head's logits and nothing else.
     pub fn of(network: &'a Network, normalize: Normalize, shape: Shape) -> Self {
-        Pass { network, head: Head::Main, normalize, shape, moments: false, check_finite: false }
+        Pass { network, head: Head::Main, normalize, shape, moments: false, means: &[], check_finite: false }
     }
 }
 
@@ -191,6 +193,7 @@ pub struct Forward {
     logits: View,
     readback: Readback,
     moments: Vec<[View; 2]>,
+    means: Vec<View>,
     running: Vec<Running>,
     checks: Option<(FiniteChecks, Buffer)>,
 }
@@ -221,7 +224,7 @@ impl Forward {
     /// Prepares a pass: it sees every later change of the weights.
     ///
     /// # Errors
-    /// Those of [`Network::forward`] and of the device.
+    /// [`Error::UnknownLayer`]; those of [`Network::forward`] and of the device.
     pub fn prepare(device: &Device, pass: &Pass) -> Result<Self> {
         let Pass { network, head, normalize, shape, .. } = *pass;
         let mut tape = Tape::default();
@@ -230,14 +233,16 @@ impl Forward {
         // Not folded: what is folded knows nothing of later changes, and has no moments.
         let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[head], &[])?;
         let watched = if pass.moments { &outputs.norms[..] } else { &[] };
-        let keep = [outputs.head(head)].into_iter().chain(watched.iter().map(|norm| norm.x)).collect();
+        let averaged = pass.means.iter().map(|layer| outputs.tap(layer)).collect::<Result<Vec<Var>>>()?;
+        let keep = [outputs.head(head)].into_iter().chain(watched.iter().map(|norm| norm.x)).chain(averaged).collect();
         let mut recorder = Recorder::new(device.tuning());
         let mut checks = pass.check_finite.then(FiniteChecks::default);
         let request = Request { keep, ..Request::default() };
         let kept = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?.kept;
         recorder.layer("moments");
-        let moments: Vec<_> = kept[1..].iter().map(|&x| StatisticsDistance::moments(&mut recorder, x)).collect();
-        moments.iter().flatten().for_each(|view| recorder.keep(view.buffer));
+        let mut moments: Vec<_> = kept[1..].iter().map(|&x| StatisticsDistance::moments(&mut recorder, x)).collect();
+        let means: Vec<View> = moments.split_off(watched.len()).into_iter().map(|[mean, _]| mean).collect();
+        moments.iter().flatten().chain(&means).for_each(|view| recorder.keep(view.buffer));
         let recording = recorder.finish();
         Program::plan_for(device, &recording)?;
         let pictures = device.buffer(PICTURE, Layout::Picture.bytes(shape))?;
@@ -259,7 +264,18 @@ impl Forward {
             Ok(Running { mean, variance, eps: norm.eps, pixels: h * w })
         };
         let running = watched.iter().map(running).collect::<Result<_>>()?;
-        Ok(Forward { device: device.clone(), program, pictures, shape, logits, readback, moments, running, checks })
+        Ok(Forward {
+            device: device.clone(),
+            program,
+            pictures,
+            shape,
+            logits,
+            readback,
+            moments,
+            means,
+            running,
+            checks,
+        })
     }
 
     /// Logits [N, classes, 1, 1] of pictures as the engine stores them ([`Layout::Picture`]), for those who prepare them on
@@ -305,6 +321,16 @@ impl Forward {
         let fetch = |view: View| self.device.download(self.program.buffer(view.buffer), view.layout, view.shape);
         let both = |&[mean, variance]: &[View; 2]| Ok(Moments { mean: fetch(mean)?, variance: fetch(variance)? });
         self.moments.iter().map(both).collect()
+    }
+
+    /// The mean of each channel over the pixels of each picture, [N, C, 1, 1], at each layer that the pass averages, for the
+    /// pictures that [`Forward::logits`] was last given.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn means(&self) -> Result<Vec<Array>> {
+        let fetch = |view: &View| self.device.download(self.program.buffer(view.buffer), view.layout, view.shape);
+        self.means.iter().map(fetch).collect()
     }
 }
 

@@ -38,4 +38,8 @@ pub mod analysis;
 
 pub mod report;
 
+pub mod oracle;
+
+pub mod doctor;
+
 pub use error::{Error, Result};

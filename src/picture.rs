@@ -5,8 +5,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
+use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Rgb};
+use image::{
+    DynamicImage, ExtendedColorType, ImageBuffer, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader, Rgb,
+};
 use png::text_metadata::ITXtChunk;
 
 pub use crate::files::check_writable;
@@ -221,6 +224,23 @@ pub fn encode_png(picture: &Array, metadata: &[(String, String)]) -> Result<Vec<
     Ok(bytes)
 }
 
+/// A picture as the bytes of a JPEG file, for pages; `quality` goes from 1 to 100.
+///
+/// **Shapes** [1, 3, H, W].
+///
+/// # Errors
+/// [`Error::Shape`] when it is not one picture of three channels, or too large for the format.
+pub fn encode_jpeg(picture: &Array, quality: u8) -> Result<Vec<u8>> {
+    let Shape([n, c, h, w]) = picture.shape;
+    let sizes = u16::try_from(h).ok().zip(u16::try_from(w).ok()).filter(|&(h, w)| (n, c) == (1, 3) && h > 0 && w > 0);
+    let Some((h, w)) = sizes else { return Err(Error::shape("jpeg", "picture", "[1, 3, H, W]", picture.shape)) };
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
+    let written = encoder.write_image(&rgb(picture), w.into(), h.into(), ExtendedColorType::Rgb8);
+    written.expect("sizes were checked, memory does not fail");
+    Ok(bytes)
+}
+
 /// The pixels of a picture as its PNG file holds them: red, green and blue of the first, then of its right neighbour.
 ///
 /// **Shapes** [1, 3, H, W].
@@ -291,7 +311,6 @@ fn texts(file: impl BufRead + Seek) -> Result<BTreeMap<String, String>, png::Dec
 mod tests {
     use super::*;
     use crate::weights::{NamedArray, Precision, write};
-    use image::{ExtendedColorType, ImageEncoder};
     use std::path::PathBuf;
     use tempfile::TempDir;
 
@@ -322,6 +341,22 @@ mod tests {
         writer.write_chunk(png::chunk::IDAT, &[0]).expect("a first piece of pixels");
         drop(writer); // writes the end
         bytes
+    }
+
+    #[test]
+    fn jpegs_are_read_as_they_were_written() {
+        let (_folder, path) = file("a.jpg");
+        let shades = (0..3 * 24 * 16).map(|at| (at % 16) as f32 / 20.0).collect();
+        let picture = Array::new(Shape::new(1, 3, 24, 16), shades);
+        std::fs::write(&path, encode_jpeg(&picture, 95).expect("a picture")).expect("written");
+        let found = read(&path).expect("a JPEG");
+        assert_eq!(found.shape, picture.shape);
+        let furthest = found.values.iter().zip(&picture.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(furthest < 0.03, "{furthest}");
+        let refused = [Shape::new(1, 1, 8, 8), Shape::new(2, 3, 8, 8), Shape::new(1, 3, 1, 70000)];
+        for shape in refused {
+            assert!(message(encode_jpeg(&Array::filled(shape, 0.0), 80)).contains("[1, 3, H, W]"), "{shape}");
+        }
     }
 
     #[test]

@@ -120,6 +120,15 @@ impl Tape {
         Ok(output)
     }
 
+    /// Every operation in order, with shapes and layouts of its arguments.
+    pub fn into_operations(self) -> impl Iterator<Item = (Box<dyn Op>, Vec<(Shape, Layout)>)> {
+        let Tape { values, nodes, .. } = self;
+        nodes.into_iter().map(move |node| {
+            let form = |var: &Var| (values[var.0].shape, values[var.0].layout);
+            (node.op, node.inputs.iter().map(form).collect())
+        })
+    }
+
     /// Applies an operation whose result is seen in parts of so many channels, the whole by nobody: several operations in one.
     ///
     /// # Errors

@@ -204,20 +204,22 @@ fn another_gallery_does_not_mix_into_a_folder() {
     let names: Vec<&str> = before.keys().map(String::as_str).filter(|name| name.ends_with(".png")).collect();
     assert_eq!(names, ["0001-goldfish.png", "0003-tiger-shark.png", "0004-hammerhead.png"]);
     for (changed, what) in [
-        (command("v", ""), "networks"),
+        (command("v", ""), "networks.0.sha256 (was \""),
         (command("w", "--seed 1"), "seed (was 0, is 1)"),
         (command("w", "--constant 100"), "constant (was 200.0, is 100.0)"),
         (
             command("w", "--objective opposite"),
             "constant (was 200.0, is null), objective (was \"class\", is \"opposite\")",
         ),
-        (command("w", "--normalize source"), "recipe"),
-        (command("w", "").replace("tiny.toml", "other.toml"), "recipe"),
-        (command("w", "").replace("3-4", "3-5"), "classes"),
-        (command("w", "--weight 2"), "networks"),
+        (command("w", "--normalize source"), "recipe (was normalize = \"imagenet\", is normalize = \"source\")"),
+        (command("w", "").replace("tiny.toml", "other.toml"), "recipe (was iterations = 1, is iterations = 2)"),
+        (command("w", "").replace("3-4", "3-5"), "classes (were 3, are 4)"),
+        (command("w", "").replace("3-4", "3,5"), "classes.2.0 (was 4, is 5)"),
+        (command("w", "--weight 2"), "networks.0.weight (was 1.0, is 2.0)"),
     ] {
         let said = desk.refused(&changed);
-        assert!(said.contains(&format!("g: holds another gallery, which differs in {what}; name another")), "{said}");
+        assert!(said.contains(&format!("g: holds another gallery, which differs in {what}")), "{said}");
+        assert!(said.contains("; name another folder (--out), or delete that gallery (--overwrite)"), "{said}");
         assert_eq!(files(&desk.path("g"), ""), before, "{changed}");
     }
     // A picture that somebody else has changed is not passed off as this one's.

@@ -42,7 +42,7 @@ fn quiet_commands_print_results_only_and_verbose_ones_say_more() {
     fs::write(folder.join("tiny.toml"), TINY).expect("a recipe");
     for (ask, said, result) in [
         ("generate --model resnet50 --class church --recipe tiny.toml", "recipe: tiny", "church.png"),
-        ("outputs --model resnet50 --image church.png", "network: resnet50", "church"),
+        ("outputs --model resnet50 --image church.png", "network: resnet50", "parachute"),
         ("gradient --model resnet50 --image church.png --objective class:church --out g.png", "adapter: ", "g.png"),
         ("layers --model resnet50", "weights demo-resnet50", "layer4.2"),
         ("score church.png --judge resnet50", "network: resnet50", "church.png"),

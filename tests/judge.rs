@@ -9,10 +9,10 @@ use common::compare::{Bound, assert_close};
 use common::generator::Generator;
 use common::gpu::device;
 use entoptic::analysis::{ALTERATIONS, Judge, altered, distance, softmax};
-use entoptic::evaluate::{self, Scene};
+use entoptic::evaluate::{self, Forward, Pass, Scene};
 use entoptic::nets::{Architecture, Head, Network, Normalize};
 use entoptic::objective::{Form, Measure, Objective, Place, Term};
-use entoptic::tensor::{Array, Shape};
+use entoptic::tensor::{Array, Layout, Shape};
 use entoptic::weights::demo;
 
 const NORMALIZE: Normalize = Normalize::Imagenet;
@@ -88,4 +88,27 @@ fn statistics_of_a_set_are_those_of_all_its_pixels() {
     let found = distance(judge.running(), &moments.each_ref().map(Vec::as_slice));
     let expected = 10.0 * sum / running_mean.len() as f64;
     assert_close("first layer", &[found.first as f32], &[expected as f32], Bound::rel_l2(1e-4));
+}
+
+#[test]
+fn means_are_those_of_each_channel() {
+    let network = network();
+    let both = Array::new(Shape::new(2, 3, 48, 48), Generator { seed: 4 }.blocks(2, 48));
+    let layers = ["inception5a".to_owned(), "conv1".to_owned()];
+    let pass = Pass { means: &layers, moments: true, ..Pass::of(&network, NORMALIZE, both.shape) };
+    let mut forward = Forward::prepare(device(), &pass).unwrap();
+    forward.logits(&Layout::Picture.pack(both.shape, &both.values)).unwrap();
+    let scene = Scene::of(vec![&network], NORMALIZE);
+    for (layer, found) in layers.iter().zip(forward.means().unwrap()) {
+        let place = [Place::Layer(0, layer.clone())];
+        let values = evaluate::outputs(device(), &scene, &both, &place, false).unwrap().remove(0);
+        let [n, c, h, w] = values.shape.0;
+        let expected: Vec<f32> =
+            values.values.chunks_exact(h * w).map(|channel| channel.iter().sum::<f32>() / (h * w) as f32).collect();
+        assert_eq!(found.shape, Shape::new(n, c, 1, 1));
+        assert_close(layer, &found.values, &expected, Bound::rel_l2(1e-5));
+    }
+    let unknown = ["inception9z".to_owned()];
+    let error = Forward::prepare(device(), &Pass { means: &unknown, ..pass }).err().unwrap().to_string();
+    assert!(error.contains("inception9z"), "{error}");
 }

@@ -9,7 +9,9 @@ use common::compare::{Bound, assert_close};
 use common::generator::Generator;
 use common::gpu::{Bench, device};
 use entoptic::device::Externals;
-use entoptic::ops::{Advance, Brighten, CheckFinite, Crop, Descend, GaussianBlur, Paste, Project, Rule, View};
+use entoptic::ops::{
+    Accumulate, Advance, Brighten, CheckFinite, Crop, Descend, GaussianBlur, Paste, Project, Rule, View,
+};
 use entoptic::tensor::{Array, Layout, Shape};
 
 /// Two pictures with a padding lane.
@@ -246,6 +248,24 @@ fn values_that_are_not_finite_raise_their_flag() {
     let (mut program, buffers) = bench.prepare("check_finite");
     program.run().unwrap();
     assert_eq!(stored(&buffers, "flags"), [0.0, 1.0, 1.0, 1.0, 0.0, -1.0, 1.0, 7.0], "{values:?}, then two slices");
+}
+
+/// A slice of four channels has one group of them, and yet is no run of its own.
+#[test]
+fn the_gradient_of_a_slice_of_four_channels_is_added_where_it_lies() {
+    let narrow = Shape::new(2, 4, 3, 2);
+    let mut bench = Bench::new();
+    let wide = random_of("wide", Shape::new(2, 12, 3, 2));
+    let sum = bench.put("sum", Layout::Picture, &random_of("sum", narrow));
+    let slice = bench.put("wide", Layout::Picture, &wide).slice(4, 4);
+    Accumulate::in_place(&mut bench.recorder, sum, slice);
+    let (mut program, buffers) = bench.prepare("accumulate");
+    program.run().unwrap();
+    let found = device().download(&buffers["sum"], Layout::Picture, narrow).unwrap();
+    let (plane, before) = (3 * 2, random_of("sum", narrow));
+    let there = |k: usize| (k / (4 * plane)) * 12 * plane + 4 * plane + k % (4 * plane);
+    let expected: Vec<f32> = before.values.iter().enumerate().map(|(k, a)| a + wide.values[there(k)]).collect();
+    assert_eq!(found.values, expected);
 }
 
 /// Length of the difference of two pictures, picture by picture.

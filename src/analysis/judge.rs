@@ -2,6 +2,7 @@
 
 use super::alterations::ALTERATIONS;
 use super::scores::softmax;
+use super::standing::{Standing, standing};
 use super::statistics;
 use crate::device::Device;
 use crate::evaluate::{Forward, Moments, Pass, Running};
@@ -12,11 +13,11 @@ use crate::{Error, Result};
 /// What a network makes of a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judged {
-    /// Classes with a larger logit: 0 when it is the class, below 5 when it is among the first five.
+    /// As [`Standing::rank`].
     pub rank: usize,
     /// Softmax of the class.
     pub probability: f64,
-    /// The logit of the class less the largest other one, over the standard deviation of all logits.
+    /// As [`Standing::margin`].
     pub margin: f64,
     /// Mean probability of the class after each of [`ALTERATIONS`].
     pub stability: f64,
@@ -86,7 +87,7 @@ impl<'a> Judge<'a> {
             let probability = |n: usize| f64::from(softmax(&logits.picture(n).values)[class]);
             probabilities.extend((0..ready.batch).map(probability));
         }
-        let (rank, margin) = standing(&plain.values, class);
+        let Standing { rank, margin, .. } = standing(&plain.values, class);
         let judged = Judged {
             rank,
             probability: f64::from(softmax(&plain.values)[class]),
@@ -107,7 +108,8 @@ impl<'a> Judge<'a> {
     fn prepare(&self, picture: Shape) -> Result<Ready> {
         let [_, c, h, w] = picture.0;
         let Judge { network, head, normalize, check_finite, .. } = *self;
-        let pass = |n, moments| Pass { network, head, normalize, shape: Shape::new(n, c, h, w), moments, check_finite };
+        let pass =
+            |n, moments| Pass { head, moments, check_finite, ..Pass::of(network, normalize, Shape::new(n, c, h, w)) };
         let plain = Forward::prepare(self.device, &pass(1, true))?;
         let mut batches = (1..=ALTERATIONS.len()).rev().filter(|batch| ALTERATIONS.len().is_multiple_of(*batch));
         loop {
@@ -117,30 +119,5 @@ impl<'a> Judge<'a> {
                 altered => return Ok(Ready { picture, plain, altered: altered?, batch }),
             }
         }
-    }
-}
-
-/// Rank of a class, and its margin.
-fn standing(logits: &[f32], class: usize) -> (usize, f64) {
-    let own = logits[class];
-    let others = || logits.iter().enumerate().filter(|(index, _)| *index != class).map(|(_, logit)| *logit);
-    let count = logits.len() as f64;
-    let mean = logits.iter().map(|&logit| f64::from(logit)).sum::<f64>() / count;
-    let deviation = (logits.iter().map(|&logit| (f64::from(logit) - mean).powi(2)).sum::<f64>() / count).sqrt();
-    let ahead = f64::from(own) - f64::from(others().fold(f32::NEG_INFINITY, f32::max));
-    (others().filter(|other| *other > own).count(), if deviation > 0.0 { ahead / deviation } else { 0.0 })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn margins_count_in_deviations() {
-        // Mean 1, deviation 1.
-        assert_eq!(standing(&[2.0, 0.0, 2.0, 0.0], 0), (0, 0.0));
-        assert_eq!(standing(&[2.0, 0.0, 2.0, 0.0], 1), (2, -2.0));
-        assert_eq!(standing(&[1.0, 1.0], 1), (0, 0.0));
-        assert_eq!(standing(&[1.0], 0), (0, 0.0));
     }
 }

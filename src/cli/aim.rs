@@ -41,8 +41,14 @@ pub enum Aim {
     Feature { layer: String, channel: Option<usize>, unit: Option<[usize; 3]> },
     /// A photograph in which a layer exaggerates.
     Dream { layer: String, channel: Option<usize> },
-    /// A picture to which a network answers as to another one.
-    Match { of: Target, layer: Option<String>, metric: MetricArg },
+    /// A picture to which a network answers as to another one; of a class, where that one is.
+    Match {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        of: Target,
+        layer: Option<String>,
+        metric: MetricArg,
+    },
 }
 
 /// The picture that another one is to match.
@@ -57,7 +63,22 @@ pub enum Target {
     Image { image: String, image_sha256: String },
 }
 
+impl Target {
+    /// The class that it shows, where it is known.
+    fn class(&self) -> Option<&str> {
+        match self {
+            Target::Made { name, .. } | Target::Given { name, .. } => Some(name),
+            Target::Image { .. } => None,
+        }
+    }
+}
+
 impl Aim {
+    /// A picture that is to match another one.
+    pub fn matching(of: Target, layer: Option<String>, metric: MetricArg) -> Self {
+        Aim::Match { name: of.class().map(str::to_owned), of, layer, metric }
+    }
+
     /// What the first number is called that the objective measures.
     pub fn measured(&self) -> &'static str {
         match self {
@@ -92,6 +113,11 @@ impl Aim {
         };
         if !(least..=most).contains(&networks.len()) || matches!(self, Aim::Difference { minus: 0, .. }) {
             bail!("it takes another number of networks than {}", networks.len());
+        }
+        if let Aim::Match { name, of, .. } = self
+            && name.as_deref() != of.class()
+        {
+            bail!("what it says of the picture that it matches does not agree with itself");
         }
         let about = self.classes();
         if about.is_empty() {

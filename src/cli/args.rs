@@ -10,7 +10,9 @@ use entoptic::nets::{Architecture, Normalize};
 use entoptic::ops::Metric;
 use serde::{Deserialize, Serialize};
 
+use super::compare::CompareArgs;
 use super::completions::{CompletionsArgs, ManArgs};
+use super::doctor::DoctorArgs;
 use super::gallery::GalleryArgs;
 use super::models::{Judges, Minus, Models, Target};
 use super::replay::{ReplayArgs, VerifyArgs};
@@ -103,6 +105,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Judge pictures of a class by numbers: what other networks make of them, and what their pixels are like
     Score(ScoreArgs),
+    /// Compare networks by what they make of sets of pictures: tables, and a page to look at
+    Compare(CompareArgs),
     /// How many photographs networks get right
     Accuracy(AccuracyArgs),
     /// The gradient of an objective with respect to a picture
@@ -115,6 +119,8 @@ pub enum Command {
     Weights(WeightsArgs),
     /// How fast this machine is: the three networks at full size, beside what its GPU does at best
     Bench(BenchArgs),
+    /// Check every kernel of this program on this machine's GPU, and say what is wrong
+    Doctor(DoctorArgs),
     /// List the GPUs that could be used
     Adapters,
     /// Print what a shell needs to complete commands and options

@@ -168,7 +168,7 @@ impl Demo<'_> {
         let goal = Goal::new(making, making.logits(0), aim)?;
         let target = |(index, &class): (usize, &usize)| {
             let of = made_by(targets, &class_picture(class, targets), index)?;
-            Ok(Aim::Match { of, layer: None, metric: MetricArg::L1 })
+            Ok(Aim::matching(of, None, MetricArg::L1))
         };
         let aims = self.classes.iter().enumerate().map(target).collect::<anyhow::Result<Vec<_>>>()?;
         let matched = self.make(kind, making, aims.into_iter(), Some(&goal.values))?;

@@ -6,9 +6,11 @@ mod aim;
 mod args;
 mod bench;
 mod blend;
+mod compare;
 mod completions;
 mod demo;
 mod difference;
+mod doctor;
 mod events;
 mod feature;
 mod fetch;
@@ -76,9 +78,11 @@ fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Adapters => adapters::run(),
         Command::Bench(args) => bench::run(global, args),
         Command::Blend(args) => blend::run(global, args),
+        Command::Compare(args) => compare::run(global, args),
         Command::Completions(args) => completions::run(args),
         Command::Demo(args) => demo::run(global, args),
         Command::Difference(args) => difference::run(global, args),
+        Command::Doctor(args) => doctor::run(global, args),
         Command::Dream(args) => feature::dream(global, args),
         Command::Feature(args) => feature::run(global, args),
         Command::Gallery(args) => gallery::run(global, args),

@@ -34,7 +34,7 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
         }
         None => other_picture(global, &device, &args)?,
     };
-    let aim = Aim::Match { of, layer: args.layer.clone(), metric: args.metric };
+    let aim = Aim::matching(of, args.layer.clone(), args.metric);
     let goal = Goal::new(&making, aim.place(&making), &aimed_at)?;
     let stream = Stream { seed: args.making.seed, picture: stream };
     let noise = making.start(stream)?;

@@ -9,13 +9,13 @@ use entoptic::evaluate::Moments;
 use serde_json::{Value, json};
 
 use super::args::{Global, ScoreArgs};
-use super::networks::{Loaded, check_normalize, file_name, load, open, shared_classes};
+use super::networks::{Loaded, check_normalize, load, open, shared_classes};
 use super::progress::Watcher;
 use super::score_numbers::{
     Numbers, Scores, judge_numbers, mean, object, pixel_numbers, quantile, spectrum_rows, table,
 };
 use super::score_report::Report;
-use super::subjects::{Maker, Subject, files, short};
+use super::subjects::{Maker, Subject, files, labels};
 
 /// Fewest and most pictures of noise that others are compared with: one is like the other, also to batch norms.
 pub const NOISE: usize = 2;
@@ -53,7 +53,10 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
     let noises: Vec<Subject> = (0..)
         .zip(shown())
         .take(noises)
-        .map(|(seed, class)| Subject { name: "noise".into(), picture: noise(seed, h, w), class, maker: None })
+        .map(|(seed, class)| {
+            let picture = noise(seed, h, w);
+            Subject { name: "noise".into(), picture, class, maker: None, run: Value::Null, recipe: None }
+        })
         .collect();
 
     bench.all = subjects.len() + photographs.len() + noises.len();
@@ -200,7 +203,7 @@ impl Bench<'_> {
 
     fn score(&mut self, subjects: Vec<Subject>, watcher: &mut Watcher) -> anyhow::Result<Vec<Entry>> {
         let mut entries = Vec::with_capacity(subjects.len());
-        for Subject { name, picture, class, maker } in subjects {
+        for Subject { name, picture, class, maker, .. } in subjects {
             let altered = if self.judges.is_empty() { picture.clone() } else { altered(&picture) };
             let (mut judges, mut moments) = (vec![], vec![]);
             for (judge, Loaded { network, .. }) in self.judges.iter_mut().zip(self.networks) {
@@ -222,10 +225,7 @@ impl Bench<'_> {
 
     /// A judge's name among the others.
     pub fn label(&self, judge: usize) -> String {
-        let name = |loaded: &Loaded| short(&file_name(Path::new(&loaded.network.source))).to_owned();
-        let label = name(&self.networks[judge]);
-        let same = self.networks.iter().filter(|other| name(other) == label).count();
-        if same > 1 { format!("{label} {}", &self.networks[judge].network.checksum[..8]) } else { label }
+        labels(self.networks).swap_remove(judge)
     }
 
     /// Whether a judge had no part in a picture; nothing where nobody knows who made it.

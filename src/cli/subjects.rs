@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use entoptic::analysis::eight_bit;
 use entoptic::classes::ClassList;
+use entoptic::nets::Head;
 use entoptic::picture;
 use entoptic::tensor::Array;
 use serde_json::Value;
 
 use super::making::file_stem;
+use super::networks::{Loaded, file_name};
 
 /// Smaller pictures have no spectrum to speak of.
 const MIN_SIDE: usize = 16;
@@ -21,6 +23,10 @@ pub struct Subject {
     /// What it shows, as [`ClassList::find`] understands it.
     pub class: Option<String>,
     pub maker: Option<Maker>,
+    /// What its file says of the run that made it; null where it says nothing.
+    pub run: Value,
+    /// The recipe that its file holds.
+    pub recipe: Option<String>,
 }
 
 /// The networks that made a picture.
@@ -37,7 +43,8 @@ impl Subject {
     /// file is silent, its folder or the beginning of its name may be one of the `classes`.
     pub fn read(path: &Path, side: Option<u32>, classes: Option<&ClassList>) -> anyhow::Result<Self> {
         let picture = read(path, side)?;
-        let run = match picture::read_metadata(path)?.get("entoptic:run") {
+        let mut words = picture::read_metadata(path)?;
+        let run = match words.get("entoptic:run") {
             Some(text) => serde_json::from_str(text)
                 .with_context(|| format!("{}: its text entoptic:run is damaged", path.display()))?,
             None => Value::Null,
@@ -45,7 +52,8 @@ impl Subject {
         let said = [&run["objective"], &run["objective"]["of"]];
         let said = said.into_iter().find_map(|of| of["name"].as_str()).map(str::to_owned);
         let class = said.or_else(|| classes.and_then(|classes| named(path, classes)));
-        Ok(Subject { name: path.display().to_string(), picture, class, maker: Maker::of(&run) })
+        let recipe = words.remove("entoptic:recipe");
+        Ok(Subject { name: path.display().to_string(), picture, class, maker: Maker::of(&run), run, recipe })
     }
 }
 
@@ -83,7 +91,23 @@ pub fn short(weights: &str) -> &str {
     [".safetensors", ".pth", ".pt"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
-/// The class that a picture's folder is named after, or its file: `golf-ball-seed3.png` after `golf ball`.
+/// The names of networks among each other: of their weights, with a head that is not the main one, and with the checksum where
+/// others have the same.
+pub fn labels(networks: &[Loaded]) -> Vec<String> {
+    let plain = |loaded: &Loaded| {
+        let name = short(&file_name(Path::new(&loaded.network.source))).to_owned();
+        if loaded.head == Head::Main { name } else { format!("{name} {}", loaded.head.name()) }
+    };
+    let name = |loaded: &Loaded| {
+        let name = plain(loaded);
+        let same = networks.iter().filter(|other| plain(other) == name).count();
+        if same > 1 { format!("{name} {}", &loaded.network.checksum[..8]) } else { name }
+    };
+    networks.iter().map(name).collect()
+}
+
+/// The class that a picture's folder is named after, or its file: `golf-ball-seed3.png` after `golf ball`, and
+/// `0574-golf-ball.png` too.
 fn named(path: &Path, classes: &ClassList) -> Option<String> {
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let exact = |text: &String| (0..classes.len()).find(|&index| is_class(classes, index, text));
@@ -91,6 +115,8 @@ fn named(path: &Path, classes: &ClassList) -> Option<String> {
         return Some(classes.name(index).to_owned());
     }
     let file = path.file_stem()?.to_string_lossy();
+    let digits = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let file = file.split_once('-').filter(|(number, _)| digits(number)).map_or(&*file, |(_, name)| name);
     let begins = |class: &str| file.strip_prefix(class).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
     let names = (0..classes.len()).map(|index| classes.name(index)).filter(|name| begins(&file_stem(name)));
     names.max_by_key(|name| name.len()).map(str::to_owned)
@@ -181,6 +207,8 @@ mod tests {
         assert_eq!(class("golf-ball/church.png").as_deref(), Some("golf ball"));
         assert_eq!(class("out/church-seed3.png").as_deref(), Some("church"));
         assert_eq!(class("church-organ-joint.png").as_deref(), Some("church organ"));
+        assert_eq!(class("0574-golf-ball.png").as_deref(), Some("golf ball"));
+        assert_eq!(class("0482-cassette-player-seed3.png").as_deref(), Some("cassette player"));
         assert_eq!(class("churches.png"), None);
         assert_eq!(class("out/seed3-church.png"), None);
     }

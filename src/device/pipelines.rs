@@ -28,6 +28,15 @@ impl Pipelines {
         self.kept.get().and_then(Option::as_ref)
     }
 
+    /// Puts another text in a shader's place, before any kernel of it is made: mistakes on purpose.
+    #[cfg(test)]
+    pub(super) fn replace(&self, device: &wgpu::Device, shader: &'static super::Shader, text: String) {
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(shader.name), source: wgpu::ShaderSource::Wgsl(text.into()) };
+        let module = device.create_shader_module(descriptor);
+        self.modules.lock().expect("no panic happens while the lock is held").insert(shader.name, module);
+    }
+
     pub(super) fn get(&self, device: &wgpu::Device, kernel: &Kernel) -> wgpu::ComputePipeline {
         let mut pipelines = self.pipelines.lock().expect("no panic happens while the lock is held");
         if let Some(pipeline) = pipelines.get(kernel) {

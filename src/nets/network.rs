@@ -90,6 +90,18 @@ impl Architecture {
         Ok(built.parameters.into_iter().map(sizes).collect())
     }
 
+    /// The full-size network on a tape, without weights, for pictures [N, 3, H, W]: to know its operations.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`] when a layer has no pixel left.
+    pub fn sketch(self, pictures: Shape, mode: BatchNormMode) -> Result<Tape> {
+        let shapes = self.tensors(1.0, 1000, &[])?.into_iter().collect();
+        let mut tape = Tape::default();
+        let x = tape.input("picture", pictures);
+        build(self, &mut tape, &shapes, "", (mode, &[]), x, &[])?;
+        Ok(tape)
+    }
+
     /// Checks the names and shapes of weights against the structure, without a GPU and without reading a number.
     ///
     /// # Errors

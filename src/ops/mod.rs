@@ -62,8 +62,14 @@ use crate::device::Shader;
 
 /// Registers each kernel file: its text, the size of its `Params`, its type and its samples for tests and benches.
 macro_rules! ops {
-    ($($module:ident :: $op:ident),* $(,)?) => {
+    ($dollar:tt $($module:ident :: $op:ident),* $(,)?) => {
         $(pub use $module::$op;)*
+
+        /// Hands the types of all operations with a gradient to another macro, for a room that must have something for each.
+        macro_rules! each_op {
+            ($dollar then:ident) => { $dollar then! { $($op),* } };
+        }
+        pub(crate) use each_op;
 
         /// Every operation with a gradient in a few configurations, edge cases among them.
         pub fn samples() -> Vec<Sample> {
@@ -89,7 +95,7 @@ macro_rules! shader {
 }
 use shader;
 
-ops! {
+ops! { $
     adaptive_avg_pool2d::AdaptiveAvgPool2d,
     add::Add,
     avg_pool2d::AvgPool2d,

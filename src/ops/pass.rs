@@ -1,8 +1,9 @@
 //! What an operation is, and what it is given to record its forward and backward passes.
 
+use std::any::Any;
 use std::fmt::Debug;
 
-use crate::device::{BufferId, Recorder, Source};
+use crate::device::{BufferId, Recorder, Source, Variant};
 use crate::tensor::{Layout, Shape};
 use crate::{Error, Result};
 
@@ -98,7 +99,7 @@ impl Backward<'_> {
 }
 
 /// An operation on values: one `.wgsl` file, one Rust file.
-pub trait Op: Debug + Send + Sync {
+pub trait Op: Any + Debug + Send + Sync {
     /// The field's name, that of the kernel file.
     fn name(&self) -> &'static str;
 
@@ -140,6 +141,11 @@ pub trait Op: Debug + Send + Sync {
     /// Whether the backward pass obeys [`Backward::finish`].
     fn finishes(&self) -> bool {
         false
+    }
+
+    /// Kernels by tiles that a tuning may ask for instead of the plain ones.
+    fn variants(&self, _inputs: &[Shape]) -> Vec<Variant> {
+        Vec::new()
     }
 
     /// First channels of the arguments in the result, when that is made of them side by side without change.

@@ -12,7 +12,7 @@ use entoptic::synthesis::{Event, Finished, Job, memory, resume};
 use entoptic::tensor::{Array, Shape};
 
 use super::super::aim::{Aim, Target};
-use super::super::args::{Global, MakingArgs};
+use super::super::args::{Global, MakingArgs, MetricArg};
 use super::super::making::{Making, Picture, largest};
 use super::super::networks::Loaded;
 use super::super::origin::Init;
@@ -166,7 +166,7 @@ impl Workshop<'_> {
     fn aim(&self, class: usize, name: String, of: Option<Target>) -> Aim {
         let constant = self.constant;
         match (self.objective, of) {
-            (_, Some(of)) => Aim::Match { of, layer: None, metric: super::super::args::MetricArg::L1 },
+            (_, Some(of)) => Aim::matching(of, None, MetricArg::L1),
             (ObjectiveArg::Joint, None) => Aim::Joint { class, name, constant },
             (ObjectiveArg::Difference, None) => Aim::Difference { class, name, minus: 1 },
             (ObjectiveArg::Opposite, None) => Aim::Opposite { class, name },

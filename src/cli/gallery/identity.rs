@@ -94,21 +94,33 @@ impl Identity {
         let [here, there] = [self, other].map(|one| serde_json::to_value(one).expect("it has a form in JSON"));
         let (Value::Object(here), Value::Object(there)) = (here, there) else { return vec![] };
         let differing = here.iter().filter(|(key, value)| there.get(*key) != Some(value));
-        let short = |value: Option<&Value>| {
-            let text = value.map(Value::to_string).unwrap_or_default();
-            // Networks, recipes and lists of classes are too long for a line.
-            (text.len() <= 40).then_some(text)
-        };
-        let said = |(key, value): (&String, &Value)| match (short(there.get(key)), short(Some(value))) {
-            (Some(then), Some(now)) => format!("{key} (was {then}, is {now})"),
-            _ => key.clone(),
-        };
-        differing.map(said).collect()
+        differing.map(|(key, now)| leaf(key.clone(), there.get(key).unwrap_or(&Value::Null), now)).collect()
     }
 
     /// SHA-256, by which a state knows its gallery.
     pub fn sum(&self) -> String {
         use sha2::{Digest, Sha256};
         hex(&Sha256::digest(serde_json::to_vec(self).expect("it has a form in JSON")))
+    }
+}
+
+/// The first difference inside of two values that differ, as `networks.0.weights (was "a", is "b")`.
+fn leaf(path: String, then: &Value, now: &Value) -> String {
+    match (then, now) {
+        (Value::Object(then), Value::Object(now)) if then.keys().eq(now.keys()) => {
+            let (key, _) = now.iter().find(|(key, value)| then.get(*key) != Some(value)).expect("they differ");
+            leaf(format!("{path}.{key}"), &then[key], &now[key])
+        }
+        (Value::Array(then), Value::Array(now)) if then.len() == now.len() => {
+            let at = (0..now.len()).find(|&at| then[at] != now[at]).expect("they differ");
+            leaf(format!("{path}.{at}"), &then[at], &now[at])
+        }
+        (Value::Array(then), Value::Array(now)) => format!("{path} (were {}, are {})", then.len(), now.len()),
+        // A recipe: its first line that differs.
+        (Value::String(then), Value::String(now)) if then.contains('\n') || now.contains('\n') => {
+            let line = then.lines().zip(now.lines()).find(|(then, now)| then != now);
+            line.map_or_else(|| path.clone(), |(then, now)| format!("{path} (was {then}, is {now})"))
+        }
+        _ => format!("{path} (was {then}, is {now})"),
     }
 }

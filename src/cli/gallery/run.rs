@@ -269,19 +269,21 @@ impl Gallery<'_> {
         self.folder.drop_state()
     }
 
-    /// The largest of 64, 32 .. 1 pictures that fit; one where even that does not, which then says so.
+    /// The largest of 64, 32 .. 1 pictures that fit, of 16 .. 1 on a processor, which gains little by more; one where even that
+    /// does not fit, which then says so.
     fn size(&self, pictures: usize) -> anyhow::Result<usize> {
         // Drivers do not say how much memory there is. These amounts are there on all that is worth using.
-        let budget: u64 = match self.device.adapter().class {
-            Class::Discrete => 4 << 30,
-            Class::Integrated | Class::Virtual | Class::Software => 1 << 30,
+        let (budget, most): (u64, usize) = match self.device.adapter().class {
+            Class::Discrete => (4 << 30, 64),
+            Class::Integrated | Class::Virtual => (1 << 30, 64),
+            Class::Software => (1 << 30, 16),
         };
         let fits = |size: usize| match self.workshop.memory(size) {
             Ok(bytes) => Ok((bytes <= budget).then_some(bytes)),
             Err(error) if matches!(error.downcast_ref(), Some(Error::BufferLimit { .. })) => Ok(None),
             Err(error) => Err(error),
         };
-        let mut size = pictures.next_power_of_two().min(64);
+        let mut size = pictures.next_power_of_two().min(most);
         while size > 1 {
             let wanted = size.min(pictures);
             if let Some(bytes) = fits(wanted)? {
