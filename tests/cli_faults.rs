@@ -608,7 +608,8 @@ fn any_name_of_a_file_will_do() {
         ("bench --model googlenet --size 75 --repeats 1 --out M2", vec![]),
         ("demo --recipe T --out F3 --show none", vec![]),
         ("gallery --weights W --classes 0,4 --recipe T --out F4", vec![".4"]),
-        ("gallery --weights W --classes 0,4 --recipe T --shard 1/1 --out F5", vec![]),
+        ("gallery --weights W --classes 0,4 --recipe T --shard 1/2 --out F5", vec![]),
+        ("gallery --weights W --classes 0,4 --recipe T --shard 2/2 --out F5", vec![]),
         ("gallery merge F5 --out F6", vec![".6"]),
         ("man F7", vec![".7"]),
     ] {
