@@ -213,15 +213,24 @@ fn changed_pictures_are_told_apart() {
     assert!(desk.good("verify b.png").contains("the same, bit by bit, though with adapter "));
     changed(&a, &b, true, |picture, _, run| elsewhere(picture, 1.0, run));
     let said = desk.good("verify b.png");
-    assert!(
-        said.contains("comes out the same within the bound of ") && said.contains(" instead of another card"),
-        "{said}"
-    );
-    changed(&a, &b, true, |picture, _, run| elsewhere(picture, 12.0, run));
+    assert!(said.contains("comes out the same within the bound of 0.8: "), "{said}");
+    assert!(said.contains(" of the distance to the picture of the next seed, with adapter "), "{said}");
+    assert!(said.contains(" instead of another card"), "{said}");
+    changed(&a, &b, true, |picture, _, run| elsewhere(picture, 40.0, run));
     assert!(verdict("b.png").contains("does not come out within the bound of "));
     changed(&a, &b, true, |_, _, run| (run["version"], run["seed"]) = ("0.0.9".into(), 6.into()));
     assert!(verdict("b.png").contains("does not come out within the bound of "));
     desk.good("replay b.png --out c.png");
+    // Where the seed is without effect, the way from the start is the measure.
+    desk.good("dream -m googlenet --layer inception3a --image photo.png --recipe tiny.toml --out d.png");
+    changed(&desk.path("d.png"), &b, true, |picture, _, run| elsewhere(picture, 1.0, run));
+    let said = desk.good("verify b.png");
+    assert!(
+        said.contains("within the bound of 0.8: ") && said.contains(" of the distance to its start, with"),
+        "{said}"
+    );
+    changed(&desk.path("d.png"), &b, true, |picture, _, run| elsewhere(picture, 40.0, run));
+    assert!(verdict("b.png").contains("does not come out within the bound of "));
 }
 
 #[test]

@@ -2,12 +2,12 @@
 //!
 //! In this room: recipes, the octave schedule, the loop. Not here: kernels, printing, names of output files.
 
+mod canvas;
 mod check;
 pub mod octave;
 pub mod recipe;
 mod run;
 pub mod stage;
 mod step;
-mod watch;
 
 pub use run::{Event, Finished, Job, Observer, Progress, memory, resume, run, run_schedule};

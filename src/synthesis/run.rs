@@ -2,15 +2,14 @@
 
 use std::ops::{ControlFlow, Range};
 
+use super::canvas::Canvases;
 use super::octave::{Schedule, StageNumbers, Stream, initial};
 use super::recipe::Recipe;
 use super::stage::Resize as ResizeKind;
-use super::step::StepProgram;
-use super::watch::Watch;
-use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
-use crate::evaluate::{DeadEnd, PICTURE, Scene};
-use crate::ops::{Op, Pad, Resize, ResizeMode};
-use crate::tape::{Request, Tape};
+use super::step::StepPrograms;
+use crate::device::{Device, Plan};
+use crate::evaluate::{DeadEnd, Scene, dead_end};
+use crate::ops::ResizeMode;
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -58,6 +57,8 @@ pub enum Event<'a> {
         plan: &'a Plan,
         /// Kernel launches of a step.
         dispatches: usize,
+        /// Parts of the batch that are done one after another, for the device cannot hold all pictures at a time.
+        parts: usize,
     },
     /// Some steps are done.
     Progress(Progress<'a>),
@@ -127,10 +128,10 @@ fn run_steps(
     from: Option<&Finished>,
     observer: Observer,
 ) -> Result<Finished> {
-    let mut watch = Watch::default();
+    let mut watch = RunWatch::default();
     let ended = watched_steps(device, job, schedule, from, &mut watch, observer);
-    if let (Err(_), Some(kept)) = (&ended, watch.kept()) {
-        let _ = observer(Event::Kept(kept));
+    if let (Err(_), Some(kept)) = (&ended, watch.kept) {
+        let _ = observer(Event::Kept(&kept.finished()));
     }
     ended
 }
@@ -140,19 +141,16 @@ fn watched_steps(
     job: &Job,
     schedule: &Schedule,
     from: Option<&Finished>,
-    watch: &mut Watch,
+    watch: &mut RunWatch,
     observer: Observer,
 ) -> Result<Finished> {
     schedule.check(&job.recipe, job.streams.len())?;
     let begun = from.map_or(0, |from| from.steps);
-    let mut canvas = Canvas::new(device, from.map_or_else(|| start(job), |from| Ok(from.pictures.clone()))?)?;
-    let mut finished = from.cloned().unwrap_or_else(|| Finished {
-        pictures: Array::filled(canvas.shape, 0.0),
-        steps: 0,
-        loss: vec![],
-        measured: vec![],
-        memory: vec![],
-    });
+    let mut finished = match from {
+        Some(from) => from.clone(),
+        None => Finished { pictures: start(job)?, steps: 0, loss: vec![], measured: vec![], memory: vec![] },
+    };
+    let mut canvas = Canvases::new(device, &finished.pictures)?;
     // Steps of the whole run before the stage.
     let mut before = 0;
     for (index, (stage, numbers)) in job.recipe.stages.iter().zip(schedule.stages()).enumerate() {
@@ -170,15 +168,15 @@ fn watched_steps(
             }
             let steps = &numbers.steps[first..end];
             if done < steps.len() {
-                let picture = (&canvas.buffer, canvas.shape);
                 let run = (before + first, schedule.steps());
-                let mut program =
-                    StepProgram::prepare(device, &job.scene, stage, steps, run, picture, job.check_finite)?;
+                let mut program = canvas.each(device, |parts| {
+                    StepPrograms::prepare(device, &job.scene, stage, steps, run, parts, job.check_finite)
+                })?;
                 if let Some(from) = from.filter(|_| done > 0) {
                     program.skip(done, &from.memory)?;
                 }
-                let (plan, dispatches) = program.plan();
-                let _ = observer(Event::Prepared { size: size as usize, plan, dispatches });
+                let (plan, dispatches, parts) = program.plan();
+                let _ = observer(Event::Prepared { size: size as usize, plan, dispatches, parts });
                 let end = before + end;
                 while finished.steps < end {
                     let count = job.steps_to_next_look(finished.steps).min(end - finished.steps);
@@ -192,14 +190,8 @@ fn watched_steps(
                         let report = program.report()?;
                         (finished.loss, finished.measured) = (report.loss, report.measured);
                         let odd = report.odd.map(|step| finished.steps - program.done() + step);
-                        let now = Finished {
-                            pictures: canvas.download(device)?,
-                            steps: finished.steps,
-                            loss: finished.loss.clone(),
-                            measured: finished.measured.clone(),
-                            memory: vec![],
-                        };
-                        if let Some((since, end)) = watch.look(now, odd, &program, device, (&job.scene, stage.crop))? {
+                        watch.keep(device, &canvas, &program, &finished, odd)?;
+                        if let Some((since, end)) = watch.look_for_dead_end(device, job, stage.crop)? {
                             let _ = observer(Event::Dead { since, end });
                         }
                         let progress = Progress {
@@ -252,7 +244,7 @@ pub fn memory(device: &Device, job: &Job) -> Result<u64> {
             let side = numbers.size_at(start) as usize;
             let shape = Shape::new(job.streams.len(), 3, side, side);
             let run = (before + start, schedule.steps());
-            let plan = StepProgram::plan_for(device, &job.scene, stage, &numbers.steps[start..end], run, shape)?;
+            let plan = StepPrograms::plan_for(device, &job.scene, stage, &numbers.steps[start..end], run, shape)?;
             most = most.max(plan.total_bytes());
         }
         before += numbers.steps.len();
@@ -313,52 +305,92 @@ impl ResizeKind {
     }
 }
 
-/// The pictures on the device.
-struct Canvas {
-    buffer: Buffer,
-    shape: Shape,
-    readback: Readback,
+/// What is looked at whenever losses are reported.
+#[derive(Default)]
+struct RunWatch {
+    /// The last report at which all was well.
+    kept: Option<Kept>,
+    /// Since how many steps no gradient has come, and reports that have found it so.
+    still: Option<(usize, usize)>,
+    told: bool,
 }
 
-impl Canvas {
-    fn new(device: &Device, pictures: Array) -> Result<Self> {
-        let buffer = device.upload(PICTURE, Layout::Picture, &pictures)?;
-        Canvas::of(device, buffer, pictures.shape)
-    }
+/// A run at a report; the pictures as the device has them.
+struct Kept {
+    stored: Vec<f32>,
+    shape: Shape,
+    finished: Finished,
+}
 
-    fn of(device: &Device, buffer: Buffer, shape: Shape) -> Result<Self> {
-        let readback = device.readback(Layout::Picture.bytes(shape))?;
-        Ok(Canvas { buffer, shape, readback })
+impl Kept {
+    fn finished(self) -> Finished {
+        let pictures = Array::new(self.shape, Layout::Picture.unpack(self.shape, &self.stored));
+        Finished { pictures, ..self.finished }
     }
+}
 
-    fn download(&self, device: &Device) -> Result<Array> {
-        let stored: Vec<f32> = self.readback.read(device, &self.buffer)?;
-        Ok(Array::new(self.shape, Layout::Picture.unpack(self.shape, &stored)))
-    }
+impl RunWatch {
+    /// Reports that find no gradient before it is told.
+    const PATIENCE: usize = 2;
 
-    fn resize(&mut self, device: &Device, size: usize, mode: ResizeMode) -> Result<()> {
-        if [self.shape.h(), self.shape.w()] == [size; 2] {
+    /// Keeps the run as it is now, if all is well; `odd` is the first step with a loss that is no number. Ends it when no picture
+    /// is good any more: one of several does not take the others along.
+    fn keep(
+        &mut self,
+        device: &Device,
+        canvas: &Canvases,
+        program: &StepPrograms,
+        finished: &Finished,
+        odd: Option<usize>,
+    ) -> Result<()> {
+        let stored = canvas.stored(device)?;
+        let pictures = stored.chunks_exact(stored.len() / finished.loss.len()).zip(&finished.loss);
+        let bad =
+            pictures.filter(|(pixels, loss)| pixels.iter().chain([*loss]).any(|value| !value.is_finite())).count();
+        if bad == finished.loss.len() {
+            let (layer, step) = odd.map_or(("picture", finished.steps - 1), |step| ("loss", step));
+            return Err(Error::NotFinite { layer: layer.into(), step: Some(step as u64) });
+        }
+        if bad > 0 {
             return Ok(());
         }
-        self.replace(device, Resize { height: size, width: size, mode })
-    }
-
-    fn pad(&mut self, device: &Device, width: usize, value: f32) -> Result<()> {
-        self.replace(device, Pad { left: width, top: width, right: width, bottom: width, value })
-    }
-
-    /// Runs one operation on the pictures, outside of any step.
-    fn replace(&mut self, device: &Device, op: impl Op + 'static) -> Result<()> {
-        let mut tape = Tape::default();
-        let x = tape.input(PICTURE, self.shape);
-        let y = tape.apply(op, &[x])?;
-        let mut recorder = Recorder::new(device.tuning());
-        let request = Request { keep: vec![y], ..Request::default() };
-        let recorded = tape.record(&mut recorder, &request)?;
-        let externals = Externals::from([(PICTURE.to_owned(), self.buffer.clone())]);
-        let mut program = Program::prepare(device, "change of size", &recorder.finish(), &externals)?;
-        program.run()?;
-        *self = Canvas::of(device, program.buffer(recorded.kept[0].buffer).clone(), tape.shape(y))?;
+        let same = self.kept.as_ref().is_some_and(|kept| kept.finished.measured == finished.measured);
+        self.still = match self.still {
+            _ if !same && !program.gradient_is_zero(canvas.readback())? => None,
+            None => Some((finished.steps, 1)),
+            Some((since, reports)) => Some((since, reports + 1)),
+        };
+        // The pictures are those that are stored.
+        let finished = Finished { pictures: Array::filled(Shape::new(0, 3, 0, 0), 0.0), ..finished.clone() };
+        self.kept = Some(Kept { stored, shape: canvas.shape(), finished });
         Ok(())
     }
+
+    /// Where the gradient ends, once in a run, when it has not come for a while. Networks see a window of side `crop`.
+    fn look_for_dead_end(
+        &mut self,
+        device: &Device,
+        Job { scene, .. }: &Job,
+        crop: Option<u32>,
+    ) -> Result<Option<(usize, DeadEnd)>> {
+        let (Some((since, reports)), Some(kept)) = (self.still, &self.kept) else { return Ok(None) };
+        // A term that fades needs the numbers of its step to say anything.
+        let fades = [true, false].into_iter().any(|rising| scene.objective.fades(rising));
+        if self.told || reports < Self::PATIENCE || fades {
+            return Ok(None);
+        }
+        self.told = true;
+        let pictures = Array::new(kept.shape, Layout::Picture.unpack(kept.shape, &kept.stored));
+        let seen = crop.map_or_else(|| pictures.clone(), |side| centre(&pictures, side as usize));
+        Ok(dead_end(device, scene, &seen)?.map(|end| (since, end)))
+    }
+}
+
+/// The square of that side in the middle of pictures.
+fn centre(pictures: &Array, side: usize) -> Array {
+    let [n, c, h, w] = pictures.shape.0;
+    let [top, left] = [h, w].map(|size| (size - side) / 2);
+    let rows = pictures.values.chunks_exact(w).enumerate().filter(|(row, _)| (top..top + side).contains(&(row % h)));
+    let values = rows.flat_map(|(_, row)| &row[left..left + side]).copied().collect();
+    Array::new(Shape::new(n, c, side, side), values)
 }
