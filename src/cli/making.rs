@@ -20,7 +20,7 @@ use entoptic::tensor::Array;
 use super::aim::{self, Aim};
 use super::args::{Global, MakingArgs, PicturesArgs};
 use super::events::print_path;
-use super::networks::{Loaded, file_name, shared_classes};
+use super::networks::{Loaded, check_recipe, file_name, shared_classes};
 use super::origin::{self, Design, Init, Maker, Origin};
 use super::progress::Watcher;
 use super::watching::{Watched, WatchingArgs};
@@ -78,11 +78,7 @@ impl<'a> Making<'a> {
             recipe.normalize = normalize.into();
         }
         global.say(format_args!("recipe: {}, pixel values {:?}, seed {}", recipe.name, recipe.normalize, args.seed));
-        // Recipes for published networks are those of the experiments, which gave them pixel values as they are.
-        let shipped = args.normalize.is_none() && Recipe::named(&recipe.name).is_ok();
-        for loaded in networks.iter().filter(|loaded| !(shipped && loaded.is_published())) {
-            loaded.check_preprocessing(global, device, recipe.normalize)?;
-        }
+        check_recipe(global, device, networks, &recipe, args.normalize.is_some())?;
         Ok(Making::with_recipe(global, device, networks, recipe, args))
     }
 
