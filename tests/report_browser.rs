@@ -210,7 +210,7 @@ fn plots_are_zoomed_moved_and_read() {
     browser.click("#tab-numbers");
     browser.expect("document.querySelectorAll('#numbers table')[0].rows.length", 3);
     browser.click("#tab-classes");
-    browser.expect("document.querySelectorAll('.shot:not([hidden])').length", 4);
+    browser.expect("document.querySelectorAll('#grid .shot:not([hidden])').length", 4);
     quiet(&browser);
 }
 
