@@ -16,6 +16,7 @@ export XDG_CACHE_HOME="$PWD/target/guide/cache"
 rm -rf target/guide
 mkdir -p target/guide
 cp -- "${photograph:-docs/pictures/church.png}" target/guide/photo.jpg
+# shellcheck disable=SC2016 # the backquotes are those of the blocks
 sed -n '/^```sh$/,/^```$/{/^```/!p}' docs/guide.md >target/guide/commands.sh
 [ -s target/guide/commands.sh ] || die "docs/guide.md has no commands"
 cd target/guide

@@ -41,6 +41,12 @@ say "lints"
 cargo clippy --locked --all-targets -- -D warnings
 say "tests"
 cargo test --locked
+if have "${CHROMEDRIVER:-chromedriver}"; then
+    say "the page of a comparison in a browser"
+    cargo test --locked --test report_browser -- --ignored
+else
+    say "NOT TESTED: the page of a comparison in a browser; there is no chromedriver, scripts/report_browser.sh installs it"
+fi
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 if have naga; then

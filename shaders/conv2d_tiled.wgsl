@@ -15,19 +15,7 @@ override GROUPS: u32 = 1u;  // channel groups of an invocation: 1 or 2
 override DEPTH: u32 = 4u;   // groups of summands in a step: an invocation loads at most two of the source
 
 struct Params {
-    n: u32,             // pictures
-    h: u32,             // input height
-    w: u32,
-    c_in: u32,          // input channel groups
-    oh: u32,            // output height
-    ow: u32,
-    c_out: u32,         // output channel groups
-    kh: u32,            // kernel height
-    kw: u32,
-    stride_h: u32,
-    stride_w: u32,
-    pad_h: u32,
-    pad_w: u32,
+#import conv2d_sizes
     source_offset: u32, // first group in a pixel of x, or of grad_y
     source_stride: u32, // groups of a pixel of x, or of grad_y
     out_offset: u32,    // the same of the result

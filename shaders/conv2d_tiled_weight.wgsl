@@ -13,19 +13,7 @@ override GROUPS: u32 = 1u;  // columns of an invocation: 1 or 2
 override DEPTH: u32 = 16u;  // pixels in a step, a multiple of what the invocations load at once: LANES_X / ROWS, LANES_Y / GROUPS
 
 struct Params {
-    n: u32,             // pictures
-    h: u32,             // input height
-    w: u32,
-    c_in: u32,          // input channel groups
-    oh: u32,            // output height
-    ow: u32,
-    c_out: u32,         // output channel groups
-    kh: u32,            // kernel height
-    kw: u32,
-    stride_h: u32,
-    stride_w: u32,
-    pad_h: u32,
-    pad_w: u32,
+#import conv2d_sizes
     x_offset: u32,      // first group in a pixel of x
     x_stride: u32,      // groups of a pixel of x
     y_offset: u32,      // the same of grad_y

@@ -3,7 +3,8 @@
 //   L2              y[n] = sqrt(sum of d^2)   grad_x = grad_y[n] * d / y[n], 0 where y[n] = 0
 //   sum of squares  y[n] = sum of d^2         grad_x = grad_y[n] * 2d
 // Edges: the lanes that fill up the last channel group are 0 in x and in goal, so they add nothing.
-// One workgroup = one picture in forward; one invocation = four channels of one pixel in grad_input.
+// One workgroup = one picture in forward, or PART vec4s of one in part, whose sums join adds up; one invocation = four channels
+// of one pixel in grad_input.
 
 #import linear
 #import reduce
@@ -29,28 +30,27 @@ struct Params {
     y_stride: u32,     // groups of a picture of y
     g_offset: u32,     // the same of grad_y
     g_stride: u32,
+    parts: u32,        // of a picture
     pad0: u32,
-    pad1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;            // [N, H, W, C/4]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;            // [N, H, W, C/4], or sums of parts [N, parts] in join
 @group(0) @binding(2) var<storage, read> goal: array<vec4<f32>>;         // [N, H, W, C/4]
 @group(0) @binding(3) var<storage, read> y: array<vec4<f32>>;            // [N]
 @group(0) @binding(4) var<storage, read> grad_y: array<vec4<f32>>;       // [N]
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;    // y [N] or grad_x [N, H, W, C/4]
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;    // y [N], sums of parts [N, parts] or grad_x [N, H, W, C/4]
 
 fn difference(pixel: u32, c: u32) -> vec4<f32> {
     return x[pixel * params.x_stride + params.x_offset + c] - goal[pixel * params.goal_stride + params.goal_offset + c];
 }
 
-@compute @workgroup_size(64)
-fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-           @builtin(local_invocation_index) lane: u32) {
-    let n = group.x + group.y * groups.x;
-    if (n >= params.n) { return; }
+const PART: u32 = 4096u;
+
+// What a lane adds up of vec4s `first` to `end` of a picture.
+fn sum_of(n: u32, first: u32, end: u32, lane: u32) -> vec4<f32> {
     var sum = vec4<f32>(0.0);
-    for (var k = lane; k < params.area * params.groups; k += 64u) {
+    for (var k = first + lane; k < end; k += 64u) {
         let d = difference(n * params.area + k / params.groups, k % params.groups);
         if (metric == L1) {
             sum += abs(d);
@@ -58,9 +58,46 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
             sum += d * d;
         }
     }
-    var total = dot(workgroup_sum(lane, sum), vec4<f32>(1.0));
+    return sum;
+}
+
+fn store(n: u32, sum: vec4<f32>) {
+    var total = dot(sum, vec4<f32>(1.0));
     if (metric == L2) { total = sqrt(total); }
-    if (lane == 0u) { out[n * params.y_stride + params.y_offset] = vec4<f32>(total, 0.0, 0.0, 0.0); }
+    out[n * params.y_stride + params.y_offset] = vec4<f32>(total, 0.0, 0.0, 0.0);
+}
+
+@compute @workgroup_size(64)
+fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+           @builtin(local_invocation_index) lane: u32) {
+    let n = group.x + group.y * groups.x;
+    if (n >= params.n) { return; }
+    let sum = workgroup_sum(lane, sum_of(n, 0u, params.area * params.groups, lane));
+    if (lane == 0u) { store(n, sum); }
+}
+
+@compute @workgroup_size(64)
+fn part(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let i = group.x + group.y * groups.x;
+    let n = i / params.parts;
+    if (n >= params.n) { return; }
+    let first = (i % params.parts) * PART;
+    let sum = workgroup_sum(lane, sum_of(n, first, min(first + PART, params.area * params.groups), lane));
+    if (lane == 0u) { out[i] = sum; }
+}
+
+@compute @workgroup_size(64)
+fn join(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let n = group.x + group.y * groups.x;
+    if (n >= params.n) { return; }
+    var own = vec4<f32>(0.0);
+    for (var k = lane; k < params.parts; k += 64u) {
+        own += x[n * params.parts + k];
+    }
+    let sum = workgroup_sum(lane, own);
+    if (lane == 0u) { store(n, sum); }
 }
 
 @compute @workgroup_size(WG)

@@ -62,7 +62,9 @@ pub enum Error {
         reason: String,
     },
     /// A planned buffer is larger than this adapter can hold or bind.
-    #[error("{label} needs {needed} bytes in one buffer, the adapter allows {allowed}; use a smaller picture or batch")]
+    #[error(
+        "{label} needs {needed} bytes in one buffer, the adapter allows {allowed}; use a smaller picture, or a smaller batch in training"
+    )]
     BufferLimit {
         /// Name of the buffer in the plan.
         label: String,

@@ -2,6 +2,12 @@
 //!
 //! Not here: changing the pictures or the weights.
 
+pub(crate) mod parts;
+
+use std::ops::Range;
+
+use parts::{at_a_time, ranges};
+
 use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
 use crate::nets::{BatchNormMode, Head, Network, Norm, Normalize, Outputs, Parameter};
 use crate::objective::{Loss, Objective, Place};
@@ -66,6 +72,12 @@ impl<'a> Scene<'a> {
         Ok(Staged { loss, places })
     }
 
+    /// The same for some of the pictures.
+    pub(crate) fn pictures(&self, range: Range<usize>) -> Scene<'a> {
+        let inputs = self.inputs.iter().map(|(name, array)| (name.clone(), array.pictures(range.clone())));
+        Scene { inputs: inputs.collect(), ..self.clone() }
+    }
+
     /// Batch norms are folded unless somebody wants to know what reaches them.
     fn mode(&self, network: usize) -> BatchNormMode {
         match self.objective.measures_statistics(network) {
@@ -76,6 +88,13 @@ impl<'a> Scene<'a> {
 
     /// Buffers of the networks and of the inputs.
     pub(crate) fn externals(&self, device: &Device) -> Result<Externals> {
+        let mut externals = self.weights(device)?;
+        externals.extend(self.uploads(device)?);
+        Ok(externals)
+    }
+
+    /// Buffers of the networks.
+    pub(crate) fn weights(&self, device: &Device) -> Result<Externals> {
         let mut externals = Externals::new();
         for (index, network) in self.networks.iter().enumerate() {
             externals.extend(network.buffers().iter().map(|(name, buffer)| (name.clone(), buffer.clone())));
@@ -83,10 +102,13 @@ impl<'a> Scene<'a> {
                 externals.extend(network.folded(device)?);
             }
         }
-        for (name, array) in &self.inputs {
-            externals.insert(name.clone(), device.upload(name, Layout::Picture, array)?);
-        }
         Ok(externals)
+    }
+
+    /// Buffers of the inputs, made anew.
+    pub(crate) fn uploads(&self, device: &Device) -> Result<Externals> {
+        let upload = |(name, array): &(String, Array)| Ok((name.clone(), device.upload(name, Layout::Picture, array)?));
+        self.inputs.iter().map(upload).collect()
     }
 }
 
@@ -97,9 +119,9 @@ pub struct Gradient {
     pub loss: Array,
     /// The gradient of the sum of losses, in the shape of the picture.
     pub gradient: Array,
-    /// Where the memory went.
+    /// Where the memory went, for as many pictures as were done at a time.
     pub plan: Plan,
-    /// Kernel launches.
+    /// Kernel launches, for all pictures.
     pub dispatches: usize,
 }
 
@@ -114,13 +136,24 @@ pub fn outputs(
     places: &[Place],
     check_finite: bool,
 ) -> Result<Vec<Array>> {
-    let mut tape = Tape::default();
-    let x = tape.input(PICTURE, picture.shape);
     let scene = Scene { objective: Objective::default(), ..scene.clone() };
-    let keep = scene.stage(&mut tape, (x, x), places, check_finite)?.places;
-    let request = Request { keep, ..Request::default() };
-    let once = Once::run(device, &scene, &tape, &request, picture, check_finite)?;
-    once.recorded.kept.iter().map(|view| once.fetch(device, view)).collect()
+    let parts = in_parts(&scene, picture, |scene, picture| {
+        let mut tape = Tape::default();
+        let x = tape.input(PICTURE, picture.shape);
+        let keep = scene.stage(&mut tape, (x, x), places, check_finite)?.places;
+        let request = Request { keep, ..Request::default() };
+        let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
+        once.recorded.kept.iter().map(|view| once.fetch(device, view)).collect::<Result<Vec<Array>>>()
+    })?;
+    let place = |k: usize| Array::batch(parts.iter().map(|part| part[k].clone()).collect());
+    Ok((0..places.len()).map(place).collect())
+}
+
+/// Does the same with all pictures, as many at a time as the device can hold.
+fn in_parts<T>(scene: &Scene, picture: &Array, work: impl Fn(&Scene, &Array) -> Result<T>) -> Result<Vec<T>> {
+    let n = picture.shape.n();
+    let part = |range: Range<usize>| work(&scene.pictures(range.clone()), &picture.pictures(range));
+    at_a_time(n, |size| ranges(n, size).map(part).collect())
 }
 
 /// Loss of a scene for each picture [N, 3, H, W], without its gradient: [N, 1, 1, 1].
@@ -128,12 +161,15 @@ pub fn outputs(
 /// # Errors
 /// As [`gradient`].
 pub fn losses(device: &Device, scene: &Scene, picture: &Array, check_finite: bool) -> Result<Array> {
-    let mut tape = Tape::default();
-    let x = tape.input(PICTURE, picture.shape);
-    let loss = scene.stage(&mut tape, (x, x), &[], check_finite)?.loss.ok_or_else(no_term)?;
-    let request = Request { keep: vec![loss.total], ..Request::default() };
-    let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
-    once.fetch(device, &once.recorded.kept[0])
+    let parts = in_parts(scene, picture, |scene, picture| {
+        let mut tape = Tape::default();
+        let x = tape.input(PICTURE, picture.shape);
+        let loss = scene.stage(&mut tape, (x, x), &[], check_finite)?.loss.ok_or_else(no_term)?;
+        let request = Request { keep: vec![loss.total], ..Request::default() };
+        let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
+        once.fetch(device, &once.recorded.kept[0])
+    });
+    parts.map(Array::batch)
 }
 
 fn no_term() -> Error {
@@ -145,17 +181,23 @@ fn no_term() -> Error {
 /// # Errors
 /// As [`outputs`], and those of [`Objective::record`].
 pub fn gradient(device: &Device, scene: &Scene, picture: &Array, check_finite: bool) -> Result<Gradient> {
-    let mut tape = Tape::default();
-    let x = tape.input(PICTURE, picture.shape);
-    let loss = scene.stage(&mut tape, (x, x), &[], check_finite)?.loss.ok_or_else(no_term)?;
-    let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
-    let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
-    Ok(Gradient {
-        loss: once.fetch(device, &once.recorded.kept[0])?,
-        gradient: once.fetch(device, &once.recorded.gradients[0])?,
-        plan: once.program.plan().clone(),
-        dispatches: once.program.dispatches(),
-    })
+    let parts = in_parts(scene, picture, |scene, picture| {
+        let mut tape = Tape::default();
+        let x = tape.input(PICTURE, picture.shape);
+        let loss = scene.stage(&mut tape, (x, x), &[], check_finite)?.loss.ok_or_else(no_term)?;
+        let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
+        let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
+        Ok(Gradient {
+            loss: once.fetch(device, &once.recorded.kept[0])?,
+            gradient: once.fetch(device, &once.recorded.gradients[0])?,
+            plan: once.program.plan().clone(),
+            dispatches: once.program.dispatches(),
+        })
+    })?;
+    let dispatches = parts.iter().map(|part| part.dispatches).sum();
+    let plan = parts[0].plan.clone();
+    let (loss, gradient) = parts.into_iter().map(|part| (part.loss, part.gradient)).unzip();
+    Ok(Gradient { loss: Array::batch(loss), gradient: Array::batch(gradient), plan, dispatches })
 }
 
 /// How a network is run over one batch after another.
@@ -189,11 +231,15 @@ pub struct Forward {
     device: Device,
     program: Program,
     pictures: Buffer,
+    /// Of a batch, and of as many of its pictures as are done at a time.
     shape: Shape,
+    part: Shape,
     logits: View,
     readback: Readback,
     moments: Vec<[View; 2]>,
     means: Vec<View>,
+    /// What these were for the last batch, part by part.
+    taken: Vec<(Vec<Moments>, Vec<Array>)>,
     running: Vec<Running>,
     checks: Option<(FiniteChecks, Buffer)>,
 }
@@ -221,11 +267,18 @@ pub struct Running {
 }
 
 impl Forward {
-    /// Prepares a pass: it sees every later change of the weights.
+    /// Prepares a pass: it sees every later change of the weights. Batches that are too large for the device are done in parts.
     ///
     /// # Errors
     /// [`Error::UnknownLayer`]; those of [`Network::forward`] and of the device.
     pub fn prepare(device: &Device, pass: &Pass) -> Result<Self> {
+        let [n, c, h, w] = pass.shape.0;
+        let whole = at_a_time(n, |n| Self::prepare_whole(device, &Pass { shape: Shape::new(n, c, h, w), ..*pass }))?;
+        Ok(Forward { shape: pass.shape, ..whole })
+    }
+
+    /// [`Forward::prepare`] for whole batches only.
+    pub(crate) fn prepare_whole(device: &Device, pass: &Pass) -> Result<Self> {
         let Pass { network, head, normalize, shape, .. } = *pass;
         let mut tape = Tape::default();
         let pixels = tape.input(PICTURE, shape);
@@ -269,10 +322,12 @@ impl Forward {
             program,
             pictures,
             shape,
+            part: shape,
             logits,
             readback,
             moments,
             means,
+            taken: vec![],
             running,
             checks,
         })
@@ -288,16 +343,23 @@ impl Forward {
     /// When there are not as many numbers as in the pictures it was prepared for.
     pub fn logits(&mut self, stored: &[f32]) -> Result<Array> {
         assert_eq!(stored.len(), Layout::Picture.stored(self.shape), "pictures of another shape");
-        self.device.write(&self.pictures, stored)?;
-        self.present_logits()
+        self.taken.clear();
+        let mut logits = Vec::new();
+        for part in stored.chunks(Layout::Picture.stored(self.part).max(1)) {
+            // The last part may be short; then others are still there behind it.
+            self.device.write(&self.pictures, part)?;
+            logits.push(self.present_logits()?);
+        }
+        Ok(Array::batch(logits).pictures(0..self.shape.n()))
     }
 
-    /// Logits of what [`Forward::pictures`] holds.
+    /// Logits of what [`Forward::pictures`] holds, of a pass that is prepared whole.
     pub(crate) fn present_logits(&mut self) -> Result<Array> {
         self.program.run()?;
         if let Some((checks, flags)) = &self.checks {
             checks.verify(&self.device, flags, None)?;
         }
+        self.taken.push(self.present()?);
         let stored: Vec<f32> = self.readback.read(&self.device, self.program.buffer(self.logits.buffer))?;
         Ok(Array::new(self.logits.shape, self.logits.layout.unpack(self.logits.shape, &stored)))
     }
@@ -314,23 +376,33 @@ impl Forward {
 
     /// Moments at each batch norm, in order of execution, for the pictures that [`Forward::logits`] was last given; none
     /// unless the pass takes them.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn moments(&self) -> Result<Vec<Moments>> {
-        let fetch = |view: View| self.device.download(self.program.buffer(view.buffer), view.layout, view.shape);
-        let both = |&[mean, variance]: &[View; 2]| Ok(Moments { mean: fetch(mean)?, variance: fetch(variance)? });
-        self.moments.iter().map(both).collect()
+    pub fn moments(&self) -> Vec<Moments> {
+        let norm = |k: usize| {
+            let of = |part: fn(&Moments) -> &Array| self.all(|(moments, _)| part(&moments[k]));
+            Moments { mean: of(|moments| &moments.mean), variance: of(|moments| &moments.variance) }
+        };
+        let norms = if self.taken.is_empty() { 0 } else { self.moments.len() };
+        (0..norms).map(norm).collect()
     }
 
     /// The mean of each channel over the pixels of each picture, [N, C, 1, 1], at each layer that the pass averages, for the
     /// pictures that [`Forward::logits`] was last given.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn means(&self) -> Result<Vec<Array>> {
+    pub fn means(&self) -> Vec<Array> {
+        let layers = if self.taken.is_empty() { 0 } else { self.means.len() };
+        (0..layers).map(|k| self.all(|(_, means)| &means[k])).collect()
+    }
+
+    /// A value of all parts of the last batch.
+    fn all(&self, of: impl Fn(&(Vec<Moments>, Vec<Array>)) -> &Array) -> Array {
+        Array::batch(self.taken.iter().map(|part| of(part).clone()).collect()).pictures(0..self.shape.n())
+    }
+
+    /// Moments and means of the pictures that have just been looked at.
+    fn present(&self) -> Result<(Vec<Moments>, Vec<Array>)> {
         let fetch = |view: &View| self.device.download(self.program.buffer(view.buffer), view.layout, view.shape);
-        self.means.iter().map(fetch).collect()
+        let both = |[mean, variance]: &[View; 2]| Ok(Moments { mean: fetch(mean)?, variance: fetch(variance)? });
+        let moments = self.moments.iter().map(both).collect::<Result<_>>()?;
+        Ok((moments, self.means.iter().map(fetch).collect::<Result<_>>()?))
     }
 }
 
@@ -391,21 +463,25 @@ pub struct DeadEnd {
 /// # Errors
 /// As [`gradient`].
 pub fn dead_end(device: &Device, scene: &Scene, picture: &Array) -> Result<Option<DeadEnd>> {
-    let mut tape = Tape::default();
-    let x = tape.input(PICTURE, picture.shape);
-    let loss = scene.stage(&mut tape, (x, x), &[], true)?.loss.ok_or_else(no_term)?;
-    let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
-    let mut recorder = Recorder::new(device.tuning());
-    let mut checks = Some(FiniteChecks::default());
-    FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
-    let recording = recorder.finish();
-    let mut externals = scene.externals(device)?;
-    externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
-    Program::provide(device, &recording, &mut externals)?;
-    Program::prepare(device, "dead end", &recording, &externals)?.run()?;
-    let checks = checks.expect("it was some, and stays so");
-    let found = checks.found(device, &externals[FLAGS])?;
-    Ok(end_of(&found))
+    let parts = in_parts(scene, picture, |scene, picture| {
+        let mut tape = Tape::default();
+        let x = tape.input(PICTURE, picture.shape);
+        let loss = scene.stage(&mut tape, (x, x), &[], true)?.loss.ok_or_else(no_term)?;
+        let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
+        let mut recorder = Recorder::new(device.tuning());
+        let mut checks = Some(FiniteChecks::default());
+        FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
+        let recording = recorder.finish();
+        Program::plan_for(device, &recording)?;
+        let mut externals = scene.externals(device)?;
+        externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
+        Program::provide(device, &recording, &mut externals)?;
+        Program::prepare(device, "dead end", &recording, &externals)?.run()?;
+        let checks = checks.expect("it was some, and stays so");
+        Ok(end_of(&checks.found(device, &externals[FLAGS])?))
+    })?;
+    // Where it arrives at some pictures it does arrive.
+    Ok(parts.into_iter().collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().next()))
 }
 
 /// The end of the gradient among values in order of execution and gradients in the reverse of it.

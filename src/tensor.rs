@@ -4,6 +4,7 @@
 //! padded with zeros to a multiple of four, so that every kernel reads `vec4<f32>`; the padding lanes stay zero.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Sizes [N, C, H, W]; a filter is [Cout, Cin, KH, KW], a vector over channels [1, C, 1, 1], a number per picture [N, 1, 1, 1].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -167,9 +168,24 @@ impl Array {
 
     /// Picture `n` of the batch, shape [1, C, H, W].
     pub fn picture(&self, n: usize) -> Array {
+        self.pictures(n..n + 1)
+    }
+
+    /// Some pictures of the batch.
+    pub fn pictures(&self, range: Range<usize>) -> Array {
         let [_, c, h, w] = self.shape.0;
         let size = c * h * w;
-        Array::new(Shape::new(1, c, h, w), self.values[n * size..(n + 1) * size].to_vec())
+        Array::new(Shape::new(range.len(), c, h, w), self.values[range.start * size..range.end * size].to_vec())
+    }
+
+    /// The pictures of several batches in one.
+    ///
+    /// # Panics
+    /// When there is none, or when they differ in more than their numbers of pictures.
+    pub fn batch(parts: Vec<Array>) -> Array {
+        let [_, c, h, w] = parts[0].shape.0;
+        let n = parts.iter().map(|part| part.shape.n()).sum();
+        Array::new(Shape::new(n, c, h, w), parts.into_iter().flat_map(|part| part.values).collect())
     }
 }
 

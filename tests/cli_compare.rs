@@ -3,93 +3,41 @@
 // Helpers of tests unwrap like the tests themselves, which the lint does not see.
 #![allow(clippy::unwrap_used)]
 
+// Compiled into each test program, of which each uses a part.
 mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use common::generator::Generator;
+use common::desk::{Desk, text};
 use entoptic::nets::Architecture;
-use entoptic::picture;
-use entoptic::tensor::{Array, Shape};
-use entoptic::weights::{NamedArray, Precision, write};
 use serde_json::json;
-use tempfile::TempDir;
-
-/// A folder in which the program runs, with a cache of its own.
-struct Desk(TempDir);
 
 /// Rows of a table by the names of its columns.
 type Rows = Vec<BTreeMap<String, String>>;
 
-impl Desk {
-    fn new() -> Desk {
-        Desk(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Saves a small network with random weights.
-    fn network(&self, file: &str, architecture: Architecture, seed: u64, classes: &[&str]) {
-        let tensors = architecture.tensors(1.0 / 16.0, classes.len(), &[]).unwrap();
-        let shapes: BTreeMap<String, Vec<usize>> = tensors.into_iter().collect();
-        let state = Generator { seed }.state(architecture.name(), &shapes).into_iter();
-        let arrays: Vec<NamedArray> =
-            state.map(|(name, values)| NamedArray { shape: shapes[&name].clone(), name, values }).collect();
-        let metadata = BTreeMap::from([("classes".to_owned(), classes.join(","))]);
-        write(&self.path(file), &arrays, &metadata, Precision::F32).unwrap();
-    }
-
-    /// Saves a picture, with what its file says of the run that made it.
-    fn picture(&self, file: &str, seed: u64, side: usize, run: Option<serde_json::Value>) {
-        let path = self.path(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let pixels = Array::new(Shape::new(1, 3, side, side), Generator { seed }.blocks(1, side));
-        let run = run.map(|run| ("entoptic:run".to_owned(), run.to_string()));
-        let recipe = run.is_some().then(|| ("entoptic:recipe".to_owned(), "name = \"small\"\n".to_owned()));
-        picture::write_png(&path, &pixels, &run.into_iter().chain(recipe).collect::<Vec<_>>()).unwrap();
-    }
-
-    fn run(&self, arguments: &str) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_entoptic"));
-        command.current_dir(self.0.path()).arg("compare").args(arguments.split_whitespace());
-        command.env("XDG_RUNTIME_DIR", self.0.path());
-        for variable in ["XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"] {
-            command.env(variable, self.path("caches"));
-        }
-        command.output().unwrap()
-    }
-
-    /// What it prints, and what it says besides.
-    #[track_caller]
-    fn good(&self, arguments: &str) -> (String, String) {
-        let output = self.run(arguments);
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "{arguments}: {err}");
-        (out, err)
-    }
-
-    /// The last line of what it says is wrong.
-    #[track_caller]
-    fn refused(&self, arguments: &str, code: i32) -> String {
-        let output = self.run(&format!("--quiet {arguments}"));
-        let err = text(&output.stderr);
-        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(code), ""), "{arguments}: {err}");
-        assert!(!err.contains("panicked"), "{arguments}: {err}");
-        err
-    }
-
-    fn table(&self, file: &str) -> Rows {
-        rows(&fs::read_to_string(self.path(file)).unwrap())
-    }
+/// What it prints, and what it says besides.
+#[track_caller]
+fn good(desk: &Desk, arguments: &str) -> (String, String) {
+    let output = desk.run(&format!("compare {arguments}"));
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{arguments}: {err}");
+    (out, err)
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+/// What it says is wrong, and nothing else.
+#[track_caller]
+fn refused(desk: &Desk, arguments: &str, code: i32) -> String {
+    let output = desk.run(&format!("--quiet compare {arguments}"));
+    let err = text(&output.stderr);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(code), ""), "{arguments}: {err}");
+    assert!(!err.contains("panicked"), "{arguments}: {err}");
+    err
+}
+
+fn table(desk: &Desk, file: &str) -> Rows {
+    rows(&fs::read_to_string(desk.path(file)).unwrap())
 }
 
 /// Cells of comma-separated values, line by line, quotes undone.
@@ -147,8 +95,8 @@ const CLASSES: [&str; 4] = ["tench", "golf ball", "a \"b\"", "church"];
 /// Two networks, a folder of pictures that say who made them, and one of pictures that are named after their class.
 fn desk() -> Desk {
     let desk = Desk::new();
-    desk.network("a.safetensors", Architecture::ResNet50, 1, &CLASSES);
-    desk.network("b.safetensors", Architecture::GoogLeNet, 2, &CLASSES);
+    desk.known("a.safetensors", Architecture::ResNet50, 1, &CLASSES);
+    desk.known("b.safetensors", Architecture::GoogLeNet, 2, &CLASSES);
     for (index, name) in CLASSES.iter().enumerate() {
         let network = json!({ "network": "resnet50", "weights": "made.safetensors", "sha256": "0" });
         let run = json!({
@@ -167,10 +115,10 @@ const ASKED: &str = "-w a.safetensors -w b.safetensors --pictures made named";
 #[test]
 fn every_picture_is_seen_by_every_network() {
     let desk = desk();
-    let (out, _) = desk.good(&format!("{ASKED} --out report --axes inception5a:0,4 --batch 3"));
+    let (out, _) = good(&desk, &format!("{ASKED} --out report --axes inception5a:0,4 --batch 3"));
     assert!(out.lines().any(|line| line.starts_with("made, a ")) && out.ends_with("report/index.html\n"), "{out}");
 
-    let pictures = desk.table("report/data/pictures.csv");
+    let pictures = table(&desk, "report/data/pictures.csv");
     let column = |name: &str| pictures.iter().map(|row| row[name].as_str()).collect::<Vec<_>>();
     assert_eq!(column("class"), ["0", "1", "2", "3", "1", "3", "3"]);
     assert_eq!(column("name")[2], "a \"b\"");
@@ -179,7 +127,7 @@ fn every_picture_is_seen_by_every_network() {
 
     let logits = ["a", "b"].map(|network| matrix(&desk.path(&format!("report/data/logits-{network}.npy"))));
     assert!(logits.iter().all(|rows| (rows.len(), rows[0].len()) == (7, 4)));
-    let outputs = desk.table("report/data/outputs.csv");
+    let outputs = table(&desk, "report/data/outputs.csv");
     assert_eq!(outputs.len(), 14);
     for row in &outputs {
         let (picture, network) = (number(row, "picture") as usize, usize::from(row["network"] == "b"));
@@ -198,7 +146,7 @@ fn every_picture_is_seen_by_every_network() {
         let squares = vector.iter().zip(&logits[network][nearest]).map(|(x, y)| f64::from(x - y).powi(2));
         assert!((number(row, "nearest_l2") - squares.sum::<f64>().sqrt()).abs() < 1e-5, "{row:?}");
     }
-    let between = desk.table("report/data/networks.csv");
+    let between = table(&desk, "report/data/networks.csv");
     assert_eq!(between.len(), 7);
     for (row, (a, b)) in between.iter().zip(logits[0].iter().zip(&logits[1])) {
         let l1: f64 = a.iter().zip(b).map(|(x, y)| f64::from((x - y).abs())).sum();
@@ -208,26 +156,26 @@ fn every_picture_is_seen_by_every_network() {
         assert!((number(row, "cosine") - cosine).abs() < 1e-6, "{row:?}");
     }
     // Classes that both sets show: the ball, and the church by the mean of its two pictures.
-    let sets = desk.table("report/data/sets.csv");
+    let sets = table(&desk, "report/data/sets.csv");
     let shared: Vec<&str> = sets.iter().map(|row| row["class"].as_str()).collect();
     assert_eq!(shared, ["1", "3", "1", "3"]);
     let apart = (0..4).map(|k| logits[0][3][k] - (logits[0][5][k] + logits[0][6][k]) / 2.0);
     assert!((number(&sets[1], "l1") - apart.map(|d| f64::from(d.abs())).sum::<f64>()).abs() < 1e-5, "{:?}", sets[1]);
 
-    let makers = desk.table("report/data/makers.csv");
+    let makers = table(&desk, "report/data/makers.csv");
     let counts: Vec<&str> = makers.iter().map(|row| row["pictures"].as_str()).collect();
     assert_eq!(counts, ["4", "4", "3", "3"]);
     assert!(makers.iter().all(|row| row["had_part"] == "false"));
-    for row in desk.table("report/data/neighbours.csv") {
+    for row in table(&desk, "report/data/neighbours.csv") {
         assert!(number(&row, "component_size") >= 2.0 && row["class"] != row["next"], "{row:?}");
     }
-    let shares = desk.table("report/data/variance.csv");
+    let shares = table(&desk, "report/data/variance.csv");
     for network in ["a", "b"] {
         let shares: Vec<f64> =
             shares.iter().filter(|row| row["network"] == network).map(|row| number(row, "share")).collect();
         assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9 && shares.is_sorted_by(|x, y| x >= y), "{shares:?}");
     }
-    let axes = desk.table("report/data/axes.csv");
+    let axes = table(&desk, "report/data/axes.csv");
     assert_eq!(axes.len(), 7, "ResNet50 has no such layer");
     assert!(axes.iter().all(|row| row["network"] == "b" && row["channel_b"] == "4"));
     assert!(axes.iter().any(|row| number(row, "a") != number(&axes[0], "a")));
@@ -263,14 +211,14 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn the_same_pictures_give_the_same_report_whatever_the_batch() {
     let desk = desk();
-    desk.good(&format!("{ASKED} --out first --batch 16"));
+    good(&desk, &format!("{ASKED} --out first --batch 16"));
     let first = contents(&desk.path("first"));
     assert_eq!(first.len(), 1 + 10 + 2 + 7 + 7, "{:?}", first.keys());
     // In place of an earlier report, beside a file of someone else.
-    desk.good("-w a.safetensors --pictures made --out second --single-file");
+    good(&desk, "-w a.safetensors --pictures made --out second --single-file");
     assert!(!desk.path("second/pictures").exists());
     fs::write(desk.path("second/notes.txt"), "mine").unwrap();
-    desk.good(&format!("{ASKED} --out second --batch 2"));
+    good(&desk, &format!("{ASKED} --out second --batch 2"));
     assert_eq!(fs::read(desk.path("second/notes.txt")).unwrap(), b"mine");
     fs::remove_file(desk.path("second/notes.txt")).unwrap();
     let second = contents(&desk.path("second"));
@@ -287,20 +235,20 @@ fn what_cannot_be_compared_is_named_and_left_out() {
     desk.picture("named/zebra.png", 5, 40, None);
     let run = json!({ "objective": { "kind": "class", "class": 900, "name": "water tower" }, "networks": [] });
     desk.picture("named/x.png", 6, 40, Some(run));
-    let (_, err) = desk.good(&format!("{ASKED} --out report"));
+    let (_, err) = good(&desk, &format!("{ASKED} --out report"));
     for (file, why) in [("broken.png", "decoded"), ("zebra.png", "neither"), ("x.png", "no class \"water tower\"")] {
         let line = err.lines().find(|line| line.starts_with("skipped: ") && line.contains(file));
         assert!(line.is_some_and(|line| line.contains(why)), "{file}: {err}");
     }
     assert!(err.contains("skipped 3 of 10 pictures"), "{err}");
-    assert_eq!(desk.table("report/data/pictures.csv").len(), 7);
+    assert_eq!(table(&desk, "report/data/pictures.csv").len(), 7);
 
     let one = |pictures: &str| format!("-w a.safetensors --pictures {pictures} --out other");
     fs::create_dir_all(desk.path("empty")).unwrap();
-    assert!(desk.refused(&one("empty"), 1).contains("empty: there is no .png or .jpg file in it"));
-    assert!(desk.refused(&one("absent"), 1).contains("absent"));
+    assert!(refused(&desk, &one("empty"), 1).contains("empty: there is no .png or .jpg file in it"));
+    assert!(refused(&desk, &one("absent"), 1).contains("absent"));
     desk.picture("strange/zebra.png", 5, 40, None);
-    let said = desk.refused(&one("strange"), 1);
+    let said = refused(&desk, &one("strange"), 1);
     assert!(said.contains("none of 1 pictures") && said.contains("zebra.png"), "{said}");
     assert!(!desk.path("other/index.html").exists());
     assert_eq!(fs::read_dir(desk.path("other")).unwrap().count(), 0, "nothing half-done stays");
@@ -309,22 +257,69 @@ fn what_cannot_be_compared_is_named_and_left_out() {
 #[test]
 fn mistakes_are_told_before_anything_is_read() {
     let desk = desk();
-    let axes = |axes: &str, code| desk.refused(&format!("{ASKED} --out report --axes {axes}"), code);
+    let axes = |axes: &str, code| refused(&desk, &format!("{ASKED} --out report --axes {axes}"), code);
     assert!(axes("inception5a", 2).contains("a layer and two of its channels"));
     let said = axes("inception5z:0,1", 1);
     assert!(said.contains("--axes") && said.contains("inception5z"), "{said}");
     let said = axes("inception5a:0,4000", 1);
     assert!(said.contains("there is no 4000"), "{said}");
-    assert!(desk.refused("--pictures made --out report", 2).contains("--model"));
-    assert!(desk.refused("-w a.safetensors --out report", 2).contains("--pictures"));
-    desk.network("c.safetensors", Architecture::ResNet50, 1, &["tench", "church"]);
-    let said = desk.refused("-w a.safetensors -w c.safetensors --pictures made --out report", 1);
+    assert!(refused(&desk, "--pictures made --out report", 2).contains("--model"));
+    assert!(refused(&desk, "-w a.safetensors --out report", 2).contains("--pictures"));
+    desk.known("c.safetensors", Architecture::ResNet50, 1, &["tench", "church"]);
+    let said = refused(&desk, "-w a.safetensors -w c.safetensors --pictures made --out report", 1);
     assert!(said.contains("different classes"), "{said}");
     // A page of someone else stays.
     fs::create_dir_all(desk.path("site")).unwrap();
     fs::write(desk.path("site/index.html"), "<title>mine</title>").unwrap();
-    let said = desk.refused("-w a.safetensors --pictures made --out site", 1);
+    let said = refused(&desk, "-w a.safetensors --pictures made --out site", 1);
     assert!(said.contains("there is already index.html, of something else"), "{said}");
     assert_eq!(fs::read(desk.path("site/index.html")).unwrap(), b"<title>mine</title>");
-    assert!(desk.refused("-w a.safetensors --pictures made --out made/0.png", 1).contains("is a file"));
+    assert!(refused(&desk, "-w a.safetensors --pictures made --out made/0.png", 1).contains("is a file"));
+}
+
+/// Runs the program and gives the most memory that it held, in bytes.
+#[cfg(target_os = "linux")]
+fn peak(desk: &Desk, arguments: &str) -> u64 {
+    let mut child = desk.command(arguments).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    let done = loop {
+        let told = fs::read_to_string(&status).unwrap_or_default();
+        let line = told.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        most = most.max(line.split_whitespace().next().map_or(0, |kib| kib.parse().unwrap()) << 10);
+        match child.try_wait().unwrap() {
+            Some(done) => break done,
+            None => std::thread::sleep(std::time::Duration::from_millis(2)),
+        }
+    };
+    assert!(done.success(), "{arguments}");
+    most
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pictures_do_not_stay_in_memory() {
+    const SIDE: usize = 256;
+    let desk = Desk::new();
+    desk.known("a.safetensors", Architecture::ResNet50, 1, &CLASSES);
+    desk.picture("few/church-seed0.png", 1, SIDE, None);
+    fs::create_dir_all(desk.path("many")).unwrap();
+    let (few, many) = (20, 240);
+    for (folder, count) in [("few", few), ("many", many)] {
+        for seed in 0..count {
+            let to = desk.path(&format!("{folder}/church-seed{seed}.png"));
+            if !to.exists() {
+                fs::copy(desk.path("few/church-seed0.png"), to).unwrap();
+            }
+        }
+    }
+    let peak = |folder: &str| {
+        peak(&desk, &format!("--quiet compare -w a.safetensors --batch 4 --pictures {folder} --out {folder}-report"))
+    };
+    let (less, more) = (peak("few"), peak("many"));
+    let kept = (many - few) as u64 * 3 * (SIDE * SIDE) as u64 * 4;
+    assert!(
+        less > 0 && more.saturating_sub(less) < kept / 3,
+        "{more} bytes instead of {less}; all pictures are {kept}"
+    );
 }

@@ -99,7 +99,7 @@ fn means_are_those_of_each_channel() {
     let mut forward = Forward::prepare(device(), &pass).unwrap();
     forward.logits(&Layout::Picture.pack(both.shape, &both.values)).unwrap();
     let scene = Scene::of(vec![&network], NORMALIZE);
-    for (layer, found) in layers.iter().zip(forward.means().unwrap()) {
+    for (layer, found) in layers.iter().zip(forward.means()) {
         let place = [Place::Layer(0, layer.clone())];
         let values = evaluate::outputs(device(), &scene, &both, &place, false).unwrap().remove(0);
         let [n, c, h, w] = values.shape.0;

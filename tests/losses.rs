@@ -249,3 +249,26 @@ fn adam_takes_the_steps_of_torch() {
     let clean = Layout::Filter.pack(shape, &Layout::Filter.unpack(shape, &stored));
     assert_eq!(stored, clean, "the lanes that fill up stay zero");
 }
+
+/// Whole numbers, so that no sum is rounded; sizes around what one workgroup adds up, 4096 vec4s.
+#[test]
+fn distances_of_large_pictures_count_every_element() {
+    for pixels in [4096, 4097, 3 * 4096, 8 * 4096 + 7] {
+        let shape = Shape::new(2, 3, pixels, 1);
+        let values = (0..shape.elements()).map(|k| if k % 997 == 0 { 2.0 } else { 0.0 });
+        let x = Array::new(shape, values.collect());
+        let goal = Array::filled(shape, 1.0);
+        let expected = vec![shape.elements() as f32 / 2.0; 2];
+        for metric in [Metric::L1, Metric::SumOfSquares] {
+            let outcome = loss(&Distance { metric }, &x, &goal, 1.0);
+            assert_eq!(outcome.output.values, expected, "{metric:?} of {pixels} pixels");
+        }
+        let outcome = loss(&Distance { metric: Metric::L2 }, &x, &goal, 1.0);
+        assert_close(
+            "L2",
+            &outcome.output.values,
+            &expected.iter().map(|sum| sum.sqrt()).collect::<Vec<_>>(),
+            Bound::rel_l2(1e-6),
+        );
+    }
+}

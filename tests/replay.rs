@@ -169,25 +169,31 @@ fn default_limits_are_enough() {
 }
 
 #[test]
-fn too_large_a_batch_is_refused_before_anything_is_allocated() {
+fn too_large_a_picture_is_refused_before_anything_is_allocated() {
     let _alone = alone();
     let device = Device::open_with_default_limits(&choice()).expect("default limits");
     let network = demo_network(&device, "googlenet", "0");
     let small = Array::filled(Shape::new(1, 3, 32, 32), 0.5);
     outputs(&device, &scene(&network), &small, &[LOGITS], false).expect("runs");
     device.wait("test").expect("a good device");
-    let before = device.counters();
     // The first layer's 32 channels at half the side take twice the memory of the pictures.
-    for (n, what) in [(200, "conv1"), (600, "picture")] {
-        let picture = Array::filled(Shape::new(n, 3, 160, 160), 0.5);
-        let inputs = vec![(class_input(0), Array::filled(Shape::per_picture(n), 8.0))];
-        let scene = Scene { inputs, ..scene(&network) };
-        let error = gradient(&device, &scene, &picture, false).map(drop).expect_err("too large");
-        let Error::BufferLimit { label, needed, allowed } = error else { panic!("{n} pictures: {error}") };
-        assert!(needed > allowed && allowed <= 128 << 20, "{label}: {needed} of {allowed}");
-        assert!(label.contains(what), "{label}");
-        assert_eq!(device.counters(), before, "{n} pictures");
+    let bytes = 160 * 160 * 16;
+    let before = device.counters();
+    for (most, what) in [(2 * bytes - 16, "conv1"), (bytes - 16, "picture")] {
+        device.limit_bindings(most);
+        // A batch of three is tried with fewer at a time first.
+        for n in [1, 3] {
+            let picture = Array::filled(Shape::new(n, 3, 160, 160), 0.5);
+            let inputs = vec![(class_input(0), Array::filled(Shape::per_picture(n), 8.0))];
+            let scene = Scene { inputs, ..scene(&network) };
+            let error = gradient(&device, &scene, &picture, false).map(drop).expect_err("too large");
+            let Error::BufferLimit { label, needed, allowed } = error else { panic!("{n} pictures: {error}") };
+            assert!(needed > allowed && allowed == most, "{label}: {needed} of {allowed}");
+            assert!(label.contains(what), "{label}");
+            assert_eq!(device.counters(), before, "{n} pictures");
+        }
     }
+    device.limit_bindings(u64::MAX);
     outputs(&device, &scene(&network), &small, &[LOGITS], false).expect("still runs");
 }
 

@@ -351,3 +351,48 @@ fn attacks_climb_and_come_back_into_the_ball() {
         assert_eq!(found.values[size..], clean.values[size..]);
     }
 }
+
+/// Sizes around what one workgroup looks at, 4096 vec4s, and around four of those.
+#[test]
+fn one_bad_number_anywhere_in_a_large_value_raises_the_flag() {
+    for pixels in [4095, 4096, 4097, 4 * 4096 + 1] {
+        for bad in [None, Some((0, f32::NAN)), Some((pixels - 1, f32::INFINITY)), Some((pixels / 2, f32::NEG_INFINITY))]
+        {
+            let mut bench = Bench::new();
+            // The first of two channel groups, which is all that is looked at.
+            let mut array = random_of("large", Shape::new(1, 8, pixels, 1));
+            if let Some((pixel, value)) = bad {
+                array.values[2 * pixels + pixel] = value;
+            }
+            array.values[5 * pixels] = f32::NAN;
+            let x = bench.put("x", Layout::Picture, &array).slice(0, 4);
+            let flags = bench.put("flags", Layout::Picture, &Array::filled(Shape::channels(4), 7.0));
+            CheckFinite::record(&mut bench.recorder, x, flags.buffer, 1);
+            let (mut program, buffers) = bench.prepare("check");
+            for _ in 0..2 {
+                program.run().unwrap();
+                let raised = if bad.is_some() { 1.0 } else { 0.0 };
+                assert_eq!(stored(&buffers, "flags"), [7.0, raised, 7.0, 7.0], "{pixels} pixels, {bad:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn zeros_alone_are_told_in_a_large_value_too() {
+    let pixels = 2 * 4096 + 5;
+    for other in [None, Some(0), Some(pixels - 1)] {
+        let mut bench = Bench::new();
+        let mut array = Array::filled(Shape::new(1, 4, pixels, 1), 0.0);
+        if let Some(pixel) = other {
+            array.values[3 * pixels + pixel] = 1e-40;
+        }
+        let x = bench.put("x", Layout::Picture, &array);
+        let flags = bench.put("flags", Layout::Picture, &Array::filled(Shape::channels(4), 7.0));
+        CheckFinite::record(&mut bench.recorder, x, flags.buffer, 2);
+        let (mut program, buffers) = bench.prepare("check");
+        program.run().unwrap();
+        let told = if other.is_some() { 0.0 } else { -1.0 };
+        assert_eq!(stored(&buffers, "flags"), [7.0, 7.0, told, 7.0], "{other:?}");
+    }
+}

@@ -42,8 +42,6 @@ struct Ready {
     picture: Shape,
     plain: Forward,
     altered: Forward,
-    /// Alterations in a batch.
-    batch: usize,
 }
 
 impl<'a> Judge<'a> {
@@ -79,14 +77,11 @@ impl<'a> Judge<'a> {
             }
         };
         let plain = ready.plain.logits(&Layout::Picture.pack(picture, &altered.values[..size]))?;
-        let moments = ready.plain.moments()?;
-        let mut probabilities = Vec::with_capacity(ALTERATIONS.len());
-        for part in altered.values[size..].chunks_exact(ready.batch * size) {
-            let shape = Shape::new(ready.batch, c, h, w);
-            let logits = ready.altered.logits(&Layout::Picture.pack(shape, part))?;
-            let probability = |n: usize| f64::from(softmax(&logits.picture(n).values)[class]);
-            probabilities.extend((0..ready.batch).map(probability));
-        }
+        let moments = ready.plain.moments();
+        let alterations = Shape::new(ALTERATIONS.len(), c, h, w);
+        let logits = ready.altered.logits(&Layout::Picture.pack(alterations, &altered.values[size..]))?;
+        let probability = |n: usize| f64::from(softmax(&logits.picture(n).values)[class]);
+        let probabilities: Vec<f64> = (0..ALTERATIONS.len()).map(probability).collect();
         let Standing { rank, margin, .. } = standing(&plain.values, class);
         let judged = Judged {
             rank,
@@ -104,20 +99,13 @@ impl<'a> Judge<'a> {
         self.ready.as_ref().map_or(&[], |ready| ready.plain.running())
     }
 
-    /// All alterations are one batch, or the fewest equal parts of it that the adapter can hold.
     fn prepare(&self, picture: Shape) -> Result<Ready> {
         let [_, c, h, w] = picture.0;
         let Judge { network, head, normalize, check_finite, .. } = *self;
-        let pass =
-            |n, moments| Pass { head, moments, check_finite, ..Pass::of(network, normalize, Shape::new(n, c, h, w)) };
-        let plain = Forward::prepare(self.device, &pass(1, true))?;
-        let mut batches = (1..=ALTERATIONS.len()).rev().filter(|batch| ALTERATIONS.len().is_multiple_of(*batch));
-        loop {
-            let batch = batches.next().expect("a batch of one is the last, and returned whatever comes of it");
-            match Forward::prepare(self.device, &pass(batch, false)) {
-                Err(Error::BufferLimit { .. }) if batch > 1 => {}
-                altered => return Ok(Ready { picture, plain, altered: altered?, batch }),
-            }
-        }
+        let forward = |n, moments| {
+            let pass = Pass::of(network, normalize, Shape::new(n, c, h, w));
+            Forward::prepare(self.device, &Pass { head, moments, check_finite, ..pass })
+        };
+        Ok(Ready { picture, plain: forward(1, true)?, altered: forward(ALTERATIONS.len(), false)? })
     }
 }

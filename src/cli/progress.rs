@@ -70,8 +70,10 @@ impl<'a> Watcher<'a> {
 
     pub fn event(&mut self, event: Event) -> ControlFlow<()> {
         match event {
-            Event::Prepared { size, plan, dispatches } => {
-                self.explain(|| format!("{size} px: {dispatches} kernel launches a step; {}", memory(plan)));
+            Event::Prepared { size, plan, dispatches, parts } => {
+                let parts = if parts > 1 { format!(" in {parts} parts of the batch") } else { String::new() };
+                let launches = format!("{dispatches} kernel launches a step{parts}");
+                self.explain(|| format!("{size} px: {launches}; {}", memory(plan)));
                 self.prepared(size, plan, dispatches);
             }
             Event::Progress(progress) => self.progress(&progress),

@@ -75,7 +75,7 @@ impl<'a> Watched<'a> {
     /// Ends films and previews with the picture that was made.
     pub fn finish(mut self, picture: &Array, watcher: &Watcher) -> anyhow::Result<()> {
         if let Some(error) = self.failed {
-            return Err(error);
+            return Err(error.context("pictures are written, their film or preview is not"));
         }
         self.preview.show(picture, watcher, true)?;
         if watcher.stopped() {

@@ -21,6 +21,8 @@ pub struct Device {
     faults: Arc<Mutex<Faults>>,
     /// Floating-point operations that one submission may hold.
     pub(super) budget: Arc<AtomicU64>,
+    /// Largest binding that anybody may make, where that is less than the adapter's.
+    binding: Arc<AtomicU64>,
     tiling: Arc<Mutex<Tiling>>,
     /// Whether the lanes of a vector can read each other's registers.
     subgroup: bool,
@@ -128,6 +130,7 @@ impl Device {
             summary: Arc::new(summary),
             faults,
             budget: Arc::new(AtomicU64::new(budget)),
+            binding: Arc::new(AtomicU64::new(u64::MAX)),
             tiling: Arc::new(Mutex::new(tiling)),
             subgroup,
         })
@@ -166,7 +169,13 @@ impl Device {
     /// Largest binding and largest buffer, in bytes.
     pub(super) fn buffer_limits(&self) -> (u64, u64) {
         let limits = self.raw.limits();
-        (limits.max_storage_buffer_binding_size, limits.max_buffer_size)
+        let binding = limits.max_storage_buffer_binding_size.min(self.binding.load(Ordering::Relaxed));
+        (binding, limits.max_buffer_size)
+    }
+
+    /// Allows no binding from now on that is larger than this, as a lesser adapter would: batches are done in more parts.
+    pub fn limit_bindings(&self, bytes: u64) {
+        self.binding.store(bytes, Ordering::Relaxed);
     }
 
     /// Keeps what the driver compiles in a folder, made where it is absent, for the next process; says whether the driver does
@@ -238,10 +247,21 @@ impl Device {
     /// # Errors
     /// [`Error::BufferLimit`], [`Error::OutOfMemory`].
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
-        let bytes = bytes.next_multiple_of(16).max(16);
         // Kernels bind buffers whole.
         let (max_binding, max_buffer) = self.buffer_limits();
-        let allowed = max_binding.min(max_buffer);
+        self.buffer_within(label, bytes, max_binding.min(max_buffer))
+    }
+
+    /// A zeroed buffer that no kernel sees: [`Device::copy`] reads and writes parts of it.
+    ///
+    /// # Errors
+    /// As [`Device::buffer`].
+    pub fn store(&self, label: &str, bytes: u64) -> Result<Buffer> {
+        self.buffer_within(label, bytes, self.buffer_limits().1)
+    }
+
+    fn buffer_within(&self, label: &str, bytes: u64, allowed: u64) -> Result<Buffer> {
+        let bytes = bytes.next_multiple_of(16).max(16);
         if bytes > allowed {
             return Err(Error::BufferLimit { label: label.to_owned(), needed: bytes, allowed });
         }
@@ -279,6 +299,30 @@ impl Device {
     /// As [`Device::check`].
     pub fn write<T: bytemuck::NoUninit>(&self, buffer: &Buffer, values: &[T]) -> Result<()> {
         self.checked(&buffer.label, || self.queue.write_buffer(&buffer.raw, 0, bytemuck::cast_slice(values)))
+    }
+
+    /// Copies `bytes` from one buffer to another, from and to these places, in the order of submissions.
+    ///
+    /// # Errors
+    /// As [`Device::check`].
+    pub fn copy(&self, (from, at): (&Buffer, u64), (to, place): (&Buffer, u64), bytes: u64) -> Result<()> {
+        self.checked(&to.label, || {
+            let mut encoder = self.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(&from.raw, at, &to.raw, place, bytes);
+            self.queue.submit([encoder.finish()]);
+        })
+    }
+
+    /// Fills buffers with zeros, in the order of submissions.
+    ///
+    /// # Errors
+    /// As [`Device::check`].
+    pub fn clear<'a>(&self, label: &str, buffers: impl IntoIterator<Item = &'a Buffer>) -> Result<()> {
+        self.checked(label, || {
+            let mut encoder = self.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            buffers.into_iter().for_each(|buffer| encoder.clear_buffer(&buffer.raw, 0, None));
+            self.queue.submit([encoder.finish()]);
+        })
     }
 
     /// Waits for the device and copies an array back.

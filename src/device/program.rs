@@ -19,6 +19,8 @@ pub struct Program {
     label: String,
     steps: Vec<Step>,
     buffers: Vec<Option<Buffer>>,
+    /// The memory behind the plan.
+    slots: Vec<Buffer>,
     plan: Plan,
     /// Seconds of the fastest replay that was waited for, and how many were.
     fastest: f64,
@@ -58,8 +60,31 @@ impl Program {
     /// # Panics
     /// When an external buffer is missing or smaller than recorded, which is a mistake of the caller.
     pub fn prepare(device: &Device, label: &str, recording: &Recording, externals: &Externals) -> Result<Self> {
+        Self::prepare_after(device, label, recording, externals, None)
+    }
+
+    /// [`Program::prepare`] for a program that takes turns with another one and uses its memory: what is kept by one lasts
+    /// until the other one runs.
+    ///
+    /// # Errors
+    /// As [`Program::prepare`].
+    ///
+    /// # Panics
+    /// As [`Program::prepare`].
+    pub fn prepare_after(
+        device: &Device,
+        label: &str,
+        recording: &Recording,
+        externals: &Externals,
+        other: Option<&Program>,
+    ) -> Result<Self> {
         let plan = Self::plan_for(device, recording)?;
-        let slots = plan.slots.iter().map(|slot| device.buffer(&slot.label, slot.bytes)).collect::<Result<Vec<_>>>()?;
+        let lent = |index: usize, bytes| other?.slots.get(index).filter(|slot| slot.bytes >= bytes).cloned();
+        let slots = plan.slots.iter().enumerate().map(|(index, slot)| match lent(index, slot.bytes) {
+            Some(slot) => Ok(slot),
+            None => device.buffer(&slot.label, slot.bytes),
+        });
+        let slots = slots.collect::<Result<Vec<_>>>()?;
         let mut buffers = Vec::with_capacity(recording.buffers.len());
         for (spec, slot) in recording.buffers.iter().zip(&plan.slot_of) {
             buffers.push(match &spec.source {
@@ -83,6 +108,7 @@ impl Program {
             label,
             steps,
             buffers,
+            slots,
             plan,
             fastest: f64::INFINITY,
             measured: 0,

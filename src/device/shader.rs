@@ -13,6 +13,8 @@ pub struct Shader {
 
 /// Fragments for `#import`.
 const SHARED: &[(&str, &str)] = &[
+    ("conv2d_registers", include_str!("../../shaders/shared/conv2d_registers.wgsl")),
+    ("conv2d_sizes", include_str!("../../shaders/shared/conv2d_sizes.wgsl")),
     ("corner", include_str!("../../shaders/shared/corner.wgsl")),
     ("linear", include_str!("../../shaders/shared/linear.wgsl")),
     ("one_minus_exp", include_str!("../../shaders/shared/one_minus_exp.wgsl")),

@@ -1,11 +1,13 @@
 //! Operations with a gradient, in every variant, against the oracle.
 
+use std::sync::Arc;
+
 use super::bench::Bench;
 use super::cases::{Case, Tiles, random};
 use super::row::{Finding, Tally};
 use crate::Result;
-use crate::device::{Device, Tile, Tiling, Tuning, Variant};
-use crate::ops::{Backward, Finish, Forward, Op, View};
+use crate::device::{Choices, Device, Tile, Tiling, Tuning, Variant};
+use crate::ops::{Backward, Finish, Forward, Op, Problem, View};
 use crate::oracle::{self, Number, Values, exact};
 use crate::tensor::{Array, Layout, Shape};
 
@@ -44,53 +46,86 @@ pub(super) fn examine(device: &Device, case: &Case, number: usize, thorough: boo
         tally.enter(&[case.op.name().to_owned()], "", finding);
         return Ok(());
     };
-    for tuning in tunings(device, case, number, thorough) {
+    for (tuning, tile) in tunings(device, case, number, thorough) {
         if tally.lost {
             return Ok(());
         }
-        run(device, case, &answers, tuning, tally)?;
+        run(device, case, &answers, tuning, tile, tally)?;
     }
     Ok(())
 }
 
-/// The tunings in which a case is tried: this adapter's own, without what only some adapters have, and tiles.
-fn tunings(device: &Device, case: &Case, number: usize, thorough: bool) -> Vec<Tuning> {
-    let own = Tuning { tiling: Tiling::Always(Variant::Registers), ..device.tuning() };
-    let shapes: Vec<Shape> = case.inputs.iter().map(|(array, _)| array.shape).collect();
-    let variants = case.op.variants(&shapes);
-    let mut all = vec![own.clone()];
-    if own.subgroup && !variants.is_empty() {
-        all.push(Tuning { subgroup: false, ..own.clone() });
+/// Of each pass the candidate with this tile whose sums are taken in the fewest parts, or in one of the other numbers of parts.
+#[derive(Clone, Copy, Debug)]
+struct OfTile {
+    tile: Tile,
+    /// 0 for the fewest; others count up through the rest, round and round.
+    parts: usize,
+}
+
+impl Choices for OfTile {
+    fn variant(&self, entry: &str, sizes: &[u32]) -> Variant {
+        let problem = Problem::from_sizes(entry, sizes).expect("a layer that is recorded has been checked");
+        let splits = problem.candidates(1).into_iter().filter_map(|variant| match variant {
+            Variant::Tiled(tile, splits) if tile == self.tile => Some(splits),
+            _ => None,
+        });
+        let mut splits: Vec<u32> = splits.collect();
+        splits.sort_unstable();
+        let others = splits.len().saturating_sub(1);
+        let index = if self.parts == 0 || others == 0 { 0 } else { 1 + (self.parts - 1) % others };
+        Variant::Tiled(self.tile, splits[index])
     }
-    let chosen = if thorough { variants } else { some(&variants, case.tiles, number) };
-    all.extend(chosen.into_iter().map(|variant| Tuning { tiling: Tiling::Always(variant), ..own.clone() }));
+
+    fn digest(&self) -> String {
+        let parts = if self.parts == 0 { "fewest parts".to_owned() } else { format!("parts {}", self.parts) };
+        format!("{} in {parts}", Variant::Tiled(self.tile, 1))
+    }
+}
+
+/// More numbers of parts than there are.
+const PARTS: usize = 9;
+
+/// The tunings in which a case is tried: this adapter's own, without what only some adapters have, and tiles.
+fn tunings(device: &Device, case: &Case, number: usize, thorough: bool) -> Vec<(Tuning, Option<OfTile>)> {
+    let own = Tuning { tiling: Tiling::Always(Variant::Registers), ..device.tuning() };
+    let mut all = vec![(own.clone(), None)];
+    if !case.op.has_tiles() {
+        return all;
+    }
+    if own.subgroup {
+        all.push((Tuning { subgroup: false, ..own.clone() }, None));
+    }
+    let all_tiles = Tile::ALL.into_iter();
+    let both = |tile: Tile| [0, 1 + number % PARTS].map(|parts| OfTile { tile, parts });
+    let tiles: Vec<OfTile> = match case.tiles {
+        Tiles::Next if thorough => all_tiles.flat_map(both).collect(),
+        _ if thorough => all_tiles.flat_map(|tile| (0..PARTS).map(move |parts| OfTile { tile, parts })).collect(),
+        Tiles::Each => all_tiles.flat_map(both).collect(),
+        Tiles::One(tile) => both(tile).to_vec(),
+        Tiles::Next => {
+            let round = number / Tile::ALL.len();
+            vec![OfTile {
+                tile: Tile::ALL[number % Tile::ALL.len()],
+                parts: if round.is_multiple_of(2) { 0 } else { round },
+            }]
+        }
+    };
+    all.extend(tiles.into_iter().map(|tile| {
+        let tiling = Tiling::Measured(Arc::new(tile));
+        (Tuning { tiling, ..own.clone() }, Some(tile))
+    }));
     all
 }
 
-/// Of each tile that is to be tried one variant with whole sums, and one with as many parts as the case's number leads to.
-fn some(variants: &[Variant], tiles: Tiles, number: usize) -> Vec<Variant> {
-    let tried = match tiles {
-        Tiles::Each => Tile::ALL.to_vec(),
-        Tiles::One(tile) => vec![tile],
-        Tiles::Next => vec![Tile::ALL[number % Tile::ALL.len()]],
-    };
-    let of_tile = |tile: Tile| {
-        let (whole, parts): (Vec<_>, Vec<_>) = (variants.iter().copied())
-            .filter(|variant| matches!(variant, Variant::Tiled(other, _) if *other == tile))
-            .partition(|variant| matches!(variant, Variant::Tiled(_, 1)));
-        let part = parts.get(number % parts.len().max(1)).copied();
-        match tiles {
-            // One or the other.
-            Tiles::Next if (number / Tile::ALL.len()).is_multiple_of(2) => whole.into_iter().chain(None),
-            Tiles::Next => Vec::new().into_iter().chain(part),
-            _ => whole.into_iter().chain(part),
-        }
-    };
-    tried.into_iter().flat_map(of_tile).collect()
-}
-
-fn run(device: &Device, case: &Case, answers: &Answers, tuning: Tuning, tally: &mut Tally) -> Result<()> {
-    let tiling = tuning.tiling.clone();
+fn run(
+    device: &Device,
+    case: &Case,
+    answers: &Answers,
+    tuning: Tuning,
+    tile: Option<OfTile>,
+    tally: &mut Tally,
+) -> Result<()> {
     let op: &dyn Op = &*case.op;
     let mut bench = Bench::new(device, tuning);
     let shapes: Vec<Shape> = case.inputs.iter().map(|(array, _)| array.shape).collect();
@@ -133,15 +168,16 @@ fn run(device: &Device, case: &Case, answers: &Answers, tuning: Tuning, tally: &
         let finish = Finish { addend: Some(addend), mask: true };
         backward(&mut bench, 0, finish, "gradient of argument 0, added to another and masked", values)?;
     }
-    let variant = |overrides: &[String]| match tiling {
+    let variant = |overrides: &[String]| match tile {
         // Sizes of a tile say less than its name.
-        Tiling::Always(Variant::Tiled(tile, _)) if !overrides.is_empty() => Variant::Tiled(tile, 1).to_string(),
+        Some(OfTile { tile, .. }) if !overrides.is_empty() => Variant::Tiled(tile, 1).to_string(),
         _ => {
             let mut distinct = overrides.to_vec();
             distinct.dedup();
             distinct.join(", ")
         }
     };
-    bench.examine(&format!("{}, {tiling}", case.about()), &variant, tally);
+    let about = tile.map_or(case.about(), |tile| format!("{}, {}", case.about(), tile.digest()));
+    bench.examine(&about, &variant, tally);
     Ok(())
 }

@@ -239,19 +239,8 @@ impl Op for Conv2d {
         true
     }
 
-    /// Every tile, and each number of parts in which a sum of some pass may be taken.
-    fn variants(&self, inputs: &[Shape]) -> Vec<Variant> {
-        let (x, weight, stride, padding) = (inputs[0], inputs[1], self.stride, self.padding);
-        let Ok(y) = self.output_shape(inputs) else { return Vec::new() };
-        let problems = Pass::ALL.map(|pass| Problem { pass, x, weight, y, stride, padding });
-        let mut all: Vec<Variant> = Vec::new();
-        for variant in problems.iter().flat_map(|problem| problem.candidates(1)) {
-            if variant != Variant::Registers && !all.contains(&variant) {
-                all.push(variant);
-            }
-        }
-        all.sort_by_key(|variant| variant.to_string());
-        all
+    fn has_tiles(&self) -> bool {
+        true
     }
 }
 

@@ -3,7 +3,7 @@
 use super::pass::{Backward, Domain, Forward, Op, Sample, View, arguments, same};
 use super::shader;
 use crate::Result;
-use crate::device::{Kernel, Recorder};
+use crate::device::{Kernel, Recorder, Source};
 use crate::tensor::Shape;
 
 /// Distance of each picture's values from those of a goal. The goal is fixed: it has no gradient.
@@ -48,10 +48,14 @@ struct Params {
     y_stride: u32,
     g_offset: u32,
     g_stride: u32,
-    pad: [u32; 2],
+    parts: u32,
+    pad: u32,
 }
 
 shader!("distance", Params);
+
+/// `vec4`s of a picture that one workgroup adds up.
+const PART: usize = 4096;
 
 impl Distance {
     fn kernel(&self, entry: &'static str) -> Kernel {
@@ -93,9 +97,18 @@ impl Op for Distance {
 
     fn forward(&self, recorder: &mut Recorder, pass: &Forward) {
         let (x, goal, y) = (pass.inputs[0], pass.inputs[1], pass.output);
-        let bindings = [(1, x.buffer), (2, goal.buffer), (5, y.buffer)];
-        let kernel = self.kernel("forward");
-        recorder.launch_workgroups(kernel, &params(x, goal, y), &bindings, x.shape.n(), x.vectors() * 12);
+        let n = x.shape.n();
+        let parts = (x.vectors() / n.max(1)).div_ceil(PART);
+        let flops = x.vectors() * 12;
+        if parts <= 1 {
+            let bindings = [(1, x.buffer), (2, goal.buffer), (5, y.buffer)];
+            return recorder.launch_workgroups(self.kernel("forward"), &params(x, goal, y), &bindings, n, flops);
+        }
+        let params = Params { parts: parts as u32, ..params(x, goal, y) };
+        let sums = recorder.buffer("sums of parts", (n * parts * 16) as u64, Source::Transient);
+        let bindings = [(1, x.buffer), (2, goal.buffer), (5, sums)];
+        recorder.launch_workgroups(self.kernel("part"), &params, &bindings, n * parts, flops);
+        recorder.launch_workgroups(self.kernel("join"), &params, &[(1, sums), (5, y.buffer)], n, n * parts * 4);
     }
 
     fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 
-use crate::device::{BufferId, Recorder, Source, Variant};
+use crate::device::{BufferId, Recorder, Source};
 use crate::tensor::{Layout, Shape};
 use crate::{Error, Result};
 
@@ -143,9 +143,9 @@ pub trait Op: Any + Debug + Send + Sync {
         false
     }
 
-    /// Kernels by tiles that a tuning may ask for instead of the plain ones.
-    fn variants(&self, _inputs: &[Shape]) -> Vec<Variant> {
-        Vec::new()
+    /// Whether a tuning may choose kernels by tiles for it.
+    fn has_tiles(&self) -> bool {
+        false
     }
 
     /// First channels of the arguments in the result, when that is made of them side by side without change.

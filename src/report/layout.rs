@@ -12,7 +12,7 @@ const STEP: f64 = 1.25;
 const MARGIN: f64 = 1.0;
 
 /// Width of the whole to its height.
-const ASPECT: f64 = 1.5;
+const ASPECT: f64 = 2.0;
 
 /// Places for all classes of a graph, at least one unit apart: each component has its cycle, or the class where all ways
 /// end, in the middle, and around it, ring by ring, those that lead there. Components stand in rows, the largest first.
@@ -110,11 +110,12 @@ fn gap(angles: &[f64], steps: usize) -> f64 {
     if steps >= count {
         return TAU / 2.0;
     }
-    // Where rings are dealt out in turn, the last and the first may share one as soon as they are next to each other.
-    let around = |index: usize| match (index + 1..=index + steps).find(|other| other % count % steps == index % steps) {
-        Some(other) => angles[other % count] + TAU * (other / count) as f64 - angles[index],
-        None => TAU / 2.0,
-    };
+    // Places are dealt out to rings in turn; where the last one meets the first, the turn is cut short.
+    let around =
+        |index: usize| match (index + 1..=index + 2 * steps).find(|other| other % count % steps == index % steps) {
+            Some(other) => angles[other % count] + TAU * (other / count) as f64 - angles[index],
+            None => TAU / 2.0,
+        };
     (0..count).map(around).fold(TAU / 2.0, f64::min)
 }
 

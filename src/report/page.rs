@@ -118,8 +118,8 @@ pub struct PageMeeting {
 /// A graph of nearest neighbours.
 #[derive(Clone, Debug, Serialize)]
 pub struct PageGraph {
-    /// Classes and their places.
-    pub places: Vec<(usize, [f32; 2])>,
+    /// Classes, their components and their places.
+    pub places: Vec<(usize, usize, [f32; 2])>,
     /// From class to class.
     pub edges: Vec<(usize, usize)>,
     /// Sizes of its components, largest first.

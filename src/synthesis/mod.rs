@@ -2,6 +2,7 @@
 //!
 //! In this room: recipes, the octave schedule, the loop. Not here: kernels, printing, names of output files.
 
+mod canvas;
 mod check;
 pub mod octave;
 pub mod recipe;

@@ -2,14 +2,14 @@
 
 use std::ops::{ControlFlow, Range};
 
+use super::canvas::Canvases;
 use super::octave::{Schedule, StageNumbers, Stream, initial};
 use super::recipe::Recipe;
 use super::stage::Resize as ResizeKind;
-use super::step::StepProgram;
-use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
-use crate::evaluate::{DeadEnd, PICTURE, Scene, dead_end};
-use crate::ops::{Op, Pad, Resize, ResizeMode};
-use crate::tape::{Request, Tape};
+use super::step::StepPrograms;
+use crate::device::{Device, Plan};
+use crate::evaluate::{DeadEnd, Scene, dead_end};
+use crate::ops::ResizeMode;
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -57,6 +57,8 @@ pub enum Event<'a> {
         plan: &'a Plan,
         /// Kernel launches of a step.
         dispatches: usize,
+        /// Parts of the batch that are done one after another, for the device cannot hold all pictures at a time.
+        parts: usize,
     },
     /// Some steps are done.
     Progress(Progress<'a>),
@@ -146,15 +148,18 @@ fn watched_steps(
 ) -> Result<Finished> {
     schedule.check(&job.recipe, job.streams.len())?;
     let begun = from.map_or(0, |from| from.steps);
-    let mut canvas = Canvas::new(device, from.map_or_else(|| start(job), |from| Ok(from.pictures.clone()))?)?;
-    let mut finished = from.cloned().unwrap_or_else(|| Finished {
-        pictures: Array::filled(canvas.shape, 0.0),
-        steps: 0,
-        first_loss: vec![],
-        loss: vec![],
-        measured: vec![],
-        memory: vec![],
-    });
+    let mut finished = match from {
+        Some(from) => from.clone(),
+        None => Finished {
+            pictures: start(job)?,
+            steps: 0,
+            first_loss: vec![],
+            loss: vec![],
+            measured: vec![],
+            memory: vec![],
+        },
+    };
+    let mut canvas = Canvases::new(device, &finished.pictures)?;
     // Steps of the whole run before the stage.
     let mut before = 0;
     for (index, (stage, numbers)) in job.recipe.stages.iter().zip(schedule.stages()).enumerate() {
@@ -172,15 +177,15 @@ fn watched_steps(
             }
             let steps = &numbers.steps[first..end];
             if done < steps.len() {
-                let picture = (&canvas.buffer, canvas.shape);
                 let run = (before + first, schedule.steps());
-                let mut program =
-                    StepProgram::prepare(device, &job.scene, stage, steps, run, picture, job.check_finite)?;
+                let mut program = canvas.each(device, |parts| {
+                    StepPrograms::prepare(device, &job.scene, stage, steps, run, parts, job.check_finite)
+                })?;
                 if let Some(from) = from.filter(|_| done > 0) {
                     program.skip(done, &from.memory)?;
                 }
-                let (plan, dispatches) = program.plan();
-                let _ = observer(Event::Prepared { size: size as usize, plan, dispatches });
+                let (plan, dispatches, parts) = program.plan();
+                let _ = observer(Event::Prepared { size: size as usize, plan, dispatches, parts });
                 let end = before + end;
                 while finished.steps < end {
                     let count = job.steps_to_next_look(finished.steps).min(end - finished.steps);
@@ -254,7 +259,7 @@ pub fn memory(device: &Device, job: &Job) -> Result<u64> {
             let side = numbers.size_at(start) as usize;
             let shape = Shape::new(job.streams.len(), 3, side, side);
             let run = (before + start, schedule.steps());
-            let plan = StepProgram::plan_for(device, &job.scene, stage, &numbers.steps[start..end], run, shape)?;
+            let plan = StepPrograms::plan_for(device, &job.scene, stage, &numbers.steps[start..end], run, shape)?;
             most = most.max(plan.total_bytes());
         }
         before += numbers.steps.len();
@@ -348,12 +353,12 @@ impl RunWatch {
     fn keep(
         &mut self,
         device: &Device,
-        canvas: &Canvas,
-        program: &StepProgram,
+        canvas: &Canvases,
+        program: &StepPrograms,
         finished: &Finished,
         odd: Option<usize>,
     ) -> Result<()> {
-        let stored: Vec<f32> = canvas.readback.read(device, &canvas.buffer)?;
+        let stored = canvas.stored(device)?;
         let pictures = stored.chunks_exact(stored.len() / finished.loss.len()).zip(&finished.loss);
         let bad =
             pictures.filter(|(pixels, loss)| pixels.iter().chain([*loss]).any(|value| !value.is_finite())).count();
@@ -366,13 +371,13 @@ impl RunWatch {
         }
         let same = self.kept.as_ref().is_some_and(|kept| kept.finished.measured == finished.measured);
         self.still = match self.still {
-            _ if !same && !program.gradient_is_zero(&canvas.readback)? => None,
+            _ if !same && !program.gradient_is_zero(canvas.readback())? => None,
             None => Some((finished.steps, 1)),
             Some((since, reports)) => Some((since, reports + 1)),
         };
         // The pictures are those that are stored.
         let finished = Finished { pictures: Array::filled(Shape::new(0, 3, 0, 0), 0.0), ..finished.clone() };
-        self.kept = Some(Kept { stored, shape: canvas.shape, finished });
+        self.kept = Some(Kept { stored, shape: canvas.shape(), finished });
         Ok(())
     }
 
@@ -403,54 +408,4 @@ fn centre(pictures: &Array, side: usize) -> Array {
     let rows = pictures.values.chunks_exact(w).enumerate().filter(|(row, _)| (top..top + side).contains(&(row % h)));
     let values = rows.flat_map(|(_, row)| &row[left..left + side]).copied().collect();
     Array::new(Shape::new(n, c, side, side), values)
-}
-
-/// The pictures on the device.
-struct Canvas {
-    buffer: Buffer,
-    shape: Shape,
-    readback: Readback,
-}
-
-impl Canvas {
-    fn new(device: &Device, pictures: Array) -> Result<Self> {
-        let buffer = device.upload(PICTURE, Layout::Picture, &pictures)?;
-        Canvas::of(device, buffer, pictures.shape)
-    }
-
-    fn of(device: &Device, buffer: Buffer, shape: Shape) -> Result<Self> {
-        let readback = device.readback(Layout::Picture.bytes(shape))?;
-        Ok(Canvas { buffer, shape, readback })
-    }
-
-    fn download(&self, device: &Device) -> Result<Array> {
-        let stored: Vec<f32> = self.readback.read(device, &self.buffer)?;
-        Ok(Array::new(self.shape, Layout::Picture.unpack(self.shape, &stored)))
-    }
-
-    fn resize(&mut self, device: &Device, size: usize, mode: ResizeMode) -> Result<()> {
-        if [self.shape.h(), self.shape.w()] == [size; 2] {
-            return Ok(());
-        }
-        self.replace(device, Resize { height: size, width: size, mode })
-    }
-
-    fn pad(&mut self, device: &Device, width: usize, value: f32) -> Result<()> {
-        self.replace(device, Pad { left: width, top: width, right: width, bottom: width, value })
-    }
-
-    /// Runs one operation on the pictures, outside of any step.
-    fn replace(&mut self, device: &Device, op: impl Op + 'static) -> Result<()> {
-        let mut tape = Tape::default();
-        let x = tape.input(PICTURE, self.shape);
-        let y = tape.apply(op, &[x])?;
-        let mut recorder = Recorder::new(device.tuning());
-        let request = Request { keep: vec![y], ..Request::default() };
-        let recorded = tape.record(&mut recorder, &request)?;
-        let externals = Externals::from([(PICTURE.to_owned(), self.buffer.clone())]);
-        let mut program = Program::prepare(device, "change of size", &recorder.finish(), &externals)?;
-        program.run()?;
-        *self = Canvas::of(device, program.buffer(recorded.kept[0].buffer).clone(), tape.shape(y))?;
-        Ok(())
-    }
 }

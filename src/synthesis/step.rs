@@ -1,9 +1,10 @@
 //! One generation step as a recording: brightness, window, what is seen of it, networks, loss, gradient, descent, blur. Replayed without a word from the
 //! host: the numbers of all steps are uploaded ahead and read by a counter on the GPU.
 
+use super::canvas::Canvas;
 use super::octave::{PictureNumbers, StepNumbers};
 use super::stage::{BlurOn, Stage, StepRule};
-use crate::device::{Buffer, BufferId, Device, Plan, Program, Readback, Recorder, Recording, Tuning};
+use crate::device::{Buffer, BufferId, Device, Externals, Plan, Program, Readback, Recorder, Recording, Tuning};
 use crate::evaluate::{FiniteChecks, PICTURE, Scene};
 use crate::objective::{Form, Measure, Place, Term, fade_input};
 use crate::ops::{Advance, Brighten, Crop, Descend, GaussianBlur, Metric, Paste, Rule, View, Warp};
@@ -16,8 +17,114 @@ const STEP: &str = "step";
 const HISTORIES: [&str; 2] = ["losses", "measured values"];
 const MOMENTS: [&str; 2] = ["adam mean", "adam mean square"];
 
-/// Some consecutive steps at one picture size.
-pub(super) struct StepProgram {
+/// Some consecutive steps at one picture size, of all pictures: of as many at a time as the device can hold.
+pub(super) struct StepPrograms {
+    parts: Vec<StepProgram>,
+}
+
+impl StepPrograms {
+    /// Records and prepares `steps` of a stage, the `first` of which is one `of` so many in the run, for pictures
+    /// [N, 3, S, S] that lie in these parts.
+    pub(super) fn prepare(
+        device: &Device,
+        scene: &Scene,
+        stage: &Stage,
+        steps: &[StepNumbers],
+        run: (usize, usize),
+        canvases: &[Canvas],
+        check_finite: bool,
+    ) -> Result<Self> {
+        let scene = complete(scene, stage);
+        let weights = scene.weights(device)?;
+        let mut parts: Vec<StepProgram> = Vec::with_capacity(canvases.len());
+        let mut first = 0;
+        for canvas in canvases {
+            let pictures = first..first + canvas.shape.n();
+            first = pictures.end;
+            let of =
+                |step: &StepNumbers| StepNumbers { pictures: step.pictures[pictures.clone()].to_vec(), ..step.clone() };
+            let steps: Vec<StepNumbers> = steps.iter().map(of).collect();
+            let scene = scene.pictures(pictures);
+            let before = parts.first().map(|part| &part.program);
+            let part =
+                StepProgram::prepare(device, &scene, &weights, stage, &steps, run, canvas, check_finite, before)?;
+            parts.push(part);
+        }
+        Ok(StepPrograms { parts })
+    }
+
+    /// Where the memory of one part goes, which the others share, how many kernels a step launches, and how many parts there are.
+    pub(super) fn plan(&self) -> (&Plan, usize, usize) {
+        let dispatches = self.parts.iter().map(|part| part.program.dispatches()).sum();
+        (self.parts[0].program.plan(), dispatches, self.parts.len())
+    }
+
+    /// Where the memory of such a program would go, for all pictures at a time; nothing is allocated.
+    pub(super) fn plan_for(
+        device: &Device,
+        scene: &Scene,
+        stage: &Stage,
+        steps: &[StepNumbers],
+        run: (usize, usize),
+        shape: Shape,
+    ) -> Result<Plan> {
+        let draft = Draft::new(&complete(scene, stage), stage, steps, run, shape, false)?;
+        let (recording, _) = draft.record(device.tuning(), stage, steps.len(), shape, &mut None)?;
+        Program::plan_for(device, &recording)
+    }
+
+    /// Takes the first steps as done, and what the step rule remembered after them.
+    pub(super) fn skip(&mut self, done: usize, memory: &[Array]) -> Result<()> {
+        let mut first = 0;
+        for part in &mut self.parts {
+            let pictures = first..first + part.shape.n();
+            first = pictures.end;
+            let memory: Vec<Array> = memory.iter().map(|array| array.pictures(pictures.clone())).collect();
+            part.skip(done, &memory)?;
+        }
+        Ok(())
+    }
+
+    /// What the step rule remembers now.
+    pub(super) fn memory(&self) -> Result<Vec<Array>> {
+        let parts = self.parts.iter().map(StepProgram::memory).collect::<Result<Vec<_>>>()?;
+        let all = |k: usize| Array::batch(parts.iter().map(|part| part[k].clone()).collect());
+        Ok((0..parts[0].len()).map(all).collect())
+    }
+
+    /// Submits the next steps, the first of which is this one of the run.
+    pub(super) fn run(&mut self, first: usize, steps: usize) -> Result<()> {
+        self.parts.iter_mut().try_for_each(|part| part.run(first, steps))
+    }
+
+    /// What the steps so far have found.
+    pub(super) fn report(&self) -> Result<Report> {
+        let mut all = Report { first: vec![], loss: vec![], measured: vec![], odd: None };
+        for part in &self.parts {
+            let Report { first, loss, measured, odd } = part.report()?;
+            all.first.extend(first);
+            all.loss.extend(loss);
+            all.measured.extend(measured);
+            all.odd = all.odd.into_iter().chain(odd).min();
+        }
+        Ok(all)
+    }
+
+    /// Whether the last step had no gradient anywhere in any picture. Parts share the memory of their gradients: of several nobody
+    /// can say it.
+    pub(super) fn gradient_is_zero(&self, readback: &Readback) -> Result<bool> {
+        let [only] = &self.parts[..] else { return Ok(false) };
+        only.gradient_is_zero(readback)
+    }
+
+    /// Steps done, skipped ones included.
+    pub(super) fn done(&self) -> usize {
+        self.parts[0].done
+    }
+}
+
+/// The same for the pictures of one part.
+struct StepProgram {
     device: Device,
     program: Program,
     /// Losses and measured values of all steps.
@@ -179,24 +286,24 @@ impl Draft {
 }
 
 impl StepProgram {
-    /// Records and prepares `steps` of a stage, the `first` of which is one `of` so many in the run, for the pictures
-    /// [N, 3, S, S] in `picture`.
-    pub(super) fn prepare(
+    fn prepare(
         device: &Device,
         scene: &Scene,
+        weights: &Externals,
         stage: &Stage,
         steps: &[StepNumbers],
         run: (usize, usize),
-        (picture, shape): (&Buffer, Shape),
+        &Canvas { buffer: ref picture, shape, .. }: &Canvas,
         check_finite: bool,
+        before: Option<&Program>,
     ) -> Result<Self> {
-        let scene = complete(scene, stage);
-        let draft = Draft::new(&scene, stage, steps, run, shape, check_finite)?;
+        let draft = Draft::new(scene, stage, steps, run, shape, check_finite)?;
         let mut checks = check_finite.then(FiniteChecks::default);
         let (recording, gradient) = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
         Program::plan_for(device, &recording)?;
 
-        let mut externals = scene.externals(device)?;
+        let mut externals = weights.clone();
+        externals.extend(scene.uploads(device)?);
         externals.insert(PICTURE.into(), picture.clone());
         Program::provide(device, &recording, &mut externals)?;
         for table in &draft.tables {
@@ -204,7 +311,7 @@ impl StepProgram {
         }
         let history = HISTORIES.map(|name| externals[name].clone());
         let checks = checks.map(|checks| checks.with_flags(&externals));
-        let program = Program::prepare(device, "generation step", &recording, &externals)?;
+        let program = Program::prepare_after(device, "generation step", &recording, &externals, before)?;
         let readback = device.readback(history[0].bytes)?;
         let counter = externals[STEP].clone();
         let memory = MOMENTS.iter().filter_map(|name| externals.get(*name).cloned()).collect();
@@ -212,22 +319,7 @@ impl StepProgram {
         Ok(StepProgram { device, program, history, readback, checks, counter, memory, gradient, shape, done: 0 })
     }
 
-    /// Where the memory of such a program would go; nothing is allocated.
-    pub(super) fn plan_for(
-        device: &Device,
-        scene: &Scene,
-        stage: &Stage,
-        steps: &[StepNumbers],
-        run: (usize, usize),
-        shape: Shape,
-    ) -> Result<Plan> {
-        let draft = Draft::new(&complete(scene, stage), stage, steps, run, shape, false)?;
-        let (recording, _) = draft.record(device.tuning(), stage, steps.len(), shape, &mut None)?;
-        Program::plan_for(device, &recording)
-    }
-
-    /// Takes the first steps as done, and what the step rule remembered after them.
-    pub(super) fn skip(&mut self, done: usize, memory: &[Array]) -> Result<()> {
+    fn skip(&mut self, done: usize, memory: &[Array]) -> Result<()> {
         let expected = self.memory.len();
         if memory.len() != expected {
             return Err(Error::shape("resume", "arrays of memory", expected, memory.len()));
@@ -240,18 +332,11 @@ impl StepProgram {
         Ok(())
     }
 
-    /// What the step rule remembers now.
-    pub(super) fn memory(&self) -> Result<Vec<Array>> {
+    fn memory(&self) -> Result<Vec<Array>> {
         self.memory.iter().map(|buffer| self.device.download(buffer, Layout::Picture, self.shape)).collect()
     }
 
-    /// Where the memory goes, and how many kernels a step launches.
-    pub(super) fn plan(&self) -> (&Plan, usize) {
-        (self.program.plan(), self.program.dispatches())
-    }
-
-    /// Submits the next steps, the first of which is this one of the run.
-    pub(super) fn run(&mut self, first: usize, steps: usize) -> Result<()> {
+    fn run(&mut self, first: usize, steps: usize) -> Result<()> {
         self.done += steps;
         let Some((checks, flags)) = &self.checks else { return self.program.run_times(steps) };
         (first..first + steps).try_for_each(|step| {
@@ -260,8 +345,7 @@ impl StepProgram {
         })
     }
 
-    /// What the steps so far have found.
-    pub(super) fn report(&self) -> Result<Report> {
+    fn report(&self) -> Result<Report> {
         let [losses, measured] = [self.rows_of(&self.history[0])?, self.rows_of(&self.history[1])?];
         let row = self.shape.n() * 4;
         let last = |rows: &[f32]| rows[(self.done - 1) * row..].iter().step_by(4).copied().collect();
@@ -277,15 +361,9 @@ impl StepProgram {
         Ok(rows)
     }
 
-    /// Whether the last step had no gradient anywhere in any picture; `readback` has the size of the pictures.
-    pub(super) fn gradient_is_zero(&self, readback: &Readback) -> Result<bool> {
+    fn gradient_is_zero(&self, readback: &Readback) -> Result<bool> {
         let stored: Vec<f32> = readback.read(&self.device, self.program.buffer(self.gradient))?;
         Ok(stored.iter().all(|&value| value == 0.0))
-    }
-
-    /// Steps done, skipped ones included.
-    pub(super) fn done(&self) -> usize {
-        self.done
     }
 }
 

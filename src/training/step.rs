@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use super::attack::Attacked;
 use crate::device::{Buffer, BufferId, Device, Externals, Plan, Program, Readback, Recorder};
+use crate::evaluate::parts::at_a_time;
 use crate::evaluate::{FiniteChecks, PICTURE};
 use crate::nets::{BatchNormMode, Network, Normalize, Outputs, Parameter};
 use crate::objective::class_input;
-use crate::ops::{Adam, Advance, ChannelAffine, CrossEntropy, Distance, Forward, Metric, Op, RegionSum, Sgd, View};
-use crate::tape::{Request, Tape, Var};
+use crate::ops::{
+    Accumulate, Adam, Advance, ChannelAffine, CrossEntropy, Distance, Forward, Metric, Op, RegionSum, Sgd, View,
+};
+use crate::tape::{Recorded, Request, Tape, Var};
 use crate::tensor::{Array, Layout, Shape};
 use crate::weights::NamedArray;
 use crate::{Error, Result};
@@ -103,10 +106,9 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// Student, goal and loss [N, 1, 1, 1] on a tape.
-    fn stage(&self, tape: &mut Tape) -> Result<(Outputs, Var)> {
-        let n = self.pictures.n();
-        let pixels = tape.input(PICTURE, self.pictures);
+    /// Student, goal and loss [N, 1, 1, 1] on a tape, for so many of the pictures.
+    fn stage(&self, tape: &mut Tape, pictures: Shape) -> Result<(Outputs, Var)> {
+        let pixels = tape.input(PICTURE, pictures);
         let x = self.normalize.apply(tape, pixels)?;
         let student = self.student.forward(tape, x, self.batch_norm, &[], &[])?;
         let logits = student.logits;
@@ -117,9 +119,9 @@ impl Setup<'_> {
                 tape.apply(Distance { metric }, &[logits, goal])?
             }
             Goal::Labels { smoothing } => {
-                let labels = tape.input(&class_input(0), Shape::per_picture(n));
+                let labels = tape.input(&class_input(0), Shape::per_picture(pictures.n()));
                 let loss = tape.apply(CrossEntropy { smoothing }, &[logits, labels])?;
-                let scale = tape.constant(&Array::filled(Shape::channels(1), 1.0 / n as f32));
+                let scale = tape.constant(&Array::filled(Shape::channels(1), 1.0 / self.pictures.n() as f32));
                 let shift = tape.constant(&Array::filled(Shape::channels(1), 0.0));
                 tape.apply(ChannelAffine, &[loss, scale, shift])?
             }
@@ -142,10 +144,59 @@ impl Given<'_> {
     }
 }
 
+/// A batch that is done in parts, for the device cannot hold all of it at a time: what a part is given and what it gives.
+struct Parts {
+    /// Forward and backward for one part, its gradients added to what is there.
+    program: Program,
+    count: usize,
+    pictures: Buffer,
+    goal: Buffer,
+    logits: View,
+    /// Sums of gradients and losses.
+    sums: Vec<Buffer>,
+    /// Logits of all parts.
+    all: Buffer,
+}
+
+/// Name of the external value that holds the sum of a gradient over all parts.
+fn sum(name: &str) -> String {
+    format!("sum/{name}")
+}
+
+impl Parts {
+    /// Appends what adds each value to its sum; makes the sums.
+    fn add_up<'a>(
+        recorder: &mut Recorder,
+        given: &mut Given,
+        names: &[&str],
+        values: impl Iterator<Item = &'a mut View>,
+    ) -> Result<Vec<Buffer>> {
+        let add = |(name, value): (&&str, &'a mut View)| {
+            let (id, buffer) = given.make(recorder, &sum(name), value.layout.bytes(value.shape))?;
+            Accumulate::in_place(recorder, View { buffer: id, ..*value }, *value);
+            Ok(buffer)
+        };
+        names.iter().zip(values).map(add).collect()
+    }
+
+    /// Runs one part of a batch.
+    fn run(&mut self, device: &Device, part: usize, pictures: &Buffer, goal: &Buffer) -> Result<()> {
+        let part = part as u64;
+        for (all, one) in [(pictures, &self.pictures), (goal, &self.goal)] {
+            device.copy((all, part * one.bytes), (one, 0), one.bytes)?;
+        }
+        self.program.run()?;
+        let bytes = self.all.bytes / self.count as u64;
+        device.copy((self.program.buffer(self.logits.buffer), 0), (&self.all, part * bytes), bytes)
+    }
+}
+
 /// A training step ready to be replayed.
 pub struct TrainStep {
     device: Device,
+    /// The whole step, or what is left to be done after all parts.
     program: Program,
+    parts: Option<Parts>,
     shape: Shape,
     pictures: Buffer,
     /// Logits or labels aimed at.
@@ -167,11 +218,32 @@ impl TrainStep {
     /// Records and prepares one step; `rates` are the learning rates of all steps to come. Without an optimiser the
     /// gradients are computed and kept, and nothing is changed.
     ///
+    /// A batch that is too large for the device is done in equal parts, unless the batch norms want the statistics of all of it.
+    ///
     /// # Errors
     /// Those of [`Network::forward`], of shapes that do not fit, of the device.
     pub fn prepare(device: &Device, setup: &Setup, optimiser: Option<Optimiser>, rates: &[f32]) -> Result<Self> {
+        let n = setup.pictures.n();
+        let prepare = |at_a_time| Self::prepare_parts(device, setup, optimiser, rates, at_a_time);
+        if setup.batch_norm == BatchNormMode::Batch {
+            return prepare(n);
+        }
+        // The largest equal parts that are no larger.
+        at_a_time(n, |size| prepare((1..=size).rev().find(|size| n.is_multiple_of(*size)).unwrap_or(n)))
+    }
+
+    /// [`TrainStep::prepare`] with so many pictures at a time, of which the batch has a multiple.
+    fn prepare_parts(
+        device: &Device,
+        setup: &Setup,
+        optimiser: Option<Optimiser>,
+        rates: &[f32],
+        at_a_time: usize,
+    ) -> Result<Self> {
+        let [n, c, h, w] = setup.pictures.0;
+        let part = Shape::new(at_a_time, c, h, w);
         let mut tape = Tape::default();
-        let (student, loss) = setup.stage(&mut tape)?;
+        let (student, loss) = setup.stage(&mut tape, part)?;
         let trainable: Vec<Parameter> = student.trainable().cloned().collect();
         let request = Request {
             keep: vec![loss, student.logits],
@@ -180,6 +252,35 @@ impl TrainStep {
         };
         let mut recorder = Recorder::new(device.tuning());
         let mut given = Given { device, externals: setup.student.buffers().clone() };
+        let (_, mut pictures) = given.make(&mut recorder, PICTURE, Layout::Picture.bytes(part))?;
+        let (name, shape) = match setup.goal {
+            Goal::Logits(_) => (GOAL.to_owned(), tape.shape(student.logits)),
+            Goal::Labels { .. } => (class_input(0), Shape::per_picture(at_a_time)),
+        };
+        let (_, mut goal) = given.make(&mut recorder, &name, Layout::Picture.bytes(shape))?;
+        let mut checks = setup.check_finite.then(FiniteChecks::default);
+        let Recorded { kept, mut gradients } = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
+        recorder.layer("train");
+        let (mut total, logits) = (total(&mut recorder, kept[0])?, kept[1]);
+
+        let count = n / at_a_time;
+        let mut parts = None;
+        if count > 1 {
+            let names: Vec<&str> = trainable.iter().map(|parameter| &*parameter.name).chain(["loss"]).collect();
+            let sums = Parts::add_up(&mut recorder, &mut given, &names, gradients.iter_mut().chain([&mut total]))?;
+            let (one, aim) = (pictures, goal);
+            pictures = device.store(PICTURE, Layout::Picture.bytes(setup.pictures))?;
+            goal = device.store(&name, aim.bytes * count as u64)?;
+            let all = device.store("logits", logits.layout.bytes(logits.shape) * count as u64)?;
+            let recording = std::mem::replace(&mut recorder, Recorder::new(device.tuning())).finish();
+            Program::provide(device, &recording, &mut given.externals)?;
+            let program = Program::prepare(device, "part of a training step", &recording, &given.externals)?;
+            parts = Some(Parts { program, count, pictures: one, goal: aim, logits, sums, all });
+            for (name, view) in names.iter().zip(gradients.iter_mut().chain([&mut total])) {
+                view.buffer = recorder.external(&sum(name), view.layout.bytes(view.shape));
+            }
+        }
+
         let (step, counter) = given.make(&mut recorder, STEP, 16)?;
         let rows: Vec<f32> = rates.iter().flat_map(|&rate| [rate, 0.0, 0.0, 0.0]).collect();
         let (table, table_buffer) = given.make(&mut recorder, "train rates", rows.len() as u64 * 4)?;
@@ -187,23 +288,12 @@ impl TrainStep {
         let (rate, _) = given.make(&mut recorder, RATE, 16)?;
         let rate = View::whole(rate, Shape::channels(1), Layout::Picture);
         let (log, history) = given.make(&mut recorder, HISTORY, rates.len() as u64 * 16)?;
-        let (_, pictures) = given.make(&mut recorder, PICTURE, Layout::Picture.bytes(setup.pictures))?;
-        let (name, shape) = match setup.goal {
-            Goal::Logits(_) => (GOAL.to_owned(), tape.shape(student.logits)),
-            Goal::Labels { .. } => (class_input(0), Shape::per_picture(setup.pictures.n())),
-        };
-        let (_, goal) = given.make(&mut recorder, &name, Layout::Picture.bytes(shape))?;
-
         recorder.layer("train");
         Advance::read_row(&mut recorder, step, table, rates.len(), rate);
-        let mut checks = setup.check_finite.then(FiniteChecks::default);
-        let recorded = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
-        recorder.layer("train");
-        let total = total(&mut recorder, recorded.kept[0])?;
         Advance::log(&mut recorder, step, total, log, rates.len());
         let mut memory = BTreeMap::new();
         if let Some(optimiser) = optimiser {
-            for (parameter, gradient) in trainable.iter().zip(&recorded.gradients) {
+            for (parameter, gradient) in trainable.iter().zip(&gradients) {
                 let key = setup.student.key(&parameter.name);
                 let weight = recorder.external(&key, parameter.layout.bytes(parameter.shape));
                 let weight = View::whole(weight, parameter.shape, parameter.layout);
@@ -217,21 +307,24 @@ impl TrainStep {
         Program::provide(device, &recording, &mut given.externals)?;
         let checks = checks.map(|checks| checks.with_flags(&given.externals));
         let program = Program::prepare(device, "training step", &recording, &given.externals)?;
-        let gradients = trainable
-            .iter()
-            .zip(&recorded.gradients)
-            .map(|(parameter, view)| (parameter.name.clone(), (program.buffer(view.buffer).clone(), parameter.clone())))
-            .collect();
+        let gradients = trainable.into_iter().zip(gradients).map(|(parameter, view)| {
+            // Without an optimiser no launch of the last program sees the sums.
+            let sum = given.externals.get(&sum(&parameter.name));
+            let buffer = sum.unwrap_or_else(|| program.buffer(view.buffer)).clone();
+            (parameter.name.clone(), (buffer, parameter))
+        });
+        let gradients = gradients.collect();
         Ok(TrainStep {
             device: device.clone(),
             program,
+            parts,
             shape: setup.pictures,
             pictures,
             goal,
             counter,
             readback: device.readback(history.bytes)?,
             history,
-            logits: recorded.kept[1],
+            logits,
             gradients,
             memory,
             checks,
@@ -242,7 +335,11 @@ impl TrainStep {
 
     /// Where the memory goes, and how many kernels a step launches.
     pub fn plan(&self) -> (&Plan, usize) {
-        (self.program.plan(), self.program.dispatches())
+        let launches = self.program.dispatches();
+        match &self.parts {
+            Some(Parts { program, count, .. }) => (program.plan(), count * program.dispatches() + launches),
+            None => (self.program.plan(), launches),
+        }
     }
 
     /// Gives the next step its pictures, values 0..1.
@@ -300,11 +397,17 @@ impl TrainStep {
     /// [`Error::NotFinite`] with `check_finite`; those of the device.
     pub fn run(&mut self) -> Result<()> {
         self.done += 1;
-        self.program.run()?;
-        match &self.checks {
+        let verify = || match &self.checks {
             Some((checks, flags)) => checks.verify(&self.device, flags, Some(self.done as u64)),
             None => Ok(()),
+        };
+        let Some(parts) = &mut self.parts else { return self.program.run().and_then(|()| verify()) };
+        self.device.clear("sums of gradients", &parts.sums)?;
+        for part in 0..parts.count {
+            parts.run(&self.device, part, &self.pictures, &self.goal)?;
+            verify()?;
         }
+        self.program.run()
     }
 
     /// The loss of every step that has run since it was prepared or restored, before its update: the sum over its pictures.
@@ -322,7 +425,9 @@ impl TrainStep {
     /// Those of the device.
     pub fn logits(&self) -> Result<Array> {
         let View { buffer, layout, shape, .. } = self.logits;
-        self.device.download(self.program.buffer(buffer), layout, shape)
+        let buffer = self.parts.as_ref().map_or_else(|| self.program.buffer(buffer), |parts| &parts.all);
+        let [_, classes, h, w] = shape.0;
+        self.device.download(buffer, layout, Shape::new(self.shape.n(), classes, h, w))
     }
 
     /// What the optimiser remembers.

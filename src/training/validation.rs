@@ -7,6 +7,7 @@ use super::attack::{Attack, Attacked, Strength};
 use super::dataset::{Batch, Batches, Photograph};
 use crate::Result;
 use crate::device::{Buffer, Device};
+use crate::evaluate::parts::at_a_time;
 use crate::evaluate::{Forward, Pass};
 use crate::tensor::{Array, Layout, Shape};
 
@@ -51,12 +52,17 @@ pub struct Validation {
 }
 
 impl Validation {
-    /// Prepares for batches of the shape of a pass; with an attack, photographs are made hard before the network sees them.
+    /// Prepares for batches of the shape of a pass, or smaller ones where the device cannot hold them; with an attack, photographs are made hard before the network sees them.
     ///
     /// # Errors
     /// Those of [`Forward::prepare`].
     pub fn prepare(device: &Device, pass: &Pass, attack: Option<(Strength, u64)>) -> Result<Self> {
-        let (forward, shape) = (Forward::prepare(device, pass)?, pass.shape);
+        let [n, c, h, w] = pass.shape.0;
+        at_a_time(n, |n| Self::prepare_whole(device, &Pass { shape: Shape::new(n, c, h, w), ..*pass }, attack))
+    }
+
+    fn prepare_whole(device: &Device, pass: &Pass, attack: Option<(Strength, u64)>) -> Result<Self> {
+        let (forward, shape) = (Forward::prepare_whole(device, pass)?, pass.shape);
         let attack = attack.map(|(strength, seed)| {
             let labels = device.buffer("labels", Layout::Picture.bytes(Shape::per_picture(shape.n())))?;
             let counter = device.buffer("batch", 16)?;

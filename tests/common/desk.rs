@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use entoptic::nets::{Architecture, Head};
+use entoptic::picture;
+use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{NamedArray, Precision, write};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::generator::Generator;
@@ -94,6 +97,27 @@ impl Desk {
         let array = |(name, values): (String, Vec<f32>)| NamedArray { shape: shapes[&name].clone(), name, values };
         let arrays: Vec<NamedArray> = state.into_iter().map(array).collect();
         write(&self.path(name), &arrays, &BTreeMap::new(), Precision::F32).expect("room for the weights");
+    }
+
+    /// Writes weights of a narrow network that knows some classes by name.
+    pub fn known(&self, name: &str, architecture: Architecture, seed: u64, classes: &[&str]) {
+        let shapes: BTreeMap<String, Vec<usize>> =
+            architecture.tensors(1.0 / 16.0, classes.len(), &[]).expect("any width fits").into_iter().collect();
+        let state = Generator { seed }.state(architecture.name(), &shapes);
+        let array = |(name, values): (String, Vec<f32>)| NamedArray { shape: shapes[&name].clone(), name, values };
+        let arrays: Vec<NamedArray> = state.into_iter().map(array).collect();
+        let metadata = BTreeMap::from([("classes".to_owned(), classes.join(","))]);
+        write(&self.path(name), &arrays, &metadata, Precision::F32).expect("room for the weights");
+    }
+
+    /// Writes a picture, with what its file says of the run that made it.
+    pub fn picture(&self, name: &str, seed: u64, side: usize, run: Option<Value>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a new folder");
+        let pixels = Array::new(Shape::new(1, 3, side, side), Generator { seed }.blocks(1, side));
+        let run = run.map(|run| ("entoptic:run".to_owned(), run.to_string()));
+        let recipe = run.is_some().then(|| ("entoptic:recipe".to_owned(), "name = \"small\"\n".to_owned()));
+        picture::write_png(&path, &pixels, &run.into_iter().chain(recipe).collect::<Vec<_>>()).expect("written");
     }
 }
 

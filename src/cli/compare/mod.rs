@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::args::{Global, NormalizeArg};
 use super::models::Models;
-use super::networks::{Loaded, file_name, load, open, shared_classes};
+use super::networks::{Loaded, check_normalize, file_name, load, open, shared_classes};
 use super::progress::Watcher;
 use super::subjects::{files, labels};
 use pictures::{About, Eyes, Picture, Seen, Source};
@@ -106,6 +106,7 @@ pub fn run(global: &Global, args: CompareArgs) -> anyhow::Result<()> {
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
     let classes = shared_classes(&networks)?.clone();
+    check_normalize(global, &device, &networks, args.normalize, &args.pictures[0])?;
     let mut planes = planes(&networks, &args.axes)?;
     let of = |network| planes.iter().filter(move |plane: &&Plane| plane.network == network);
     let layers = |network| of(network).map(|plane| plane.axes.layer.clone()).collect();
@@ -319,8 +320,8 @@ impl Report<'_> {
 
     /// Whether a network had a part in all pictures of a set.
     pub fn made(&self, network: usize, set: usize) -> bool {
-        let mut pictures = self.pictures.iter().filter(|about| about.set == set);
-        pictures.all(|about| self.had_part(network, about) == Some(true))
+        let mut pictures = self.pictures.iter().filter(|about| about.set == set).peekable();
+        pictures.peek().is_some() && pictures.all(|about| self.had_part(network, about) == Some(true))
     }
 
     /// Makers and judges, for the terminal.

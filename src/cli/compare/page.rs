@@ -174,8 +174,10 @@ impl Report<'_> {
 
     fn graph(&self, set: usize, network: usize) -> PageGraph {
         let graph = &self.comparison.graphs[set][network];
+        let component = |class: usize| graph.components.iter().position(|part| part.binary_search(&class).is_ok());
+        let place = |(class, place): (usize, [f64; 2])| (class, component(class).unwrap_or_default(), place.map(short));
         PageGraph {
-            places: layout(graph).into_iter().map(|(class, place)| (class, place.map(short))).collect(),
+            places: layout(graph).into_iter().map(place).collect(),
             edges: graph.next.iter().map(|(&from, &to)| (from, to)).collect(),
             components: graph.components.iter().map(Vec::len).collect(),
         }

@@ -20,7 +20,7 @@ use super::super::subjects::{Maker, Subject};
 /// Pictures that a thread reads ahead.
 const AHEAD: usize = 2;
 
-/// Longest side of the small pictures on a page, and of the large ones inside it.
+/// Side of the small pictures on a page, and the longest one of the large ones inside it.
 const SMALL: usize = 160;
 const LARGE: usize = 512;
 
@@ -63,7 +63,7 @@ impl Source {
         let Subject { picture, class, maker, run, recipe, .. } = Subject::read(file, self.side, Some(&self.classes))?;
         let named = class.ok_or_else(|| anyhow!("neither its texts nor its name tell a class of these networks"));
         let class = named.and_then(|name| Ok(self.classes.find(&name)?)).with_context(|| file.display().to_string())?;
-        let small = picture::encode_jpeg(&within(&picture, SMALL), QUALITY)?;
+        let small = picture::encode_jpeg(&square(&picture, SMALL), QUALITY)?;
         let large = self.embed.then(|| picture::encode_jpeg(&within(&picture, LARGE), QUALITY)).transpose()?;
         let about = About { file: file.clone(), set: *set, class, maker, run, recipe, small, large };
         Ok(Picture { pixels: picture, about })
@@ -86,6 +86,12 @@ impl Source {
         let queues: Vec<_> = (0..threads).map(queue).collect();
         (0..count).map(move |index| queues[index % threads].recv().expect("a thread sends all its pictures"))
     }
+}
+
+/// The middle of a picture as a square of at most `side`: a page need not cut it, which takes browsers time.
+fn square(picture: &Array, side: usize) -> Array {
+    let [_, _, h, w] = picture.shape.0;
+    if h == w && h <= side { picture.clone() } else { picture::fit(picture, side.min(h).min(w)) }
 }
 
 /// A picture whose longer side is at most `side`; a long one loses its ends.
@@ -151,7 +157,7 @@ impl Eyes<'_> {
         let stored = Layout::Picture.pack(*shape, &values);
         let mut seen = vec![vec![]; pictures.len()];
         for pass in passes {
-            let (logits, means) = (pass.logits(&stored)?, pass.means()?);
+            let (logits, means) = (pass.logits(&stored)?, pass.means());
             for (n, seen) in seen.iter_mut().enumerate() {
                 let means = means.iter().map(|means| means.picture(n).values).collect();
                 seen.push(Seen { logits: logits.picture(n).values, means });

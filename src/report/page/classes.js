@@ -14,23 +14,23 @@ const SORTS = (() => {
   ];
   DATA.networks.forEach((network, index) => {
     const by = (name, key, down) =>
-      sorts.push({ group: `Seen by ${network}`, name, down, ...pictures(picture => picture.by[index][key]) });
+      sorts.push({ group: `Seen by ${network}`, name: `${name}, ${network}`, down, ...pictures(picture => picture.by[index][key]) });
     by("probability", "p", true);
     by("rank", "rank", false);
     by("margin", "margin", true);
     by("logit", "logit", true);
-    by("distance to the nearest picture", "distance", false);
+    by("nearest picture", "distance", false);
   });
   const metrics = ["L1", "L2", "cosine"];
   DATA.network_pairs.forEach(([a, b], pair) => metrics.forEach((metric, index) => sorts.push({
-    group: `Between ${DATA.networks[a]} and ${DATA.networks[b]}`, name: `${metric} distance`, down: true,
+    group: "Between networks", name: `${metric}, ${DATA.networks[a]} – ${DATA.networks[b]}`, down: true,
     ...pictures(picture => picture.apart[pair][index]),
   })));
   const pairs = DATA.set_pairs.map(([a, b]) => `${DATA.sets[a].label} – ${DATA.sets[b].label}`);
   DATA.networks.forEach((network, index) => {
     const tables = DATA.set_distances[index].map(pair => new Map(pair));
     if (tables.length) metrics.forEach((metric, which) => sorts.push({
-      group: `Between sets, seen by ${network}`, name: `${metric} distance`, down: true, of: ["all pairs, mean", ...pairs],
+      group: "Between sets", name: `${metric} between sets, ${network}`, down: true, of: ["all pairs, mean", ...pairs],
       value(one, pair) {
         const chosen = (pair === 0 ? tables : [tables[pair - 1]]).filter(table => table.has(one.class));
         return chosen.reduce((sum, table) => sum + table.get(one.class)[which], 0) / chosen.length;

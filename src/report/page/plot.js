@@ -235,7 +235,7 @@ class Plot {
       pen.fill();
     }
     if (this.side) for (const point of seen) if (point !== this.active) this.paintPicture(point, tones, card);
-    if (this.unit && this.scale.x > 64) this.paintNames(seen, ink, card);
+    if (this.unit && this.scale.x > 48) this.paintNames(seen, ink, card);
     if (this.active) this.paintActive(tones, ink, card);
     this.paintTip();
   }
@@ -265,12 +265,13 @@ class Plot {
 
   paintLines(line, soft, ink) {
     const { pen } = this;
-    const gap = this.side ? this.side / 2 + 3 : 6;
     const trace = ([from, to]) => {
       const [a, b] = [from.place, to.place];
       const away = Math.hypot(b.x - a.x, b.y - a.y);
-      if (away < 2 * gap && this.arrows) return;
       const [dx, dy] = [(b.x - a.x) / (away || 1), (b.y - a.y) / (away || 1)];
+      // To the edge of a dot, or of a square picture.
+      const gap = this.side ? (this.side / 2 + 4) / Math.max(Math.abs(dx), Math.abs(dy)) : 6;
+      if (away < gap && this.arrows) return;
       const end = this.arrows ? { x: b.x - dx * gap, y: b.y - dy * gap } : b;
       pen.moveTo(a.x, a.y);
       pen.lineTo(end.x, end.y);

@@ -22,10 +22,10 @@ const GRAPH = {
     const whose = new Map(graph.edges);
     const pictures = new Map();
     for (const picture of DATA.pictures) if (picture.set === set && !pictures.has(picture.class)) pictures.set(picture.class, picture);
-    const points = new Map(graph.places.map(([index, [x, y]]) => {
+    const points = new Map(graph.places.map(([index, component, [x, y]]) => {
       const next = whose.has(index) ? `leans towards ${className(whose.get(index))}` : "no picture of it in this set";
       const picture = pictures.get(index);
-      return [index, { x, y: -y, tone: set % TONES, picture, title: className(index), text: next }];
+      return [index, { x, y: -y, tone: component % TONES, picture, title: className(index), text: next }];
     }));
     this.pictures = [...points.values()].map(point => point.picture).filter(Boolean);
     const lines = graph.edges.map(([from, to]) => [points.get(from), points.get(to)]);
@@ -95,13 +95,17 @@ function grouped(points) {
   return groups;
 }
 
+function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 const NUMBERS = {
   start() {
     byId("numbers").append(
       this.meetings("How often they agree", "Share of each set's pictures whose class the judge names first. Underlined: it had a part in making them.", meeting => meeting.top_1, value => `${digits(100 * value)} %`, value => value),
       this.meetings("How sure they are", "Mean probability of the class.", meeting => meeting.p, digits, value => value),
       this.meetings("How far down the class stands", "Mean rank of the class; 1 is first.", meeting => meeting.rank, digits, value => 1 / value),
-      this.apart(), this.skipped(), this.files());
+      this.networks(), this.sets(), this.skipped(), this.files());
   },
 
   meetings(title, text, value, format, heat) {
@@ -114,19 +118,29 @@ const NUMBERS = {
     return this.table(title, text, head, rows);
   },
 
-  /** Mean distances between sets, seen by each network, and between networks over all pictures. */
-  apart() {
-    const mean = (values, which) => values.reduce((sum, value) => sum + value[which], 0) / values.length;
-    const cells = values => [0, 1, 2].map(which => h("td", {}, values.length ? digits(mean(values, which)) : "–"));
+  /** Mean distances between networks over all pictures. */
+  networks() {
+    if (!DATA.network_pairs.length) return "";
     const rows = DATA.network_pairs.map(([a, b], pair) => h("tr", {},
-      h("th", { scope: "row" }, `${DATA.networks[a]} – ${DATA.networks[b]}, all pictures`),
-      cells(DATA.pictures.map(picture => picture.apart[pair]))));
-    DATA.networks.forEach((network, index) => DATA.set_pairs.forEach(([a, b], pair) => rows.push(h("tr", {},
-      h("th", { scope: "row" }, `${DATA.sets[a].label} – ${DATA.sets[b].label}, seen by ${network}`),
-      cells(DATA.set_distances[index][pair].map(([, value]) => value))))));
-    if (!rows.length) return "";
+      h("th", { scope: "row" }, `${DATA.networks[a]} – ${DATA.networks[b]}`),
+      [0, 1, 2].map(which => h("td", {}, digits(mean(DATA.pictures.map(picture => picture.apart[pair][which])))))));
     const head = h("tr", {}, ["Between", "L1", "L2", "cosine"].map(text => h("th", { scope: "col" }, text)));
-    return this.table("How far apart their outputs are", "Means of the distances between logits.", head, rows);
+    return this.table("How far apart the networks are", "Distances between their logits, in the mean over all pictures.", head, rows);
+  },
+
+  /** Mean distances between sets, as each network sees them. */
+  sets() {
+    if (!DATA.set_pairs.length) return "";
+    const cell = values => h("td", {}, values.length ? [
+      digits(mean(values.map(([, value]) => value[1]))),
+      h("small", {}, digits(mean(values.map(([, value]) => value[2])))),
+    ] : "–");
+    const rows = DATA.set_pairs.map(([a, b], pair) => h("tr", {},
+      h("th", { scope: "row" }, DATA.sets[a].label, h("br"), DATA.sets[b].label),
+      DATA.networks.map((_, network) => cell(DATA.set_distances[network][pair]))));
+    const head = h("tr", {}, ["Between", ...DATA.networks].map(text => h("th", { scope: "col" }, text)));
+    const text = "Distances between the logits that a network gives to both sets’ pictures of a class, in the mean over classes: L2, and cosine below it.";
+    return this.table("How far apart the sets are", text, head, rows);
   },
 
   table(title, text, head, rows) {

@@ -1,0 +1,14 @@
+    // conv2d_sizes: the sizes of a convolution, with which each of its Params begins.
+    n: u32,         // pictures
+    h: u32,         // input height
+    w: u32,
+    c_in: u32,      // input channel groups
+    oh: u32,        // output height
+    ow: u32,
+    c_out: u32,     // output channel groups
+    kh: u32,        // kernel height
+    kw: u32,
+    stride_h: u32,
+    stride_w: u32,
+    pad_h: u32,
+    pad_w: u32,
