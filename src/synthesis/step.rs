@@ -99,9 +99,10 @@ impl StepPrograms {
 
     /// What the steps so far have found.
     pub(super) fn report(&self) -> Result<Report> {
-        let mut all = Report { loss: vec![], measured: vec![], odd: None };
+        let mut all = Report { first: vec![], loss: vec![], measured: vec![], odd: None };
         for part in &self.parts {
-            let Report { loss, measured, odd } = part.report()?;
+            let Report { first, loss, measured, odd } = part.report()?;
+            all.first.extend(first);
             all.loss.extend(loss);
             all.measured.extend(measured);
             all.odd = all.odd.into_iter().chain(odd).min();
