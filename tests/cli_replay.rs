@@ -202,7 +202,7 @@ fn changed_pictures_are_told_apart() {
     changed(&a, &b, true, |_, _, run| run["steps"] = 3.into());
     assert!(desk.refused("verify b.png").contains("it was made in 3 steps, its recipe has 2"));
 
-    // On another adapter or by another version a bound holds.
+    // On another adapter or by another version three bounds hold.
     let elsewhere = |picture: &mut Array, by: f32, run: &mut Value| {
         run["adapter"]["name"] = "another card".into();
         for (at, value) in picture.values.iter_mut().enumerate() {
@@ -213,24 +213,33 @@ fn changed_pictures_are_told_apart() {
     assert!(desk.good("verify b.png").contains("the same, bit by bit, though with adapter "));
     changed(&a, &b, true, |picture, _, run| elsewhere(picture, 1.0, run));
     let said = desk.good("verify b.png");
-    assert!(said.contains("comes out the same within the bound of 0.8: "), "{said}");
-    assert!(said.contains(" of the distance to the picture of the next seed, with adapter "), "{said}");
-    assert!(said.contains(" instead of another card"), "{said}");
-    changed(&a, &b, true, |picture, _, run| elsewhere(picture, 40.0, run));
-    assert!(verdict("b.png").contains("does not come out within the bound of "));
-    changed(&a, &b, true, |_, _, run| (run["version"], run["seed"]) = ("0.0.9".into(), 6.into()));
-    assert!(verdict("b.png").contains("does not come out within the bound of "));
+    assert!(said.contains("comes out alike, as far as can be asked elsewhere: "), "{said}");
+    assert!(said.contains(" of the distance to the picture of the next seed; its loss begins with "), "{said}");
+    assert!(said.contains("; with adapter ") && said.contains(" instead of another card"), "{said}");
+    let other = |change: Change, expected: &str| {
+        changed(&a, &b, true, |picture, recipe, run| {
+            elsewhere(picture, 1.0, run);
+            change(picture, recipe, run);
+        });
+        let said = verdict("b.png");
+        assert!(said.contains(&format!("b.png: does not come out alike, {expected}")), "{said}");
+    };
+    other(|_, _, run| run["seed"] = 6.into(), "its loss before the first step differs by more than 0.00");
+    other(|_, _, run| run["stream"] = 6.into(), "its loss before the first step differs");
+    other(|_, _, run| run["objective"]["constant"] = 201.into(), "its loss before the first step differs");
+    other(|_, recipe, _| *recipe = recipe.replace("0.06", "0.006"), "one falls more than 1.5 times as much");
+    other(
+        |picture, _, _| picture.values.iter_mut().for_each(|value| *value = 1.0 - *value),
+        "it is more than 1.25 times as far off as the picture of the next seed",
+    );
     desk.good("replay b.png --out c.png");
     // Where the seed is without effect, the way from the start is the measure.
     desk.good("dream -m googlenet --layer inception3a --image photo.png --recipe tiny.toml --out d.png");
     changed(&desk.path("d.png"), &b, true, |picture, _, run| elsewhere(picture, 1.0, run));
     let said = desk.good("verify b.png");
-    assert!(
-        said.contains("within the bound of 0.8: ") && said.contains(" of the distance to its start, with"),
-        "{said}"
-    );
-    changed(&desk.path("d.png"), &b, true, |picture, _, run| elsewhere(picture, 40.0, run));
-    assert!(verdict("b.png").contains("does not come out within the bound of "));
+    assert!(said.contains(" of the distance to its start; "), "{said}");
+    changed(&desk.path("d.png"), &b, true, |picture, _, run| elsewhere(picture, 60.0, run));
+    assert!(verdict("b.png").contains("times as far off as its start"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use common::gpu::device;
 use common::reference::demo_network;
-use entoptic::device::{Device, Tiling};
+use entoptic::device::{AdapterChoice, Device, Tiling};
 use entoptic::evaluate::Scene;
 use entoptic::nets::Network;
 use entoptic::objective::{Objective, class_input};
@@ -115,7 +115,10 @@ fn what_another_run_left_is_refused() {
 
 #[test]
 fn the_memory_told_is_that_of_the_largest_step() {
-    let network = demo_network(device(), "resnet50", "0");
+    // Its own, for other tests allocate on the one that they share.
+    let choice = std::env::var("ENTOPTIC_ADAPTER").map(AdapterChoice::Named).unwrap_or_default();
+    let device = Device::open(&choice).expect("the tests need an adapter");
+    let network = demo_network(&device, "resnet50", "0");
     for classes in [&[8][..], &[8, 3, 1]] {
         let job = job(&network, recipe(), classes);
         let mut most = 0;
@@ -125,10 +128,11 @@ fn the_memory_told_is_that_of_the_largest_step() {
             }
             ControlFlow::Continue(())
         };
-        run(device(), &job, &mut observer).expect("runs");
-        let before = device().counters();
-        assert_eq!(memory(device(), &job).expect("fits"), most, "{classes:?}");
-        assert_eq!(device().counters(), before, "nothing is allocated");
+        run(&device, &job, &mut observer).expect("runs");
+        device.wait("test").expect("a good device");
+        let before = device.counters();
+        assert_eq!(memory(&device, &job).expect("fits"), most, "{classes:?}");
+        assert_eq!(device.counters(), before, "nothing is allocated");
     }
 }
 

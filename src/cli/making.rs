@@ -20,7 +20,7 @@ use entoptic::tensor::Array;
 use super::aim::{self, Aim};
 use super::args::{Global, MakingArgs, PicturesArgs};
 use super::events::print_path;
-use super::networks::{Loaded, file_name, shared_classes};
+use super::networks::{Loaded, check_recipe, file_name, shared_classes};
 use super::origin::{self, Design, Init, Maker, Origin};
 use super::progress::Watcher;
 use super::watching::{Watched, WatchingArgs};
@@ -78,11 +78,7 @@ impl<'a> Making<'a> {
             recipe.normalize = normalize.into();
         }
         global.say(format_args!("recipe: {}, pixel values {:?}, seed {}", recipe.name, recipe.normalize, args.seed));
-        // Recipes for published networks are those of the experiments, which gave them pixel values as they are.
-        let shipped = args.normalize.is_none() && Recipe::named(&recipe.name).is_ok();
-        for loaded in networks.iter().filter(|loaded| !(shipped && loaded.is_published())) {
-            loaded.check_preprocessing(global, device, recipe.normalize)?;
-        }
+        check_recipe(global, device, networks, &recipe, args.normalize.is_some())?;
         Ok(Making::with_recipe(global, device, networks, recipe, args))
     }
 
@@ -186,7 +182,7 @@ impl<'a> Making<'a> {
         let mut lost = Vec::new();
         for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
             let made = finished.pictures.picture(index);
-            let texts = self.origin(picture, index, init.clone(), finished.steps).texts(&self.recipe, &made);
+            let texts = self.origin(picture, index, init.clone(), finished).texts(&self.recipe, &made);
             let write = |path: &Path| picture::write_png(path, &made, &texts);
             if let Err(error) = write(out) {
                 lost.push(match elsewhere(out, write) {
@@ -268,7 +264,9 @@ impl<'a> Making<'a> {
     /// What decides how the picture at a place of its batch looks.
     pub fn design(&self, picture: &Picture, index: usize, init: Init) -> Design {
         let init = match init {
-            Init::Image { file, sha256, picture: Some(_) } => Init::Image { file, sha256, picture: Some(index) },
+            Init::Image { file, sha256, picture: Some(first) } => {
+                Init::Image { file, sha256, picture: Some(first + index) }
+            }
             same => same,
         };
         Design {
@@ -280,9 +278,12 @@ impl<'a> Making<'a> {
         }
     }
 
-    /// Everything that made a picture in so many steps.
-    pub fn origin(&self, picture: &Picture, index: usize, init: Init, steps: usize) -> Origin {
-        Origin::new(self.design(picture, index, init), steps, origin::Place::of(&self.device), self.demo)
+    /// Everything that made the picture at a place of its batch.
+    pub fn origin(&self, picture: &Picture, index: usize, init: Init, finished: &Finished) -> Origin {
+        let loss = [&finished.first_loss, &finished.loss].map(|loss| loss.get(index).copied());
+        let loss = loss.map(|loss| loss.filter(|loss| loss.is_finite()));
+        let place = origin::Place::of(&self.device);
+        Origin::new(self.design(picture, index, init), (finished.steps, loss), place, self.demo)
     }
 
     /// Logits of network `index`.

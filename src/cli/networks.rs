@@ -8,6 +8,7 @@ use entoptic::autotune::{self, Settings};
 use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Class, Device};
 use entoptic::nets::{Architecture, Head, Network, Normalize};
+use entoptic::synthesis::recipe::Recipe;
 use entoptic::weights::{Checkpoint, KNOWN, Known, cache_folder, demo};
 
 use super::args::{Global, NormalizeArg};
@@ -57,6 +58,20 @@ impl Loaded {
         }
         Ok(())
     }
+}
+
+/// [`Loaded::check_preprocessing`] for what a recipe says, or the user has `chosen` instead. Recipes in the program for published
+/// networks are those of the experiments, which gave them pixel values as they are, and meant it.
+pub fn check_recipe(
+    global: &Global,
+    device: &Device,
+    networks: &[Loaded],
+    recipe: &Recipe,
+    chosen: bool,
+) -> anyhow::Result<()> {
+    let meant = !chosen && Recipe::named(&recipe.name).is_ok();
+    let mut doubtful = networks.iter().filter(|loaded| !(meant && loaded.is_published()));
+    doubtful.try_for_each(|loaded| loaded.check_preprocessing(global, device, recipe.normalize))
 }
 
 /// [`Loaded::check_preprocessing`] for what the user has chosen for a picture; tensors may have been normalised before.

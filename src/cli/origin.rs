@@ -86,6 +86,8 @@ pub struct Origin {
     pub design: Design,
     /// Steps done; fewer than the recipe has where the user stopped.
     pub steps: usize,
+    /// Loss before the first step and before the last, where they are finite.
+    pub loss: [Option<f32>; 2],
     #[serde(flatten)]
     pub place: Place,
     /// Whether `entoptic demo` made it, which may then replace it.
@@ -160,8 +162,8 @@ impl Place {
 }
 
 impl Origin {
-    pub fn new(design: Design, steps: usize, place: Place, demo: bool) -> Self {
-        Origin { format: FORMAT, design, steps, place, demo }
+    pub fn new(design: Design, (steps, loss): (usize, [Option<f32>; 2]), place: Place, demo: bool) -> Self {
+        Origin { format: FORMAT, design, steps, loss, place, demo }
     }
 
     /// The texts for a picture's file: the program, the recipe, this, and a checksum over all of it and the pixels.

@@ -41,7 +41,8 @@ pub struct Case {
     pub tiles: Tiles,
 }
 
-/// Which tiles a case is tried on in a quick run; a thorough one tries all, in all numbers of parts.
+/// Which tiles a case is tried on in a quick run. A thorough one tries each where this says the next, and otherwise every number
+/// of parts of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tiles {
     /// Each, with sums whole and in parts.

@@ -8,8 +8,9 @@ use super::{Report, Row, Settings, Verdict, examine};
 use crate::device::{AdapterChoice, AdapterSummary, Device};
 use crate::{Result, files};
 
-/// How far the pictures of a short run may lie apart on two adapters, over the length of one: roundings differ, and what
-/// turns on a sign may fall either way. Measured between two software drivers: 6e-7.
+/// How far the pictures of a short run may lie apart on two adapters, over the length of one. llvmpipe and SwiftShader make the
+/// same bits; a GPU that contracts products and sums rounds otherwise, by some 1e-6 in a step, and what turns on a sign may
+/// fall either way in some of twelve. A driver that is wrong is far beyond.
 const APART: f64 = 1e-3;
 
 /// What came of all adapters that were asked for.

@@ -99,6 +99,7 @@ fn tunings(device: &Device, case: &Case, number: usize, thorough: bool) -> Vec<(
     let all_tiles = Tile::ALL.into_iter();
     let both = |tile: Tile| [0, 1 + number % PARTS].map(|parts| OfTile { tile, parts });
     let tiles: Vec<OfTile> = match case.tiles {
+        Tiles::Next if thorough => all_tiles.flat_map(both).collect(),
         _ if thorough => all_tiles.flat_map(|tile| (0..PARTS).map(move |parts| OfTile { tile, parts })).collect(),
         Tiles::Each => all_tiles.flat_map(both).collect(),
         Tiles::One(tile) => both(tile).to_vec(),

@@ -86,6 +86,8 @@ pub struct Finished {
     pub pictures: Array,
     /// Steps done; fewer than the recipe has when the observer ended the run.
     pub steps: usize,
+    /// Loss of each picture before the first step.
+    pub first_loss: Vec<f32>,
     /// Loss of each picture before the last step.
     pub loss: Vec<f32>,
     /// The objective's first number of each picture before the last step.
@@ -148,7 +150,14 @@ fn watched_steps(
     let begun = from.map_or(0, |from| from.steps);
     let mut finished = match from {
         Some(from) => from.clone(),
-        None => Finished { pictures: start(job)?, steps: 0, loss: vec![], measured: vec![], memory: vec![] },
+        None => Finished {
+            pictures: start(job)?,
+            steps: 0,
+            first_loss: vec![],
+            loss: vec![],
+            measured: vec![],
+            memory: vec![],
+        },
     };
     let mut canvas = Canvases::new(device, &finished.pictures)?;
     // Steps of the whole run before the stage.
@@ -189,6 +198,9 @@ fn watched_steps(
                     if last || finished.steps.is_multiple_of(job.report_every.max(1)) {
                         let report = program.report()?;
                         (finished.loss, finished.measured) = (report.loss, report.measured);
+                        if finished.first_loss.is_empty() {
+                            finished.first_loss = report.first;
+                        }
                         let odd = report.odd.map(|step| finished.steps - program.done() + step);
                         watch.keep(device, &canvas, &program, &finished, odd)?;
                         if let Some((since, end)) = watch.look_for_dead_end(device, job, stage.crop)? {
@@ -208,6 +220,9 @@ fn watched_steps(
                             return Ok(finished);
                         }
                     }
+                }
+                if finished.first_loss.is_empty() {
+                    finished.first_loss = program.report()?.first;
                 }
             }
             if let Some(pad) = stage.pad {

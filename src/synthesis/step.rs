@@ -349,7 +349,8 @@ impl StepProgram {
         let row = self.shape.n() * 4;
         let last = |rows: &[f32]| rows[(self.done - 1) * row..].iter().step_by(4).copied().collect();
         let odd = losses.iter().step_by(4).position(|loss| !loss.is_finite()).map(|at| at / self.shape.n());
-        Ok(Report { loss: last(&losses), measured: last(&measured), odd })
+        let first = losses[..row].iter().step_by(4).copied().collect();
+        Ok(Report { first, loss: last(&losses), measured: last(&measured), odd })
     }
 
     /// One row for each step that is done.
@@ -367,6 +368,8 @@ impl StepProgram {
 
 /// What some consecutive steps have found.
 pub(super) struct Report {
+    /// Loss of each picture at the first step, if that was not skipped.
+    pub first: Vec<f32>,
     /// Loss of each picture at the last step.
     pub loss: Vec<f32>,
     /// First measured value of each picture at the last step.

@@ -9,10 +9,36 @@ mod error;
 mod files;
 #[path = "../../src/picture.rs"]
 pub mod picture;
+#[path = "."]
+pub mod synthesis {
+    //! Recipes alone.
+    #[path = "../../src/synthesis/check.rs"]
+    mod check;
+    #[path = "../../src/synthesis/recipe.rs"]
+    pub mod recipe;
+    #[path = "../../src/synthesis/stage.rs"]
+    pub mod stage;
+}
 #[path = "../../src/tensor.rs"]
 pub mod tensor;
 #[path = "../../src/weights/mod.rs"]
 pub mod weights;
+
+/// What recipes name of the networks.
+pub mod nets {
+    use serde::{Deserialize, Serialize};
+
+    /// As `src/nets/preprocessing.rs` has it.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Normalize {
+        /// Pixel values as they are.
+        #[default]
+        Source,
+        /// Less ImageNet's mean, over its deviation.
+        Imagenet,
+    }
+}
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -5,7 +5,7 @@
 set -euo pipefail
 seconds=${1:-900}
 targets=("${@:2}")
-[ "${#targets[@]}" -gt 0 ] || targets=(safetensors pickle zip legacy picture)
+[ "${#targets[@]}" -gt 0 ] || targets=(safetensors pickle zip legacy picture recipe)
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 # What `cargo fuzz --sanitizer none` asks of the compiler: counters and comparisons that libFuzzer follows.
@@ -18,7 +18,7 @@ cargo build --release --locked --target "$host" --bins
 
 corpus=target/corpus
 files=../fixtures/checkpoints
-mkdir -p "$corpus"/{safetensors,pickle,zip,legacy,picture}
+mkdir -p "$corpus"/{safetensors,pickle,zip,legacy,picture,recipe}
 header='{"__metadata__":{"network":"resnet50"},"a":{"dtype":"F16","shape":[1,2],"data_offsets":[0,4]},'
 header+='"b":{"dtype":"F64","shape":[],"data_offsets":[4,12]}}'
 printf '%b\0\0\0\0\0\0\0%s%s' "\\x$(printf %x "${#header}")" "$header" 'twelve bytes' >"$corpus/safetensors/seed"
@@ -31,6 +31,7 @@ cp "$files"/calls_protocol*.pkl "$corpus/pickle/"
 cp "$files"/*legacy*.pth "$corpus/legacy/"
 head -c 8000 ../../docs/pictures/experiments.jpg >"$corpus/picture/jpeg"
 head -c 8000 ../../docs/pictures/church.png >"$corpus/picture/png"
+cp ../../src/synthesis/recipes/*.toml "$corpus/recipe/"
 
 failed=0
 for target in "${targets[@]}"; do

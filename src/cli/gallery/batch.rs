@@ -226,7 +226,7 @@ fn files(making: &Making, pictures: &[Picture], finished: &Finished) -> anyhow::
         if !finished.loss[index].is_finite() {
             return Ok(Err(format!("its loss became {}", finished.loss[index])));
         }
-        let origin = making.origin(picture, index, Init::Noise, finished.steps);
+        let origin = making.origin(picture, index, Init::Noise, finished);
         match picture::encode_png(&made, &origin.texts(&making.recipe, &made)) {
             Err(error @ entoptic::Error::NotFinite { .. }) => Ok(Err(error.to_string())),
             bytes => Ok(Ok(bytes?)),

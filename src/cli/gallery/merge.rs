@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use entoptic::files;
 
 use super::super::args::Global;
+use super::super::events::print_path;
 use super::super::origin::file_sum;
 use super::MergeArgs;
 use super::folder::{Folder, lock};
@@ -65,7 +66,7 @@ pub fn run(global: &Global, args: MergeArgs) -> anyhow::Result<()> {
     if listed != identity.classes.len() {
         bail!("{}: {listed} pictures are listed, not {}", folder.path.display(), identity.classes.len());
     }
-    println!("{}", folder.path.display());
+    print_path(&folder.path)?;
     global.say(format_args!("{listed} pictures of {of} parts in {}", folder.path.display()));
     Ok(())
 }

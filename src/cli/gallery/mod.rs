@@ -75,7 +75,7 @@ pub struct GalleryMaking {
     constant: f32,
     /// A recipe's name (`entoptic recipes`) or a TOML file; by default the one that suits the network
     #[arg(long, value_name = "NAME-or-FILE.toml")]
-    recipe: Option<String>,
+    recipe: Option<PathBuf>,
     /// The same seed gives the same pictures on the same adapter
     #[arg(long, default_value_t = 0)]
     seed: u64,

@@ -1,6 +1,7 @@
 //! A gallery from its first picture to its last, through whatever comes between.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -12,7 +13,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::super::args::{Global, MakingArgs};
-use super::super::networks::{Loaded, load, open, shared_classes};
+use super::super::networks::{Loaded, check_recipe, load, open, shared_classes};
 use super::super::origin::{Maker, Place, hex};
 use super::super::progress::{stopped, take_over_interrupts};
 use super::super::represent;
@@ -41,7 +42,7 @@ pub fn run(global: &Global, args: GalleryMaking) -> anyhow::Result<()> {
     let names = shared_classes(&loaded)?;
     let classes = classes::parse(&args.classes, names)?;
     let recipe = |default: &str| -> anyhow::Result<Recipe> {
-        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(default))?;
+        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(default)))?;
         recipe.normalize = args.normalize.map_or(recipe.normalize, Into::into);
         Ok(recipe)
     };
@@ -51,6 +52,10 @@ pub fn run(global: &Global, args: GalleryMaking) -> anyhow::Result<()> {
         [] => None,
         target => Some((target, recipe(target[0].recipe)?)),
     };
+    check_recipe(global, &device, networks, &own, args.normalize.is_some())?;
+    if let Some((target, recipe)) = &target {
+        check_recipe(global, &device, target, recipe, args.normalize.is_some())?;
+    }
     let aims = matches!(args.objective, ObjectiveArg::Class | ObjectiveArg::Joint);
     let identity = Identity::new(
         (args.objective, aims.then_some(args.constant), args.seed),

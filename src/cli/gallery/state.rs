@@ -17,6 +17,7 @@ pub const FILE: &str = "unfinished.safetensors";
 const ABOUT: &str = "entoptic:unfinished";
 const PICTURES: &str = "pictures";
 const MEMORY: [&str; 2] = ["memory 0", "memory 1"];
+const FIRST_LOSS: &str = "first loss";
 const LOSS: &str = "loss";
 const MEASURED: &str = "measured";
 const TARGETS: &str = "targets";
@@ -42,14 +43,15 @@ struct About {
 impl State {
     /// Writes it for the gallery of that checksum. The file appears whole or not at all.
     pub fn write(&self, folder: &Path, gallery: &str, place: Place) -> anyhow::Result<()> {
-        let Finished { pictures, steps, loss, measured, memory } = &self.finished;
+        let Finished { pictures, steps, first_loss, loss, measured, memory } = &self.finished;
         let named = |name: &str, array: &Array| NamedArray {
             name: name.to_owned(),
             shape: array.shape.0.to_vec(),
             values: array.values.clone(),
         };
         let list = |name: &str, values: &[f32]| named(name, &row(values.to_vec()));
-        let mut arrays = vec![named(PICTURES, pictures), list(LOSS, loss), list(MEASURED, measured)];
+        let mut arrays = vec![named(PICTURES, pictures), list(FIRST_LOSS, first_loss)];
+        arrays.extend([list(LOSS, loss), list(MEASURED, measured)]);
         arrays.extend(MEMORY.iter().zip(memory).map(|(name, array)| named(name, array)));
         arrays.extend(self.targets.iter().map(|array| named(TARGETS, array)));
         let about = About { gallery: gallery.to_owned(), place, classes: self.classes.clone(), steps: *steps };
@@ -86,6 +88,7 @@ impl State {
         let finished = Finished {
             pictures,
             steps,
+            first_loss: values(FIRST_LOSS)?,
             loss: values(LOSS)?,
             measured: values(MEASURED)?,
             memory: memory.into_iter().flatten().collect(),
@@ -116,6 +119,7 @@ mod tests {
         let finished = Finished {
             pictures: array(0.1),
             steps: 7,
+            first_loss: vec![5.0, 6.0],
             loss: vec![1.0, 2.0],
             measured: vec![3.0, 4.0],
             memory: vec![array(1e-30), array(-2.0)],
@@ -131,6 +135,7 @@ mod tests {
             (&state.finished.pictures, &state.finished.memory)
         );
         assert_eq!((back.finished.steps, &back.finished.loss), (7, &state.finished.loss));
+        assert_eq!(back.finished.first_loss, state.finished.first_loss);
         assert!(State::read(folder.path(), "g", &place("2", "")).expect("readable").is_none(), "another driver");
         let error = State::read(folder.path(), "h", &place("1", "")).err().expect("another gallery");
         assert!(error.to_string().ends_with("belongs to another gallery; delete it"), "{error}");
