@@ -129,8 +129,8 @@ mod tests {
         let labels: Vec<usize> = (0..count).collect();
         let found = nearest(&rows, 1, &labels);
         assert_eq!(found[0], Some(Nearest { index: 1, distance: 3.0 }));
-        for k in 1..count {
-            assert_eq!(found[k], Some(Nearest { index: k - 1, distance: (2 * k + 1) as f64 }));
+        for (k, found) in found.iter().enumerate().skip(1) {
+            assert_eq!(*found, Some(Nearest { index: k - 1, distance: (2 * k + 1) as f64 }));
         }
     }
 }

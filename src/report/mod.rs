@@ -10,7 +10,7 @@ mod tables;
 
 pub use film::Film;
 pub use layout::layout;
-pub use page::{Page, PageGraph, PageMeeting, PageOpinion, PagePicture, PagePlane, PageSet};
+pub use page::{ClassDistances, Page, PageGraph, PageMeeting, PageOpinion, PagePicture, PagePlane, PageSet};
 pub use plot::{Plot, beside};
 pub use sheet::{Labels, contact_sheet};
 pub use tables::{Csv, npy};

@@ -21,8 +21,8 @@ pub struct Page {
     pub network_pairs: Vec<[usize; 2]>,
     /// Sets two by two, in the order of `set_distances`.
     pub set_pairs: Vec<[usize; 2]>,
-    /// By network and pair of sets: a class with L1, L2 and cosine.
-    pub set_distances: Vec<Vec<Vec<(usize, [f32; 3])>>>,
+    /// By network and pair of sets.
+    pub set_distances: Vec<Vec<ClassDistances>>,
     /// By set and network.
     pub meetings: Vec<Vec<PageMeeting>>,
     /// By set and network.
@@ -40,6 +40,9 @@ pub struct Page {
     /// Files with numbers, from the page.
     pub data: Vec<String>,
 }
+
+/// Classes, each with L1, L2 and cosine.
+pub type ClassDistances = Vec<(usize, [f32; 3])>;
 
 /// A set of pictures.
 #[derive(Clone, Debug, Serialize)]

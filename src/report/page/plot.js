@@ -220,7 +220,7 @@ class Plot {
       if (place.x > -60 && place.y > -60 && place.x < width + 60 && place.y < height + 60) seen.push(point);
     }
     // Graphs show pictures once there is room between classes, clouds once few are left.
-    const side = this.unit ? this.scale.x * 0.78 : seen.length <= 60 ? 56 : seen.length <= THUMBNAILS ? 40 : 0;
+    const side = this.unit ? this.scale.x * 0.7 : seen.length <= 60 ? 56 : seen.length <= THUMBNAILS ? 40 : 0;
     this.side = (this.unit && side < 22) || seen.length > THUMBNAILS ? 0 : Math.min(side, 150);
     this.paintLines(line, soft, ink);
     const dot = this.unit ? Math.max(2, Math.min(6, this.scale.x * 0.3)) : this.points.length > 800 ? 3 : 4.5;
