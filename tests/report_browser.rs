@@ -91,7 +91,7 @@ fn classes_are_searched_sorted_and_opened_by_keys() {
         ));
     };
     choose("sort", "probability, a");
-    choose("which", &browser.script("return DATA.sets[1].label").as_str().unwrap().to_owned());
+    choose("which", browser.script("return DATA.sets[1].label").as_str().unwrap());
     let table = fs::read_to_string(desk.path("report/data/outputs.csv")).unwrap();
     let mut expected: Vec<(f64, &str)> = table
         .lines()

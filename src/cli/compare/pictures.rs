@@ -78,7 +78,7 @@ impl Source {
             let source = Arc::clone(&source);
             thread::spawn(move || {
                 // Nobody listens any more once the command has ended.
-                (worker..count).step_by(threads).try_for_each(|index| sender.send(source.read(index)))
+                (worker..count).step_by(threads).all(|index| sender.send(source.read(index)).is_ok());
             });
             receiver
         };

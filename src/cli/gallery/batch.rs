@@ -38,7 +38,7 @@ pub struct Workshop<'a> {
 /// A batch, done or left.
 pub enum Outcome {
     Done(Vec<Made>),
-    Stopped(State),
+    Stopped(Box<State>),
 }
 
 /// A picture of a batch.
@@ -76,7 +76,7 @@ impl Workshop<'_> {
         let (mut begun, mut targets) = from.map_or((None, None), |state| (Some(state.finished), state.targets));
         let stopped = |finished, targets| {
             let classes = classes.iter().map(|(class, _)| *class).collect();
-            Ok(Outcome::Stopped(State { classes, finished, targets }))
+            Ok(Outcome::Stopped(Box::new(State { classes, finished, targets })))
         };
         let making = self.making();
         let matched = self.target_making();
