@@ -262,15 +262,15 @@ mod interrupted {
     #[test]
     fn a_preview_gives_the_terminal_back() {
         let desk = Desk::new();
-        let large = TINY.replace("size = 48", "size = 400").replace("iterations = 3", "iterations = 1000");
+        let large = TINY.replace("size = 48", "size = 800").replace("iterations = 3", "iterations = 1000");
         fs::write(desk.path("large.toml"), large).expect("a recipe");
         for (times, code) in [(1, 1), (2, 130)] {
             let ask = "generate --model resnet50 --class church --recipe large.toml --preview=blocks";
             let (mut child, mut lines, mut said) = started(&desk, ask, "\x1b[?25l");
             for _ in 0..times {
                 press(&child);
-                // A signal that comes while the same one is waiting is lost.
-                std::thread::sleep(std::time::Duration::from_millis(100));
+                // A signal that comes while the same one is waiting is lost; one that comes after the step finds nobody.
+                std::thread::sleep(std::time::Duration::from_millis(20));
             }
             lines.read_to_string(&mut said).expect("UTF-8");
             assert_eq!(child.wait().expect("an end").code(), Some(code), "{said}");

@@ -46,7 +46,7 @@ fn quiet_commands_print_results_only_and_verbose_ones_say_more() {
         ("gradient --model resnet50 --image church.png --objective class:church --out g.png", "adapter: ", "g.png"),
         ("layers --model resnet50", "weights demo-resnet50", "layer4.2"),
         ("score church.png --judge resnet50", "network: resnet50", "church.png"),
-        ("replay church.png", "network: resnet50", "church-again.png"),
+        ("replay church.png", "adapter: ", "church-again.png"),
         ("recipes", "", "demo-quick"),
         ("weights list", "", "resnet50-0676ba61"),
         ("completions fish", "", "complete -c entoptic"),

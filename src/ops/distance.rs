@@ -135,10 +135,15 @@ pub fn samples() -> Vec<Sample> {
         let goal = if metric == Metric::L1 { Domain::Index(Shape(x), 1) } else { Domain::Fixed(Shape(x)) };
         Sample::new(Distance { metric }, [Domain::Apart(Shape(x)), goal])
     };
+    let large =
+        |metric, x: [usize; 4]| Sample::new(Distance { metric }, [Domain::Smooth(Shape(x)), Domain::Fixed(Shape(x))]);
     vec![
         sample(Metric::L1, [2, 3, 7, 5]),
         sample(Metric::L2, [2, 3, 7, 5]),
         sample(Metric::SumOfSquares, [2, 3, 7, 5]),
         sample(Metric::L2, [3, 10, 1, 1]),
+        // More than one part, whose values must not grow with their number.
+        large(Metric::L2, [2, 17, 31, 33]),
+        large(Metric::SumOfSquares, [1, 17, 31, 33]),
     ]
 }
