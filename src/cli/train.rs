@@ -312,9 +312,11 @@ fn train(
     let mut watcher = Watcher::new(global, "")?;
     let keeps_best = matches!(job.lesson, Lesson::Labels { .. });
     let mut kept = job.state.as_ref().map(|state| state.step);
+    let mut begun = false;
     let result = training::run(device, job, &mut |event| {
         match event {
             Event::Prepared { plan, dispatches } => {
+                begun = true;
                 watcher.begin(job.state.as_ref().map_or(0, |state| state.step));
                 global.explain(|| format!("{dispatches} kernel launches a step; {}", memory(plan)));
                 watcher.prepared(job.side, plan, dispatches);
@@ -350,6 +352,9 @@ fn train(
         Ok(if watcher.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
     let state = result.map_err(|error| {
+        if !begun {
+            return error.into();
+        }
         let advice = match &error {
             Error::NotFinite { .. } if job.check_finite => "training came apart; a smaller --lr may hold it together",
             Error::NotFinite { .. } => {
