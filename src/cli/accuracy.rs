@@ -2,17 +2,54 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use clap::Args;
 use entoptic::device::Device;
 use entoptic::evaluate::Pass;
 use entoptic::tensor::Shape;
 use entoptic::training::{Accuracy, Photograph, Strength, Validation, labelled};
 use serde_json::{Value, json};
 
-use super::args::{AccuracyArgs, Global};
+use super::args::{Global, NormalizeArg};
+use super::models::Models;
 use super::networks::{Loaded, check_normalize, file_name, load, open};
 use super::progress::Watcher;
+
+#[derive(Args)]
+pub struct AccuracyArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Photographs: a folder with one for each class, named by synset or class, or one with such a folder `val`
+    #[arg(long, value_name = "FOLDER")]
+    pub data: PathBuf,
+    /// Only so many photographs, spread evenly
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Side of the pictures in pixels [default: as the weights were trained, else 224]
+    #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(16..=4096))]
+    pub size: Option<u32>,
+    /// Pictures that are looked at together
+    #[arg(long, default_value_t = 32, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch: u32,
+    /// What pixel values become before the first layer; by default what each network was trained with
+    #[arg(long)]
+    pub normalize: Option<NormalizeArg>,
+    /// Also count what is left under attack: largest L2 distance from the photograph, in units of pixel values 0..1
+    #[arg(long, value_name = "EPS")]
+    pub attack_eps: Option<f32>,
+    /// Steps of the attack along the gradient
+    #[arg(long, default_value_t = 10, value_name = "K", requires = "attack_eps",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub attack_steps: u32,
+    /// Of the attack's random starts
+    #[arg(long, default_value_t = 0, requires = "attack_eps")]
+    pub seed: u64,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Side where weights say nothing: torchvision's.
 const SIDE: usize = 224;

@@ -1,15 +1,36 @@
 //! `entoptic bench`
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::Args;
 use entoptic::files::{self, check_writable};
 use entoptic::measure::{Pass, network, pass, peaks};
 use entoptic::nets::Architecture;
 use entoptic::tensor::Shape;
 
-use super::args::{BenchArgs, Global};
+use super::args::Global;
 use super::networks::open;
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Network; by default all three, may be given again
+    #[arg(long)]
+    pub model: Vec<Architecture>,
+    /// Side of the pictures in pixels
+    #[arg(long, default_value_t = 299, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(75..=2048))]
+    pub size: u32,
+    /// Pictures at once
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub batch: u32,
+    /// Times that each is done, besides the first
+    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: u32,
+    /// File for the table, to be shared (Markdown)
+    #[arg(long, short, value_name = "FILE.md")]
+    pub out: Option<PathBuf>,
+}
 
 pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
     if let Some(out) = &args.out {

@@ -2,12 +2,28 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
 use entoptic::synthesis::octave::Stream;
 
 use super::aim::Aim;
-use super::args::{BlendArgs, Global};
+use super::args::{Global, MakingArgs};
 use super::making::{Making, Picture, file_stem};
+use super::models::Models;
 use super::networks::{load, open, shared_classes};
+
+#[derive(Args)]
+pub struct BlendArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Class to start with: index, synset or name
+    #[arg(long)]
+    pub from: String,
+    /// Class to end with
+    #[arg(long)]
+    pub to: String,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
 
 pub fn run(global: &Global, mut args: BlendArgs) -> anyhow::Result<()> {
     let device = open(global)?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use clap::Args;
 use entoptic::Error;
 use entoptic::analysis::{Pixels, pixels, softmax};
 use entoptic::device::Device;
@@ -18,14 +19,31 @@ use entoptic::tensor::{Array, Shape};
 use serde_json::{Value, json};
 
 use super::aim::{Aim, CONSTANT};
-use super::args::{DemoArgs, Global, MakingArgs, MetricArg};
+use super::args::{Global, MakingArgs, MetricArg};
 use super::making::{Making, Picture, file_stem, largest};
 use super::models::{Model, Weights};
 use super::networks::{Loaded, open, shared_classes};
 use super::origin::software;
 use super::progress;
 use super::represent::{Goal, class_picture, made_by};
-use super::terminal::Screen;
+use super::terminal::{Screen, ShowArg};
+
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Folder for the pictures
+    #[arg(long, short, default_value = "entoptic-demo")]
+    pub out: PathBuf,
+    /// A recipe's name (`entoptic recipes`) or a TOML file for all pictures [default: demo-quick, and demo-quick-match for
+    /// the match]
+    #[arg(long, value_name = "NAME-or-FILE.toml")]
+    pub recipe: Option<PathBuf>,
+    /// The same seed gives the same pictures on the same adapter
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// How the pictures are shown on standard output
+    #[arg(long, default_value = "auto", value_name = "HOW")]
+    pub show: ShowArg,
+}
 
 /// Classes that come out well with few steps.
 const CLASSES: [&str; 3] = ["English springer", "church", "French horn"];

@@ -1,9 +1,22 @@
 //! `entoptic difference`: what some networks see in a class and others do not.
 
+use clap::Args;
+
 use super::aim::Aim;
-use super::args::{DifferenceArgs, Global};
+use super::args::{Global, MakingArgs, PicturesArgs};
 use super::making::{Making, Set};
+use super::models::{Minus, Models};
 use super::networks::{load, open};
+
+#[derive(Args)]
+pub struct DifferenceArgs {
+    #[command(flatten)]
+    pub models: Models<Minus>,
+    #[command(flatten)]
+    pub pictures: PicturesArgs,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
 
 pub fn run(global: &Global, args: DifferenceArgs) -> anyhow::Result<()> {
     let device = open(global)?;

@@ -1,15 +1,52 @@
 //! `entoptic feature` and `entoptic dream`: what a layer responds to, from noise or from a photograph.
 
+use std::path::PathBuf;
+
 use anyhow::bail;
+use clap::Args;
 use entoptic::evaluate;
 use entoptic::objective::Place;
 use entoptic::synthesis::octave::Stream;
 
 use super::aim::Aim;
-use super::args::{DreamArgs, FeatureArgs, Global, MakingArgs};
+use super::args::{Global, MakingArgs};
 use super::making::{Making, Picture, file_stem};
 use super::models::Models;
 use super::networks::{load, open};
+
+#[derive(Args)]
+pub struct FeatureArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Layer (`entoptic layers`)
+    #[arg(long)]
+    pub layer: String,
+    /// Channel of the layer; without one, the whole layer
+    #[arg(long, conflicts_with = "unit")]
+    pub channel: Option<usize>,
+    /// One unit of the layer: channel, row, column
+    #[arg(long, value_name = "K,Y,X", value_delimiter = ',')]
+    pub unit: Option<Vec<usize>>,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
+
+#[derive(Args)]
+pub struct DreamArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Layer (`entoptic layers`)
+    #[arg(long)]
+    pub layer: String,
+    /// Photograph to start from
+    #[arg(long)]
+    pub image: PathBuf,
+    /// Only this channel of the layer
+    #[arg(long)]
+    pub channel: Option<usize>,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
 
 pub fn run(global: &Global, args: FeatureArgs) -> anyhow::Result<()> {
     let (unit, channel) = match args.unit.as_deref() {

@@ -6,13 +6,27 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::Args;
 use entoptic::Error;
 use entoptic::weights::{Download, Event, Fetched, KNOWN, Known, cache_folder, is_url};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{FetchArgs, Global};
+use super::args::Global;
 use super::events::print_path;
 use super::progress::{stopped, take_over_interrupts};
+
+#[derive(Args)]
+pub struct FetchArgs {
+    /// A name from `entoptic weights list`, or the URL of a file whose name ends in - and the first digits of its SHA-256
+    #[arg(value_name = "NAME|URL")]
+    pub name: String,
+    /// Folder of the web to take it from, instead of where it is published
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Give up when a server is silent for so long; what has arrived stays for the next try
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: u64,
+}
 
 const MEBIBYTE: f64 = 1_048_576.0;
 

@@ -1,9 +1,26 @@
 //! `entoptic generate`
 
+use clap::Args;
+
 use super::aim::Aim;
-use super::args::{GenerateArgs, Global};
+use super::args::{Global, MakingArgs, PicturesArgs};
 use super::making::{Making, Set};
+use super::models::Models;
 use super::networks::{load, open};
+
+#[derive(Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub models: Models,
+    #[command(flatten)]
+    pub pictures: PicturesArgs,
+    /// The logit C aimed at. One network: the loss is |C - logit|; several: the mean of weight * (C - logit), in which C
+    /// carries no gradient
+    #[arg(long, default_value_t = 200.0, value_name = "C")]
+    pub constant: f32,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
 
 pub fn run(global: &Global, args: GenerateArgs) -> anyhow::Result<()> {
     let device = open(global)?;

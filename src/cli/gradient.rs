@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use clap::Args;
 use entoptic::evaluate::{self, Scene};
 use entoptic::objective::{Form, Measure, Objective, Place, Term, class_input, goal_input};
 use entoptic::ops::Metric;
@@ -11,11 +13,31 @@ use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 
-use super::args::{Global, GradientArgs};
+use super::args::{Global, NormalizeArg};
 use super::events::print_path;
+use super::models::Models;
 use super::networks::{Loaded, check_normalize, load, open, shared_classes};
 use super::objectives;
 use super::progress::memory;
+
+#[derive(Args)]
+pub struct GradientArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// PNG, JPEG, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
+    #[arg(long)]
+    pub image: PathBuf,
+    /// class:C, joint:C, difference:C (the last network is subtracted), opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER,
+    /// or match:FILE.safetensors with one tensor, `target` or `logits`; C is an index or a name
+    #[arg(long)]
+    pub objective: String,
+    /// What pixel values become before the first layer; by default what the first network was trained with
+    #[arg(long)]
+    pub normalize: Option<NormalizeArg>,
+    /// File to write: safetensors with `gradient` and `loss`, or a picture of the gradient (PNG)
+    #[arg(long, short)]
+    pub out: PathBuf,
+}
 
 pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
     let image = picture::read(&args.image).context("--image")?;

@@ -1,11 +1,25 @@
 //! `entoptic layers`
 
+use clap::Args;
 use entoptic::nets::BatchNormMode;
 use entoptic::tape::Tape;
 use entoptic::tensor::Shape;
 
-use super::args::{Global, LayersArgs};
+use super::args::Global;
+use super::models::Models;
 use super::networks::{load, open};
+
+#[derive(Args)]
+pub struct LayersArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// Side of the picture that shapes are given for
+    #[arg(long, default_value_t = 224)]
+    pub size: usize,
+    /// Show one layer only
+    #[arg(long)]
+    pub layer: Option<String>,
+}
 
 pub fn run(global: &Global, args: LayersArgs) -> anyhow::Result<()> {
     args.models.single("layers")?;

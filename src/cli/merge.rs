@@ -1,12 +1,28 @@
 //! `entoptic merge`: two classes in one picture.
 
 use anyhow::bail;
+use clap::Args;
 use entoptic::synthesis::octave::Stream;
 
 use super::aim::Aim;
-use super::args::{Global, MergeArgs};
+use super::args::{Global, MakingArgs};
 use super::making::{Making, Picture, file_stem};
+use super::models::Models;
 use super::networks::{load, open, shared_classes};
+
+#[derive(Args)]
+pub struct MergeArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// The two classes, given twice
+    #[arg(long, num_args = 1, required = true)]
+    pub class: Vec<String>,
+    /// Raise whichever of the two logits is lower, rather than both
+    #[arg(long)]
+    pub juxtapose: bool,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
 
 pub fn run(global: &Global, args: MergeArgs) -> anyhow::Result<()> {
     let [first, second] = args.class.as_slice() else {

@@ -1,9 +1,22 @@
 //! `entoptic opposite`: the picture that is least like a class.
 
+use clap::Args;
+
 use super::aim::Aim;
-use super::args::{Global, OppositeArgs};
+use super::args::{Global, MakingArgs, PicturesArgs};
 use super::making::{Making, Set, largest};
+use super::models::Models;
 use super::networks::{load, open};
+
+#[derive(Args)]
+pub struct OppositeArgs {
+    #[command(flatten)]
+    pub models: Models,
+    #[command(flatten)]
+    pub pictures: PicturesArgs,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
 
 pub fn run(global: &Global, args: OppositeArgs) -> anyhow::Result<()> {
     let device = open(global)?;

@@ -1,18 +1,39 @@
 //! `entoptic outputs`
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::Args;
 use entoptic::analysis::softmax;
 use entoptic::evaluate::{self, Scene};
 use entoptic::objective::Place;
 use entoptic::picture;
 use entoptic::weights::{NamedArray, Precision, write};
 
-use super::args::{Global, OutputsArgs};
+use super::args::{Global, NormalizeArg};
 use super::events::print_path;
 use super::making::largest;
+use super::models::Models;
 use super::networks::{check_normalize, load, open};
+
+#[derive(Args)]
+pub struct OutputsArgs {
+    #[command(flatten)]
+    pub models: Models,
+    /// PNG, JPEG, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
+    #[arg(long)]
+    pub image: PathBuf,
+    /// Layer whose values to write instead of the logits
+    #[arg(long)]
+    pub layer: Option<String>,
+    /// What pixel values become before the first layer; by default what the network was trained with
+    #[arg(long)]
+    pub normalize: Option<NormalizeArg>,
+    /// File to write (safetensors)
+    #[arg(long, short)]
+    pub out: Option<PathBuf>,
+}
 
 pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
     let image = picture::read(&args.image).context("--image")?;

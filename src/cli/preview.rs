@@ -9,11 +9,11 @@ use anyhow::{Context, bail};
 use entoptic::picture;
 use entoptic::tensor::Array;
 
-use super::args::ShowArg;
 use super::making::Making;
 use super::origin::software;
 use super::progress::Watcher;
 use super::terminal::Screen;
+use super::terminal::ShowArg;
 
 /// Between two pictures, at least.
 const PAUSE: Duration = Duration::from_millis(100);

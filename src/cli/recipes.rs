@@ -1,8 +1,22 @@
 //! `entoptic recipes`
 
+use clap::{Args, Subcommand};
 use entoptic::synthesis::recipe::Recipe;
 
-use super::args::{RecipesArgs, RecipesCommand};
+#[derive(Args)]
+pub struct RecipesArgs {
+    #[command(subcommand)]
+    pub command: Option<RecipesCommand>,
+}
+
+#[derive(Subcommand)]
+pub enum RecipesCommand {
+    /// Print a recipe, to be saved and changed
+    Show {
+        /// Its name
+        name: String,
+    },
+}
 
 pub fn run(args: RecipesArgs) -> anyhow::Result<()> {
     match args.command {

@@ -1,8 +1,10 @@
 //! `entoptic match`: the picture whose output is that of a photograph, or of another network's picture.
 
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use clap::Args;
 use entoptic::device::Device;
 use entoptic::evaluate;
 use entoptic::objective::Place;
@@ -12,11 +14,35 @@ use entoptic::tensor::Array;
 use serde_json::json;
 
 use super::aim::{Aim, CONSTANT, Target};
-use super::args::{Global, MakingArgs, MatchArgs};
+use super::args::{Global, MakingArgs, MetricArg};
 use super::making::{Making, Picture, file_stem};
+use super::models::{self, Models};
 use super::networks::{Loaded, file_name, load, open};
 use super::origin::file_sum;
 use super::watching::WatchingArgs;
+
+#[derive(Args)]
+pub struct MatchArgs {
+    #[command(flatten)]
+    pub models: Models<models::Target>,
+    /// Photograph, or any picture, whose output is aimed at
+    #[arg(long, required_unless_present = "target-model", conflicts_with = "target-model")]
+    pub image: Option<PathBuf>,
+    /// Class of the other network's picture
+    #[arg(long, requires = "target-model", required_unless_present = "image", conflicts_with = "image")]
+    pub class: Option<String>,
+    /// The other network's picture, when it has been made before
+    #[arg(long, requires = "target-model", conflicts_with = "image", value_name = "IMAGE")]
+    pub target_picture: Option<PathBuf>,
+    /// Layer to match instead of the logits
+    #[arg(long)]
+    pub layer: Option<String>,
+    /// How the distance is measured
+    #[arg(long, default_value = "l1")]
+    pub metric: MetricArg,
+    #[command(flatten)]
+    pub making: MakingArgs,
+}
 
 pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     args.models.single("match")?;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::Args;
 use entoptic::analysis::{Judge, Pixels, altered, noise, pixels};
 use entoptic::evaluate::Moments;
 use serde_json::{Value, json};
 
-use super::args::{Global, ScoreArgs};
+use super::args::{Global, NormalizeArg};
+use super::models::{Judges, Models};
 use super::networks::{Loaded, check_normalize, load, open, shared_classes};
 use super::progress::Watcher;
 use super::score_numbers::{
@@ -16,6 +18,36 @@ use super::score_numbers::{
 };
 use super::score_report::Report;
 use super::subjects::{Maker, Subject, files, labels};
+
+#[derive(Args)]
+pub struct ScoreArgs {
+    /// Pictures, or folders of them (PNG, JPEG), also with a folder for each class
+    #[arg(required_unless_present = "photographs", value_name = "PICTURE|FOLDER")]
+    pub pictures: Vec<PathBuf>,
+    /// The networks that judge; best also those that had no part in making the pictures
+    #[command(flatten)]
+    pub judges: Models<Judges>,
+    /// Class: index, synset or name; by default what each picture was made to show, else the class that its folder is named
+    /// after, else the one that its own name begins with
+    #[arg(long)]
+    pub class: Option<String>,
+    /// Photographs to compare with, brought to the size of the first picture: a picture, a folder, or a folder with one for
+    /// each class; of each class as many count as a set has pictures, at least 8. Without pictures: what photographs are like
+    #[arg(long, value_name = "FOLDER")]
+    pub photographs: Option<PathBuf>,
+    /// Look at pictures at this side, rather than as they are
+    #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(16..=4096))]
+    pub size: Option<u32>,
+    /// What pixel values become before the first layer; by default what each judge was trained with
+    #[arg(long)]
+    pub normalize: Option<NormalizeArg>,
+    /// Show every picture, also of more than 16
+    #[arg(long)]
+    pub each: bool,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Fewest and most pictures of noise that others are compared with: one is like the other, also to batch norms.
 pub const NOISE: usize = 2;

@@ -5,12 +5,27 @@ use std::io::IsTerminal;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
+use clap::ValueEnum;
 use entoptic::picture;
 use entoptic::tensor::Array;
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
-use super::args::ShowArg;
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ShowArg {
+    /// As the terminal can; not at all where there is none
+    Auto,
+    /// kitty's graphics protocol
+    Kitty,
+    /// iTerm2's inline images
+    Iterm2,
+    /// Sixels
+    Sixel,
+    /// Half-blocks in colours
+    Blocks,
+    /// Not at all
+    None,
+}
 
 /// How a terminal is given pictures.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,11 +7,11 @@ use entoptic::synthesis::Event;
 use entoptic::tensor::Array;
 
 use super::aim::Aim;
-use super::args::ShowArg;
 use super::film::Film;
 use super::making::Making;
 use super::preview::Preview;
 use super::progress::Watcher;
+use super::terminal::ShowArg;
 
 /// How a run is watched.
 #[derive(Args, Clone, Default)]

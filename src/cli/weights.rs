@@ -2,16 +2,59 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use entoptic::nets::{Architecture, Fit};
 use entoptic::picture;
 use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, demos, write};
 
-use super::args::{Global, WeightsArgs, WeightsCommand};
+use super::args::Global;
 use super::events::print_path;
-use super::fetch;
+use super::fetch::{self, FetchArgs};
 use super::networks::{architecture, file_name, no_network};
+
+#[derive(Args)]
+pub struct WeightsArgs {
+    #[command(subcommand)]
+    pub command: WeightsCommand,
+}
+
+#[derive(Subcommand)]
+pub enum WeightsCommand {
+    /// List the published checkpoints and the networks in the program
+    List,
+    /// Download a published checkpoint into the cache, check it and print its path
+    Fetch(FetchArgs),
+    /// Show what a file holds: network, metadata, tensors with their statistics
+    Inspect {
+        /// .safetensors, .pth or .pt
+        file: PathBuf,
+    },
+    /// Write any readable file as safetensors; numbers become f32, tensors `num_batches_tracked` are left out
+    Convert {
+        /// .safetensors, .pth or .pt
+        file: PathBuf,
+        /// File to write
+        #[arg(value_name = "OUT.safetensors", value_parser = PathBufValueParser::new().try_map(safetensors_path))]
+        out: PathBuf,
+        /// Two bytes a number instead of four
+        #[arg(long)]
+        f16: bool,
+    },
+    /// Check a file: every number is finite, the tensors are those of a network, the checksum is the published one
+    Verify {
+        /// .safetensors, .pth or .pt
+        file: PathBuf,
+    },
+}
+
+fn safetensors_path(path: PathBuf) -> Result<PathBuf, &'static str> {
+    let named = path.extension().is_some_and(|extension| extension == "safetensors");
+    if named { Ok(path) } else { Err("its name must end in .safetensors") }
+}
 
 /// Longer metadata is cut, unless the user wants to see more.
 const SHOWN: usize = 90;
