@@ -173,6 +173,15 @@ fn a_thousand_classes_in_two_parts_are_those_of_one() {
     assert_eq!(files(&desk.path("merged"), "gallery.json"), files(&desk.path("thousand"), "gallery.json"));
     desk.good(&format!("{command} --out merged"));
 
+    // Compared, every class has a picture, an output and a place in the page.
+    let said = desk.good("compare -w w.safetensors --pictures merged --out report");
+    assert!(said.ends_with(&format!("report{}index.html\n", std::path::MAIN_SEPARATOR)), "{said}");
+    assert_eq!(files(&desk.path("report/pictures"), ".png").len(), 1000);
+    for table in ["pictures.csv", "outputs.csv"] {
+        let lines = fs::read_to_string(desk.path("report/data").join(table)).expect("a table").lines().count();
+        assert_eq!(lines, 1001, "{table}");
+    }
+
     let refused = desk.refused("gallery merge parts parts/shard-1-of-2 --out other");
     assert!(refused.contains("part 1 of 2 is doubled"), "{refused}");
     let gone = desk.path("parts/shard-2-of-2/0001-goldfish.png");
