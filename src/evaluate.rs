@@ -1,6 +1,8 @@
 //! Networks run once on given pictures: outputs, losses, gradients with respect to the pictures.
 //!
 //! Not here: changing the pictures or the weights.
+//!
+//! One long file: each way to run a network once prepares the same scene and program, and reads from it what it wants.
 
 pub(crate) mod parts;
 

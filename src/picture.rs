@@ -1,4 +1,6 @@
 //! Picture files to arrays and back, with words about the picture inside the file. No networks, no GPU.
+//!
+//! A little long: what is read must be what was written, so both stand together with the tests that go round.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,6 +1,8 @@
 //! The tape: which value came from which, the order of the reverse walk, and when gradients add up.
 //!
 //! Not here: the name of any operation but [`Accumulate`], shapes of networks, GPU handles.
+//!
+//! A little long: the way forth and the way back read the same private nodes.
 
 use crate::device::{Recorder, Source};
 use crate::ops::{Accumulate, Backward, Finish, Forward, Op, View};

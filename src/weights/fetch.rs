@@ -3,6 +3,8 @@
 //! What has arrived lies in `FILE.part` until its checksum is found right; only then it gets its name. Beside it,
 //! `FILE.part.etag` says which version on the server it is a part of, and is locked by the process that fetches. Proxies
 //! are those of the environment: `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY`, except for what `NO_PROXY` names.
+//!
+//! A little long: resuming, locking and checking are steps of one download.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
