@@ -1,8 +1,10 @@
 //! Kernels that are broken on purpose are caught and named; so is what was forgotten.
 
+mod orders;
+
 use super::row::Finding;
 use super::*;
-use crate::device::{AdapterChoice, expand};
+use crate::device::{AdapterChoice, Shader, expand};
 use crate::ops::{Conv2d, Domain, samples};
 use crate::tensor::Shape;
 
