@@ -47,6 +47,20 @@ if have "${CHROMEDRIVER:-chromedriver}"; then
 else
     say "NOT TESTED: the page of a comparison in a browser; there is no chromedriver, scripts/report_browser.sh installs it"
 fi
+# What a driver happens to do right, another may not: browsers bring SwiftShader along.
+other_driver=
+for manifest in /usr/lib/chromium/vk_swiftshader_icd.json /opt/google/chrome/vk_swiftshader_icd.json; do
+    if [ -r "$manifest" ]; then other_driver=$manifest; fi
+done
+if [ -n "$other_driver" ]; then
+    say "the self-test on SwiftShader"
+    env -u ENTOPTIC_ADAPTER VK_DRIVER_FILES="$other_driver" VK_ICD_FILENAMES="$other_driver" \
+        cargo run --locked --quiet -- doctor >"$folder/doctor" 2>"$folder/report" ||
+        { cat "$folder/report" "$folder/doctor"; die "the self-test fails on SwiftShader"; }
+    grep ' rows right' "$folder/doctor"
+else
+    say "NOT TESTED: the kernels on a second driver; Chromium would bring SwiftShader"
+fi
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 if have naga; then
