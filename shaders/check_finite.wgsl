@@ -1,7 +1,7 @@
 // check_finite: flags[slot] = 1 when any element of x is infinite or not a number, else -1 when all are zero, else 0.
-// By the bits of the exponent: compilers may assume that comparisons see no NaN.
 // One workgroup = PART vec4s of the value, with a flag of its own; join makes one flag of all of them.
 
+#import not_finite
 #import reduce
 
 struct Params {
@@ -21,7 +21,6 @@ struct Params {
 
 const PART: u32 = 4096u;
 
-const EXPONENT: vec4<u32> = vec4<u32>(0x7f800000u);
 const SIGN: vec4<u32> = vec4<u32>(0x80000000u);
 
 // Sets a flag from what all lanes have found: odd elements, and some that are not zero.
@@ -38,9 +37,9 @@ fn check(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     var odd = vec4<bool>(false);
     var some = vec4<bool>(false);
     for (var i = part * PART + lane; i < min((part + 1u) * PART, params.vectors); i += 64u) {
-        let bits = bitcast<vec4<u32>>(x[(i / params.groups) * params.x_stride + params.x_offset + i % params.groups]);
-        odd = odd | ((bits & EXPONENT) == EXPONENT);
-        some = some | ((bits & ~SIGN) != vec4<u32>(0u));
+        let v = x[(i / params.groups) * params.x_stride + params.x_offset + i % params.groups];
+        odd = odd | not_finite(v);
+        some = some | ((bitcast<vec4<u32>>(v) & ~SIGN) != vec4<u32>(0u));
     }
     raise(params.slot + part, lane, odd, some);
 }

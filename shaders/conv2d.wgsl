@@ -6,6 +6,7 @@
 // costs as much as ten multiplications, and 12 loads serve 128 of them), 8 x 4 weights of one tap in grad_weight.
 
 #import linear
+#import not_finite
 #import reduce
 #import conv2d_registers
 

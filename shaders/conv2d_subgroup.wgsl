@@ -6,6 +6,7 @@
 // again and store nothing.
 
 #import linear
+#import not_finite
 #import conv2d_registers
 
 const LANES: u32 = 8u;      // of a subgroup

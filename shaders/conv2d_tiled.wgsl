@@ -7,6 +7,7 @@
 // One workgroup = a tile of PIXELS x LANES_Y pixels and GROUPS x LANES_X channel groups; one invocation = PIXELS x GROUPS of it.
 
 #import linear
+#import not_finite
 
 override LANES_X: u32 = 8u; // invocations across the channel groups of a tile
 override LANES_Y: u32 = 8u; // and down its pixels; DEPTH divides the product
@@ -123,10 +124,8 @@ fn finish(pixel: u32, column: u32, sum: vec4<f32>) {
     var value = sum;
     if (params.has_bias == 1u) { value += bias[column]; }
     if (params.has_addend == 1u) { value += addend[pixel * params.a_stride + params.a_offset + column]; }
-    if (params.relu == 1u) { value = select(value, vec4<f32>(0.0), value <= vec4<f32>(0.0)); }
-    if (params.has_mask == 1u) {
-        value = select(value, vec4<f32>(0.0), mask[pixel * params.m_stride + params.m_offset + column] <= vec4<f32>(0.0));
-    }
+    if (params.relu == 1u) { value = where_positive(value, value); }
+    if (params.has_mask == 1u) { value = where_positive(value, mask[pixel * params.m_stride + params.m_offset + column]); }
     out[pixel * params.out_stride + params.out_offset + column] = value;
 }
 

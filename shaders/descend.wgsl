@@ -3,11 +3,12 @@
 //   normalized  g / mean |g[n]|, the mean over `count` elements, since g is 0 outside of the window; 0 where the mean is 0
 //   adam        m' / (sqrt(v') + eps), m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, m' = m / (1 - beta1^t),
 //               v' = v / (1 - beta2^t), t = 1 at the first step (Kingma and Ba 2015, algorithm 1, as torch.optim.Adam)
-// and then, where asked for, clamped to [low, high].
+// and then, where asked for, clamped to [low, high], unless it is not finite.
 // Edges: the lanes that fill up the last channel group stay 0, whatever the limits.
 // One invocation = four channels of one pixel; in sum_abs one workgroup = one part of a picture.
 
 #import linear
+#import not_finite
 #import one_minus_exp
 #import reduce
 
@@ -55,7 +56,7 @@ fn take_step(i: u32, direction: vec4<f32>) {
     var value = picture[at] - rate[params.rate_offset].x * direction;
     if (has_limits) {
         let real = vec4<u32>(4u * c) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.c);
-        value = select(vec4<f32>(0.0), clamp(value, vec4<f32>(params.low), vec4<f32>(params.high)), real);
+        value = select(vec4<f32>(0.0), limited(value, params.low, params.high), real);
     }
     picture[at] = value;
 }

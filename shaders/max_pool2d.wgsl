@@ -5,6 +5,7 @@
 // One invocation = four channels of one pixel of y in forward, of grad_x in grad_input.
 
 #import linear
+#import not_finite
 #import window
 
 struct Params {
@@ -32,11 +33,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> grad_y: array<vec4<f32>>;              // [N, OH, OW, C/4]
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;           // y or grad_x
 @group(0) @binding(5) var<storage, read_write> out_argmax: array<vec4<u32>>;    // [N, OH, OW, C/4]
-
-// By its bits: compilers may assume that v == v.
-fn is_nan(v: vec4<f32>) -> vec4<bool> {
-    return (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
-}
 
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,

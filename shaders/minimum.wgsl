@@ -1,7 +1,8 @@
-// minimum: y = min(a, b); the gradient goes to the smaller one, to a where both are equal.
+// minimum: y = min(a, b), a NaN where one is; the gradient goes to the smaller one, to a where both are equal.
 // One invocation = four channels of one pixel.
 
 #import linear
+#import not_finite
 
 struct Params {
     vectors: u32,   // vec4s of the value
@@ -31,8 +32,9 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     if (i >= params.vectors) { return; }
     let pixel = i / params.groups;
     let c = i % params.groups;
-    out[pixel * params.y_stride + params.y_offset + c] =
-        min(a[pixel * params.a_stride + params.a_offset + c], b[pixel * params.b_stride + params.b_offset + c]);
+    let u = a[pixel * params.a_stride + params.a_offset + c];
+    let v = b[pixel * params.b_stride + params.b_offset + c];
+    out[pixel * params.y_stride + params.y_offset + c] = select(select(min(u, v), u, is_nan(u)), v, is_nan(v));
 }
 
 @compute @workgroup_size(WG)

@@ -6,6 +6,7 @@
 // fill up the last channel group stay 0.
 // One workgroup = one picture.
 
+#import not_finite
 #import reduce
 
 struct Params {
@@ -106,6 +107,6 @@ fn climb(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     for (var k = lane; k < params.size; k += 64u) {
         let at = n * params.size + k;
         let d = picture[at] - clean[at] + scale * gradient(n, k);
-        picture[at] = clamp(clean[at] + share * d, vec4<f32>(0.0), vec4<f32>(1.0));
+        picture[at] = limited(clean[at] + share * d, 0.0, 1.0);
     }
 }

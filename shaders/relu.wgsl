@@ -3,6 +3,7 @@
 // One invocation = four channels of one pixel.
 
 #import linear
+#import not_finite
 
 struct Params {
     vectors: u32,   // vec4s of the value
@@ -29,7 +30,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let pixel = i / params.groups;
     let c = i % params.groups;
     let v = x[pixel * params.x_stride + params.x_offset + c];
-    out[pixel * params.y_stride + params.y_offset + c] = select(v, vec4<f32>(0.0), v <= vec4<f32>(0.0));
+    out[pixel * params.y_stride + params.y_offset + c] = where_positive(v, v);
 }
 
 @compute @workgroup_size(WG)
@@ -41,5 +42,5 @@ fn grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     let c = i % params.groups;
     let v = y[pixel * params.y_stride + params.y_offset + c];
     let g = grad_y[pixel * params.g_stride + params.g_offset + c];
-    out[pixel * params.x_stride + params.x_offset + c] = select(g, vec4<f32>(0.0), v <= vec4<f32>(0.0));
+    out[pixel * params.x_stride + params.x_offset + c] = where_positive(g, v);
 }

@@ -159,6 +159,39 @@ fn a_gradient_that_is_not_finite_is_named() {
     );
 }
 
+/// A GoogLeNet that computes what it did, with values behind its first layer so small and weights of its second so large that
+/// gradients of large losses overflow between them.
+fn strained(device: &Device) -> Network {
+    let network = demo_network(device, "googlenet", "0");
+    let scaled = |array: &NamedArray| {
+        let factor = match array.name.as_str() {
+            "conv1.bn.weight" | "conv1.bn.bias" => 1e-25,
+            "conv2.conv.weight" => 1e25,
+            _ => return None,
+        };
+        Some(NamedArray { values: array.values.iter().map(|value| value * factor).collect(), ..array.clone() })
+    };
+    let arrays: Vec<NamedArray> = network.weights(device).expect("downloads").iter().filter_map(scaled).collect();
+    assert_eq!(arrays.len(), 3);
+    network.set_weights(device, &arrays).expect("uploads");
+    network
+}
+
+/// Limits hold a pixel between numbers, and one that is no number must not become a limit.
+#[test]
+fn a_gradient_that_is_not_finite_shows_through_limits() {
+    let network = strained(device());
+    for step in [StepRule::Raw, StepRule::Normalized, StepRule::Adam] {
+        let stage = Stage { step, clamp: Some([0.0, 1.0]), ..Stage::new(10, [0.1, 0.1]) };
+        let (ended, seen) = watched(device(), &job(scene(&network, 1e25), stage), going_on);
+        let Err(Error::NotFinite { layer, step: at }) = ended else { panic!("{step:?}: {ended:?}") };
+        assert!(layer == "loss" && at == Some(1) && seen.kept.is_empty(), "{step:?}: {layer} {at:?}");
+    }
+    let stage = Stage { clamp: Some([0.0, 1.0]), ..Stage::new(10, [1e-9, 1e-9]) };
+    let (ended, _) = watched(device(), &job(scene(&network, 1.0), stage), going_on);
+    assert_eq!(ended.expect("smaller losses have gradients").steps, 10);
+}
+
 /// A penalty that pushes pixels 19 times farther out at every step.
 fn runaway(steps: u32) -> Stage {
     Stage { l2: 10.0, ..Stage::new(steps, [1.0, 1.0]) }

@@ -109,6 +109,18 @@ fn limits_hold_after_the_update() {
 }
 
 #[test]
+fn what_is_not_finite_passes_limits() {
+    let mut gradient = random("gradient");
+    for (at, odd) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN].into_iter().enumerate() {
+        gradient.values[5 * at] = odd;
+    }
+    let after = &descended(|_| Rule::Raw, Some([0.25, 0.5]), 0.25, std::slice::from_ref(&gradient))[0].values;
+    for (value, gradient) in after.iter().zip(&gradient.values) {
+        assert_eq!(value.is_finite(), gradient.is_finite(), "{gradient} makes {value}");
+    }
+}
+
+#[test]
 fn normalized_descent_divides_by_the_mean_of_each_picture() {
     let before = random("picture");
     let mut gradient = random("gradient");

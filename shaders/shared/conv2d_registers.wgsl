@@ -87,7 +87,7 @@ fn store_y(p: u32, co: u32, sum: vec4<f32>) {
     if (p >= params.n * params.oh * params.ow || co >= params.c_out) { return; }
     var value = sum;
     if (params.has_addend == 1u) { value += addend[p * params.a_stride + params.a_offset + co]; }
-    if (params.relu == 1u) { value = select(value, vec4<f32>(0.0), value <= vec4<f32>(0.0)); }
+    if (params.relu == 1u) { value = where_positive(value, value); }
     out[p * params.y_stride + params.y_offset + co] = value;
 }
 
@@ -108,8 +108,6 @@ fn store_x(q: vec3<u32>, phase: vec2<u32>, ci: u32, sum: vec4<f32>) {
     let pixel = (q.x * params.h + iy) * params.w + ix;
     var value = sum;
     if (params.has_addend == 1u) { value += addend[pixel * params.a_stride + params.a_offset + ci]; }
-    if (params.mask == 1u) {
-        value = select(value, vec4<f32>(0.0), x[pixel * params.m_stride + params.m_offset + ci] <= vec4<f32>(0.0));
-    }
+    if (params.mask == 1u) { value = where_positive(value, x[pixel * params.m_stride + params.m_offset + ci]); }
     out[pixel * params.x_stride + params.x_offset + ci] = value;
 }

@@ -17,6 +17,7 @@ const SHARED: &[(&str, &str)] = &[
     ("conv2d_sizes", include_str!("../../shaders/shared/conv2d_sizes.wgsl")),
     ("corner", include_str!("../../shaders/shared/corner.wgsl")),
     ("linear", include_str!("../../shaders/shared/linear.wgsl")),
+    ("not_finite", include_str!("../../shaders/shared/not_finite.wgsl")),
     ("one_minus_exp", include_str!("../../shaders/shared/one_minus_exp.wgsl")),
     ("reduce", include_str!("../../shaders/shared/reduce.wgsl")),
     ("window", include_str!("../../shaders/shared/window.wgsl")),

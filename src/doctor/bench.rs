@@ -29,7 +29,13 @@ struct Expected {
     what: String,
     view: View,
     name: String,
-    values: Values,
+    wanted: Wanted,
+}
+
+enum Wanted {
+    Numbers(Values),
+    /// At least one of them.
+    Nan,
 }
 
 impl<'a> Bench<'a> {
@@ -90,8 +96,17 @@ impl<'a> Bench<'a> {
 
     /// What the pass must have written in a view.
     pub fn expect(&mut self, what: &str, view: View, values: Values) {
+        self.want(what, view, Wanted::Numbers(values));
+    }
+
+    /// That the pass must have left a NaN in a view.
+    pub fn expect_nan(&mut self, what: &str, view: View) {
+        self.want(what, view, Wanted::Nan);
+    }
+
+    fn want(&mut self, what: &str, view: View, wanted: Wanted) {
         let name = self.names[&view.buffer].clone();
-        self.expected.push(Expected { pass: self.passes, what: what.to_owned(), view, name, values });
+        self.expected.push(Expected { pass: self.passes, what: what.to_owned(), view, name, wanted });
     }
 
     /// Runs what was recorded and enters it, kernel by kernel.
@@ -137,16 +152,20 @@ impl<'a> Bench<'a> {
 
     /// The largest share of a bound; an error where something is written that should not be.
     fn compare(&self, expected: &Expected) -> Result<f64, String> {
-        let Expected { view, name, values, .. } = expected;
-        if values.shape != view.shape {
-            return Err(format!("has shape {}, expected {}", view.shape, values.shape));
-        }
+        let Expected { view, name, wanted, .. } = expected;
         let buffer = &self.externals[name];
         let read = self.device.readback(buffer.bytes).and_then(|readback| readback.read(self.device, buffer));
         let stored: Vec<f32> = read.map_err(|error| error.to_string())?;
         let whole = view.offset == 0 && view.stride as usize == view.shape.groups();
         let narrow = if whole { stored } else { narrow(view, &stored)? };
         let found = view.layout.unpack(view.shape, &narrow);
+        let Wanted::Numbers(values) = wanted else {
+            let there = found.iter().any(|value| value.is_nan());
+            return if there { Ok(0.0) } else { Err("a NaN is lost on the way".into()) };
+        };
+        if values.shape != view.shape {
+            return Err(format!("has shape {}, expected {}", view.shape, values.shape));
+        }
         let clean = view.layout.pack(view.shape, &found);
         let same = |(a, b): (&f32, &f32)| a.to_bits() << 1 == b.to_bits() << 1;
         if !clean.iter().zip(&narrow).all(same) {

@@ -39,6 +39,8 @@ pub struct Case {
     pub margin: usize,
     /// Which tiles are tried, where there are any.
     pub tiles: Tiles,
+    /// Whether it is also tried on arguments and gradients that are no numbers.
+    pub with_nan: bool,
 }
 
 /// Which tiles a case is tried on in a quick run. A thorough one tries each where this says the next, and otherwise every number
@@ -81,7 +83,7 @@ impl Case {
                 upstream.values.iter_mut().zip(result).filter(|(_, y)| y.value <= 0.0).for_each(|(g, _)| *g = 0.0);
             }
         }
-        Ok(Case { op, inputs, upstream, margin: 0, tiles: Tiles::Next })
+        Ok(Case { op, inputs, upstream, margin: 0, tiles: Tiles::Next, with_nan: false })
     }
 
     /// What it is, for people.
@@ -100,7 +102,8 @@ pub(super) fn of_samples() -> Result<Vec<Case>> {
                 continue;
             }
             let case = Case::new(op, &inputs, 1000 * (index as u64 + 1), tied)?;
-            cases.push(Case { margin, tiles: if margin == 0 { Tiles::Each } else { Tiles::Next }, ..case });
+            let tiles = if margin == 0 { Tiles::Each } else { Tiles::Next };
+            cases.push(Case { margin, tiles, with_nan: margin == 0 && !tied, ..case });
         }
     }
     Ok(cases)

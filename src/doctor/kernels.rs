@@ -147,26 +147,36 @@ fn run(
     for (index, values) in &answers.changed {
         bench.expect(&format!("argument {index} afterwards"), inputs[*index], values.clone());
     }
-    let backward = |bench: &mut Bench, index: usize, finish: Finish, what: &str, values: &Values| -> Result<()> {
+    let backward = |bench: &mut Bench, index: usize, grad_output: View, finish: Finish| -> Result<View> {
         let grad = bench.room(shapes[index], case.inputs[index].1, margin(index))?;
         let mut grads = vec![None; inputs.len()];
         grads[index] = Some(grad);
         bench.pass();
-        let pass = Backward { inputs: &inputs, output, saved: &saved, grad_output, grads: &grads, finish };
-        op.backward(&mut bench.recorder, &pass)?;
-        bench.expect(what, grad, values.clone());
-        Ok(())
+        op.backward(
+            &mut bench.recorder,
+            &Backward { inputs: &inputs, output, saved: &saved, grad_output, grads: &grads, finish },
+        )?;
+        Ok(grad)
     };
     for (index, values) in answers.grads.iter().enumerate() {
         if let Some(values) = values.as_ref().filter(|_| !op.passes_gradient(index)) {
-            let what = format!("gradient of argument {index}");
-            backward(&mut bench, index, Finish::default(), &what, values)?;
+            let grad = backward(&mut bench, index, grad_output, Finish::default())?;
+            bench.expect(&format!("gradient of argument {index}"), grad, values.clone());
+            if case.with_nan {
+                let nan = bench.picture(&Array::filled(output.shape, f32::NAN))?;
+                let grad = backward(&mut bench, index, nan, Finish::default())?;
+                bench.expect_nan(&format!("gradient of argument {index}, from NaN"), grad);
+            }
         }
     }
     if let Some((addend, values)) = &answers.finished {
         let addend = bench.put(addend, Layout::Picture, case.margin)?;
         let finish = Finish { addend: Some(addend), mask: true };
-        backward(&mut bench, 0, finish, "gradient of argument 0, added to another and masked", values)?;
+        let grad = backward(&mut bench, 0, grad_output, finish)?;
+        bench.expect("gradient of argument 0, added to another and masked", grad, values.clone());
+    }
+    if case.with_nan {
+        forward_from_nan(&mut bench, case, &shapes)?;
     }
     let variant = |overrides: &[String]| match tile {
         // Sizes of a tile say less than its name.
@@ -179,5 +189,26 @@ fn run(
     };
     let about = tile.map_or(case.about(), |tile| format!("{}, {}", case.about(), tile.digest()));
     bench.examine(&about, &variant, tally);
+    Ok(())
+}
+
+/// The result of a first argument that is no number, and of each other one like it: what went wrong must not look right.
+fn forward_from_nan(bench: &mut Bench, case: &Case, shapes: &[Shape]) -> Result<()> {
+    for index in (0..shapes.len()).filter(|&index| shapes[index] == shapes[0]) {
+        let mut arrays = case.inputs.clone();
+        arrays[index].0.values.fill(f32::NAN);
+        let inputs: Vec<View> =
+            arrays.iter().map(|(array, layout)| bench.put(array, *layout, 0)).collect::<Result<_>>()?;
+        let output = bench.room(case.op.output_shape(shapes)?, Layout::Picture, 0)?;
+        let saved: Vec<View> = case
+            .op
+            .saved(shapes)
+            .into_iter()
+            .map(|shape| bench.room(shape, Layout::Picture, 0))
+            .collect::<Result<_>>()?;
+        bench.pass();
+        case.op.forward(&mut bench.recorder, &Forward { inputs: &inputs, output, saved: &saved });
+        bench.expect_nan(&format!("result from NaN in argument {index}"), output);
+    }
     Ok(())
 }

@@ -16,7 +16,10 @@ fn device() -> Device {
 /// Mistakes as drivers and people make them: file, what is written there, what is written instead, the operation, the kernels
 /// that are named.
 const BROKEN: &[(&str, &str, &str, &str, &str)] = &[
-    ("relu", "select(g, vec4<f32>(0.0), v <= vec4<f32>(0.0))", "g", "relu", "relu.grad_input"),
+    ("relu", "where_positive(g, v)", "g", "relu", "relu.grad_input"),
+    // A NaN that becomes a zero, or the other number.
+    ("relu", "where_positive(v, v)", "max(v, vec4<f32>(0.0))", "relu", "relu.forward"),
+    ("minimum", "select(select(min(u, v), u, is_nan(u)), v, is_nan(v))", "min(u, v)", "minimum", "minimum.forward"),
     ("minimum", "let", "let  ", "minimum", ""),
     ("add", "+ b[pixel", "- b[pixel", "add", "add.forward"),
     ("max_pool2d", "(v > best)", "(v >= best)", "max_pool2d", "max_pool2d.grad_input"),

@@ -49,6 +49,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("batch norms folded into convolutions", fold),
     ("starts of attacks", start),
     ("steps of attacks", climb),
+    ("limits that meet NaN", limit_nan),
     ("moments", moments),
     ("rows of tables", advance),
     ("values that are not finite", check_finite),
@@ -253,6 +254,21 @@ fn climb(bench: &mut Bench, shape: Shape) -> Result<()> {
     bench.pass();
     ATTACK.climb(&mut bench.recorder, views[0], views[1], views[2]);
     bench.expect("picture", views[1], updates::climb(&ATTACK, &clean, &near, &grad));
+    Ok(())
+}
+
+/// A limit in place of a NaN would make a good picture of a bad one.
+fn limit_nan(bench: &mut Bench, shape: Shape) -> Result<()> {
+    let (picture, grad) = (bright(1, shape), Array::filled(shape, f32::NAN));
+    let views = [bench.picture(&picture)?, bench.picture(&grad)?, bench.picture(&number(RATE))?];
+    bench.pass();
+    Descend { rule: Rule::Raw, limits: LIMITS[1] }.record(&mut bench.recorder, views[0], views[1], views[2]);
+    bench.expect_nan("picture, from a gradient of NaN", views[0]);
+    let attacked = bench.picture(&picture)?;
+    let around = bench.picture(&picture)?;
+    bench.pass();
+    ATTACK.climb(&mut bench.recorder, around, attacked, views[1]);
+    bench.expect_nan("picture, from a gradient of NaN", attacked);
     Ok(())
 }
 
