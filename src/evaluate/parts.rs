@@ -69,6 +69,21 @@ mod tests {
     }
 
     #[test]
+    fn where_memory_runs_out_half_as_many_are_tried() {
+        let tried = |n: usize, most: usize| {
+            let mut tried = vec![];
+            let done = at_a_time(n, |size| {
+                tried.push(size);
+                if size > most { Err(Error::OutOfMemory { label: "conv1".into() }) } else { Ok(()) }
+            });
+            (tried, done.is_ok())
+        };
+        assert_eq!(tried(12, 3), (vec![12, 6, 3], true));
+        assert_eq!(tried(5, 1), (vec![5, 2, 1], true));
+        assert_eq!(tried(3, 0), (vec![3, 1], false));
+    }
+
+    #[test]
     fn other_errors_end_it() {
         let mut calls = 0;
         let failed = at_a_time(8, |_| {
