@@ -110,7 +110,7 @@ impl ClassList {
         let lower = wanted.to_lowercase();
         if is_synset(&lower) {
             let index = self.0.iter().position(|class| class.synset.as_ref() == Some(&lower));
-            return index.ok_or_else(|| Error::UnknownClass { class: text.into(), candidates: Vec::new() });
+            return index.ok_or_else(|| self.unknown(text, Vec::new()));
         }
         let name = |class: &Class| spaced(&class.name).to_lowercase();
         let rules: [&dyn Fn(&Class) -> bool; 4] = [
@@ -127,7 +127,19 @@ impl ClassList {
                 _ => return Err(Error::AmbiguousClass { class: text.into(), candidates: self.listed(&found) }),
             }
         }
-        Err(Error::UnknownClass { class: text.into(), candidates: self.near(&lower) })
+        Err(self.unknown(text, self.near(&lower)))
+    }
+
+    fn unknown(&self, text: &str, candidates: Vec<String>) -> Error {
+        const ALL: usize = 20;
+        let known = if self.len() <= ALL {
+            let names: Vec<&str> = self.0.iter().map(|class| class.name.as_str()).collect();
+            format!("there are: {}", names.join(", "))
+        } else {
+            let last = self.len() - 1;
+            format!("give a name, a part of one, a synset such as n02979186, or an index from 0 to {last}")
+        };
+        Error::UnknownClass { class: text.into(), candidates, known }
     }
 
     /// Indices and names for a message, not too many.
@@ -252,9 +264,12 @@ mod tests {
     fn unknown_classes_bring_near_names() {
         let list = ClassList::imagenet();
         assert!(message(&list, "goldfsh").contains("did you mean goldfish"));
-        assert_eq!(message(&list, ""), "no class \"\"");
-        assert_eq!(message(&list, "n00000000"), "no class \"n00000000\"");
-        assert_eq!(message(&list, "-1"), "no class \"-1\"");
+        let advice = "give a name, a part of one, a synset such as n02979186, or an index from 0 to 999";
+        for unknown in ["", "n00000000", "-1"] {
+            assert_eq!(message(&list, unknown), format!("no class \"{unknown}\"; {advice}"));
+        }
+        let demo = message(&ClassList::parse(DEMO), "zebra");
+        assert!(demo.starts_with("no class \"zebra\"; there are: tench, English springer, "), "{demo}");
     }
 
     #[test]

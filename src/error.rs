@@ -104,7 +104,7 @@ pub enum Error {
         input: usize,
     },
     /// A layer name that the network does not have.
-    #[error("{network} has no layer \"{layer}\"{}", near(.candidates))]
+    #[error("{network} has no layer \"{layer}\"; {}", near(.candidates).unwrap_or_else(|| format!("`entoptic layers --model {}` lists them", .network)))]
     UnknownLayer {
         /// Name of the network.
         network: String,
@@ -114,12 +114,14 @@ pub enum Error {
         candidates: Vec<String>,
     },
     /// A class name or index that the network does not have.
-    #[error("no class \"{class}\"{}", near(.candidates))]
+    #[error("no class \"{class}\"; {}", near(.candidates).unwrap_or_else(|| .known.clone()))]
     UnknownClass {
         /// Class as given.
         class: String,
         /// Names that come near.
         candidates: Vec<String>,
+        /// The classes that there are, or how they can be given.
+        known: String,
     },
     /// A class index beyond the network's classes.
     #[error("no class {index}: this network has {count}, numbered from 0 to {}", .count.saturating_sub(1))]
@@ -229,6 +231,6 @@ impl Error {
     }
 }
 
-fn near(candidates: &[String]) -> String {
-    if candidates.is_empty() { String::new() } else { format!("; did you mean {}?", candidates.join(", ")) }
+fn near(candidates: &[String]) -> Option<String> {
+    (!candidates.is_empty()).then(|| format!("did you mean {}?", candidates.join(", ")))
 }

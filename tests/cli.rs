@@ -379,12 +379,16 @@ fn classes_layers_and_heads_that_are_not_there() {
     let desk = Desk::new();
     let class = |class: &str| format!("generate --model resnet50 --recipe tiny.toml --out x.png --class {class}");
     has(&desk.refused(&class("golfbal")), &["no class \"golfbal\"", "did you mean golf ball?"]);
-    has(&desk.refused(&class("tabby")), &["no class \"tabby\""]);
+    has(&desk.refused(&class("tabby")), &["no class \"tabby\"; there are: tench, English springer"]);
     has(&desk.refused(&class("ch")), &["\"ch\" may mean", "tench", "chain saw", "church", "give an index"]);
     has(&desk.refused(&class("10")), &["no class 10", "10, numbered from 0 to 9"]);
     has(&desk.refused(&class("8,99")), &["no class 99"]);
     has(&desk.refused("gradient --model resnet50 --image a.png --objective class:99 --out g.png"), &["no class 99"]);
 
+    has(
+        &desk.refused("layers --model resnet50 --layer pool"),
+        &["no layer \"pool\"; `entoptic layers --model resnet50` lists them"],
+    );
     has(
         &desk.refused("layers --model resnet50 --layer layr2.0.conv1"),
         &["no layer \"layr2.0.conv1\"", "layer2.0.conv1"],
@@ -399,6 +403,17 @@ fn classes_layers_and_heads_that_are_not_there() {
     let said = desk.refused("generate --model resnet50 --head aux1 --class 8 --recipe tiny.toml --out x.png");
     has(&said, &["head aux1", "resnet50", "has no such head"]);
     assert!(!desk.path("x.png").exists());
+}
+
+#[test]
+fn a_network_differs_from_others_only() {
+    let desk = Desk::new();
+    let minus = |more: &str| {
+        format!("difference --model resnet50 --minus resnet50 {more} --class 8 --recipe tiny.toml --out x.png")
+    };
+    has(&desk.refused(&minus("")), &["--minus demo-resnet50", "is the same network"]);
+    desk.good(&minus("--weights demo-plain"));
+    desk.good(&minus("--weight 0.5"));
 }
 
 #[test]
@@ -432,6 +447,9 @@ fn outputs_that_cannot_be_written() {
     has(&desk.refused("gradient --model resnet50 --image a.png --objective class:8 --out absent/g.png"), &folder);
     let said = desk.refused("generate --model resnet50 --class 8 --recipe tiny.toml --out x.jpg");
     has(&said, &["x.jpg", "pictures are written as .png"]);
+    let said = desk.refused("generate --model resnet50 --class 8 --seeds 2 --recipe tiny.toml --out x.png");
+    has(&said, &["--out x.png: 2 pictures need a folder"]);
+    assert!(!desk.path("x.png").exists());
     let said = desk.refused("outputs --model resnet50 --image a.png --out .");
     has(&said, &["is a folder; name a file in it"]);
 }

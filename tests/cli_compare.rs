@@ -246,10 +246,15 @@ fn what_cannot_be_compared_is_named_and_left_out() {
     let one = |pictures: &str| format!("-w a.safetensors --pictures {pictures} --out other");
     fs::create_dir_all(desk.path("empty")).unwrap();
     assert!(refused(&desk, &one("empty"), 1).contains("empty: there is no .png or .jpg file in it"));
-    assert!(refused(&desk, &one("absent"), 1).contains("absent"));
+    assert!(refused(&desk, &one("absent"), 1).contains("absent: No such file"));
+    // Not even one of several sets may be missing, or have no picture that can be compared.
+    let said = refused(&desk, "-w a.safetensors --pictures named absent --out other", 1);
+    assert!(said.contains("absent: No such file"), "{said}");
     desk.picture("strange/zebra.png", 5, 40, None);
     let said = refused(&desk, &one("strange"), 1);
     assert!(said.contains("none of 1 pictures") && said.contains("zebra.png"), "{said}");
+    let said = refused(&desk, "-w a.safetensors --pictures named strange --out other", 1);
+    assert!(said.contains("--pictures strange: none of its pictures can be compared"), "{said}");
     assert!(!desk.path("other/index.html").exists());
     assert_eq!(fs::read_dir(desk.path("other")).unwrap().count(), 0, "nothing half-done stays");
 }

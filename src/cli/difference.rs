@@ -1,12 +1,13 @@
 //! `entoptic difference`: what some networks see in a class and others do not.
 
+use anyhow::bail;
 use clap::Args;
 
 use super::aim::Aim;
 use super::args::{Global, MakingArgs, PicturesArgs};
 use super::making::{Making, Set};
 use super::models::{Minus, Models};
-use super::networks::{load, open};
+use super::networks::{Loaded, load, open};
 
 #[derive(Args)]
 pub struct DifferenceArgs {
@@ -21,6 +22,13 @@ pub struct DifferenceArgs {
 pub fn run(global: &Global, args: DifferenceArgs) -> anyhow::Result<()> {
     let device = open(global)?;
     let networks = load(global, &device, args.models.models.iter().chain(&args.models.others))?;
+    let part =
+        |loaded: &Loaded| (loaded.network.checksum.clone(), loaded.network.transform_input, loaded.head, loaded.weight);
+    if let [a, b] = &networks[..]
+        && part(a) == part(b)
+    {
+        bail!("--minus {}: is the same network with the same weights; nothing would be left", b.network.source);
+    }
     let making = Making::new(global, &device, &networks, &args.making)?;
     let minus = args.models.others.len();
     let set = Set::new(&making, &args.pictures, "-difference", |class, name| Aim::Difference { class, name, minus })?;

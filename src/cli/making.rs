@@ -219,6 +219,9 @@ impl<'a> Making<'a> {
             (None, [picture]) => vec![format!("{}.png", picture.name).into()],
             (folder, _) => {
                 let folder = folder.clone().unwrap_or_default();
+                if is_png(&folder) && !folder.is_dir() {
+                    bail!("--out {}: {} pictures need a folder, not a file", folder.display(), pictures.len());
+                }
                 if !folder.as_os_str().is_empty() {
                     std::fs::create_dir_all(&folder).with_context(|| format!("making folder {}", folder.display()))?;
                 }
@@ -226,7 +229,7 @@ impl<'a> Making<'a> {
             }
         };
         for out in &outs {
-            if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+            if !is_png(out) {
                 bail!("{}: pictures are written as .png", out.display());
             }
             if self.args.watching.preview_file.as_ref() == Some(out) {
@@ -357,6 +360,10 @@ fn elsewhere(out: &Path, write: impl Fn(&Path) -> entoptic::Result<()>) -> Optio
 
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn is_png(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"))
 }
 
 /// A class name as the name of a file.

@@ -130,6 +130,7 @@ fn is_class(classes: &ClassList, index: usize, text: &str) -> bool {
 pub fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = vec![];
     for path in paths {
+        std::fs::metadata(path).with_context(|| path.display().to_string())?;
         if !path.is_dir() {
             files.push(path.clone());
             continue;

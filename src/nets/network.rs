@@ -173,11 +173,13 @@ impl Outputs {
     /// # Errors
     /// [`Error::UnknownLayer`] with the names that come near.
     pub fn tap(&self, layer: &str) -> Result<Var> {
+        const NEAR: f64 = 0.75;
         let found = self.taps.iter().rev().find(|(name, _)| name == layer);
         found.map(|&(_, var)| var).ok_or_else(|| {
             let names = self.taps.iter().map(|(name, _)| name).chain(&self.merged);
             let mut near: Vec<(f64, &str)> =
                 names.map(|name| (strsim::jaro_winkler(layer, name), name.as_str())).collect();
+            near.retain(|(score, _)| *score >= NEAR);
             near.sort_by(|a, b| b.0.total_cmp(&a.0));
             let candidates = near.iter().take(4).map(|(_, name)| (*name).to_owned()).collect();
             Error::UnknownLayer { network: self.network.clone(), layer: layer.to_owned(), candidates }

@@ -129,6 +129,9 @@ pub fn run(global: &Global, args: CompareArgs) -> anyhow::Result<()> {
     };
     let files = if args.single_file { None } else { Some(stage.path()) };
     let Gathered { pictures, logits, skipped } = gather(global, source, eyes, &mut planes, files)?;
+    if let Some(set) = (0..args.pictures.len()).find(|&set| pictures.iter().all(|about| about.set != set)) {
+        bail!("--pictures {}: none of its pictures can be compared", args.pictures[set].display());
+    }
     let shown: Vec<Shown> = pictures.iter().map(|about| Shown { class: about.class, set: about.set }).collect();
     let sets = named(&args.pictures, &pictures);
     let comparison = compare(&shown, sets.len(), classes.len(), &logits);
