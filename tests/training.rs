@@ -313,6 +313,8 @@ fn the_program_trains_writes_and_goes_on() {
     let (code, stdout, stderr) = program::train(place.path(), run);
     assert_eq!((code, stdout.as_str()), (Some(0), "s.safetensors\n"), "{stderr}");
     assert!(stderr.contains("step 12/12: ") && stderr.contains(" times less"), "{stderr}");
+    let (_, _, stderr) = program::train(place.path(), &run.replace("12 --out s", "1 --out one"));
+    assert!(stderr.contains("loss ") && stderr.contains(" in all; after two rounds"), "{stderr}");
     let curve = std::fs::read_to_string(place.path().join("s.csv")).unwrap();
     let lines: Vec<&str> = curve.lines().collect();
     assert_eq!((lines.len(), lines[0]), (13, "step,rate,loss"));

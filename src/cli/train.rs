@@ -101,10 +101,15 @@ fn towards(
     announce(global, &device, &job, files, json!({ "student": learning, "teacher": taught }));
     let state = train(global, &device, &job, files, &words)?;
     // Each picture once at the beginning, each once at the end.
-    let round = pictures.shape.n().div_ceil(job.batch).min(state.losses.len());
+    let steps = state.losses.len();
+    let round = pictures.shape.n().div_ceil(job.batch).min(steps);
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / round as f32;
-    let (first, last) = (mean(&state.losses[..round]), mean(&state.losses[state.losses.len() - round..]));
-    global.say(format_args!("loss {last:.6} after {first:.6}: {:.1} times less", first / last));
+    let (first, last) = (mean(&state.losses[..round]), mean(&state.losses[steps - round..]));
+    let change = match 2 * round <= steps {
+        true => format!("after {first:.6}: {:.1} times less", first / last),
+        false => "in all; after two rounds through the pictures there is something to compare".into(),
+    };
+    global.say(format_args!("loss {last:.6} {change}"));
     global.made(&files.out, "weights", json!({ "loss": { "first": first, "last": last } }))
 }
 
