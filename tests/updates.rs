@@ -289,6 +289,21 @@ fn apart(a: &Array, b: &Array) -> Vec<f64> {
     (0..a.shape.n()).map(squares).collect()
 }
 
+/// `project.climb` ends in limits, which a gradient that is no number must not become.
+#[test]
+fn an_attack_by_a_gradient_that_is_not_finite_shows() {
+    let (clean, gradient) = (Array::filled(SHAPE, 0.5), Array::filled(SHAPE, f32::NAN));
+    let mut bench = Bench::new();
+    let around = bench.put("clean", Layout::Picture, &clean);
+    let picture = bench.put("picture", Layout::Picture, &clean);
+    let grad = bench.put("grad", Layout::Picture, &gradient);
+    Project { radius: 2.0, rate: 1.0 }.climb(&mut bench.recorder, around, picture, grad);
+    let (mut program, buffers) = bench.prepare("project");
+    program.run().unwrap();
+    let found = device().download(&buffers["picture"], Layout::Picture, SHAPE).unwrap();
+    assert!(found.values.iter().all(|value| value.is_nan()));
+}
+
 #[test]
 fn attacks_start_within_the_ball_and_elsewhere_at_every_step() {
     let shape = Shape::new(64, 3, 7, 5);
