@@ -5,16 +5,19 @@
 //! One long file: each way to run a network once prepares the same scene and program, and reads from it what it wants.
 
 pub(crate) mod parts;
+pub(crate) mod prepare;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use parts::{at_a_time, ranges};
+use prepare::{Draft, Prepared};
 
 use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
-use crate::nets::{BatchNormMode, Head, Network, Norm, Normalize, Outputs, Parameter};
+use crate::nets::{BatchNormMode, Head, Network, Norm, Normalize, Outputs, Parameters};
 use crate::objective::{Loss, Objective, Place};
 use crate::ops::{CheckFinite, StatisticsDistance, View};
-use crate::tape::{GRADIENT_OF, Recorded, Request, Tape, Var};
+use crate::tape::{Derived, GRADIENT_OF, Recorded, Request, Tape, Var};
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -49,22 +52,17 @@ impl<'a> Scene<'a> {
     }
 
     /// Puts the networks and the loss on a tape. `seen` is what the networks are given of the `picture`; terms on the picture
-    /// itself look at the latter. With `apart` every layer has a value of its own.
-    pub(crate) fn stage(
-        &self,
-        tape: &mut Tape,
-        (picture, seen): (Var, Var),
-        places: &[Place],
-        apart: bool,
-    ) -> Result<Staged> {
+    /// itself look at the latter.
+    pub(crate) fn stage(&self, tape: &mut Tape, (picture, seen): (Var, Var), places: &[Place]) -> Result<Staged> {
         let x = self.normalize.apply(tape, seen)?;
         let mut outputs: Vec<Outputs> = Vec::with_capacity(self.networks.len());
         for (index, network) in self.networks.iter().enumerate() {
             let looked_at = || places.iter().chain(self.objective.terms.iter().map(|term| &term.place));
-            let heads: Vec<Head> = looked_at().filter_map(|place| place.head(index)).collect();
+            let mut heads: Vec<Head> = looked_at().filter_map(|place| place.head(index)).collect();
+            // Statistics are those of every batch norm up to the end.
+            heads.extend(self.objective.measures_statistics(index).then_some(Head::Main));
             let layers: Vec<&str> = looked_at().filter_map(|place| place.layer(index)).collect();
-            let mode = if apart { BatchNormMode::Frozen } else { self.mode(index) };
-            outputs.push(network.forward(tape, x, mode, &heads, &layers)?);
+            outputs.push(network.forward(tape, x, BatchNormMode::Frozen, &heads, &layers)?);
         }
         let loss = match self.objective.terms.is_empty() {
             true => None,
@@ -80,31 +78,22 @@ impl<'a> Scene<'a> {
         Scene { inputs: inputs.collect(), ..self.clone() }
     }
 
-    /// Batch norms are folded unless somebody wants to know what reaches them.
-    fn mode(&self, network: usize) -> BatchNormMode {
-        match self.objective.measures_statistics(network) {
-            true => BatchNormMode::Frozen,
-            false => BatchNormMode::Folded,
-        }
-    }
-
-    /// Buffers of the networks and of the inputs.
-    pub(crate) fn externals(&self, device: &Device) -> Result<Externals> {
-        let mut externals = self.weights(device)?;
-        externals.extend(self.uploads(device)?);
-        Ok(externals)
-    }
-
-    /// Buffers of the networks.
-    pub(crate) fn weights(&self, device: &Device) -> Result<Externals> {
-        let mut externals = Externals::new();
-        for (index, network) in self.networks.iter().enumerate() {
-            externals.extend(network.buffers().iter().map(|(name, buffer)| (name.clone(), buffer.clone())));
-            if self.mode(index) == BatchNormMode::Folded {
-                externals.extend(network.folded(device)?);
-            }
-        }
-        Ok(externals)
+    /// A program of what has been recorded for a picture.
+    fn prepare(
+        &self,
+        device: &Device,
+        label: &str,
+        recorder: Recorder,
+        derived: Vec<Derived>,
+        checks: Option<FiniteChecks>,
+        picture: &Array,
+    ) -> Result<Prepared> {
+        let draft = Draft { label, recorder, derived, networks: &self.networks, checks, after: None };
+        draft.prepare(device, || {
+            let mut externals = self.uploads(device)?;
+            externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
+            Ok(externals)
+        })
     }
 
     /// Buffers of the inputs, made anew.
@@ -142,7 +131,7 @@ pub fn outputs(
     let parts = in_parts(&scene, picture, |scene, picture| {
         let mut tape = Tape::default();
         let x = tape.input(PICTURE, picture.shape);
-        let keep = scene.stage(&mut tape, (x, x), places, check_finite)?.places;
+        let keep = scene.stage(&mut tape, (x, x), places)?.places;
         let request = Request { keep, ..Request::default() };
         let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
         once.recorded.kept.iter().map(|view| once.fetch(device, view)).collect::<Result<Vec<Array>>>()
@@ -166,7 +155,7 @@ pub fn losses(device: &Device, scene: &Scene, picture: &Array, check_finite: boo
     let parts = in_parts(scene, picture, |scene, picture| {
         let mut tape = Tape::default();
         let x = tape.input(PICTURE, picture.shape);
-        let loss = scene.stage(&mut tape, (x, x), &[], check_finite)?.loss.ok_or_else(no_term)?;
+        let loss = scene.stage(&mut tape, (x, x), &[])?.loss.ok_or_else(no_term)?;
         let request = Request { keep: vec![loss.total], ..Request::default() };
         let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
         once.fetch(device, &once.recorded.kept[0])
@@ -186,7 +175,7 @@ pub fn gradient(device: &Device, scene: &Scene, picture: &Array, check_finite: b
     let parts = in_parts(scene, picture, |scene, picture| {
         let mut tape = Tape::default();
         let x = tape.input(PICTURE, picture.shape);
-        let loss = scene.stage(&mut tape, (x, x), &[], check_finite)?.loss.ok_or_else(no_term)?;
+        let loss = scene.stage(&mut tape, (x, x), &[])?.loss.ok_or_else(no_term)?;
         let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
         let once = Once::run(device, scene, &tape, &request, picture, check_finite)?;
         Ok(Gradient {
@@ -231,6 +220,7 @@ impl<'a> Pass<'a> {
 /// A network for one picture size and batch after another, prepared once.
 pub struct Forward {
     device: Device,
+    parameters: Arc<Parameters>,
     program: Program,
     pictures: Buffer,
     /// Of a batch, and of as many of its pictures as are done at a time.
@@ -285,33 +275,31 @@ impl Forward {
         let mut tape = Tape::default();
         let pixels = tape.input(PICTURE, shape);
         let x = normalize.apply(&mut tape, pixels)?;
-        // Not folded: what is folded knows nothing of later changes, and has no moments.
-        let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[head], &[])?;
+        let layers: Vec<&str> = pass.means.iter().map(String::as_str).collect();
+        let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[head], &layers)?;
         let watched = if pass.moments { &outputs.norms[..] } else { &[] };
         let averaged = pass.means.iter().map(|layer| outputs.tap(layer)).collect::<Result<Vec<Var>>>()?;
         let keep = [outputs.head(head)].into_iter().chain(watched.iter().map(|norm| norm.x)).chain(averaged).collect();
         let mut recorder = Recorder::new(device.tuning());
         let mut checks = pass.check_finite.then(FiniteChecks::default);
         let request = Request { keep, ..Request::default() };
-        let kept = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?.kept;
+        let Recorded { kept, derived, .. } = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
         recorder.layer("moments");
         let mut moments: Vec<_> = kept[1..].iter().map(|&x| StatisticsDistance::moments(&mut recorder, x)).collect();
         let means: Vec<View> = moments.split_off(watched.len()).into_iter().map(|[mean, _]| mean).collect();
         moments.iter().flatten().chain(&means).for_each(|view| recorder.keep(view.buffer));
-        let recording = recorder.finish();
-        Program::plan_for(device, &recording)?;
-        let pictures = device.buffer(PICTURE, Layout::Picture.bytes(shape))?;
-        let mut externals = network.buffers().clone();
-        externals.insert(PICTURE.into(), pictures.clone());
-        Program::provide(device, &recording, &mut externals)?;
-        let checks = checks.map(|checks| checks.with_flags(&externals));
-        let program = Program::prepare(device, "forward", &recording, &externals)?;
+        let draft = Draft { label: "forward", recorder, derived, networks: &[network], checks, after: None };
+        let Prepared { program, externals, checks } = draft.prepare(device, || {
+            let pictures = device.buffer(PICTURE, Layout::Picture.bytes(shape))?;
+            Ok(Externals::from([(PICTURE.to_owned(), pictures)]))
+        })?;
+        let pictures = externals[PICTURE].clone();
         let logits = kept[0];
         let readback = device.readback(logits.layout.bytes(logits.shape))?;
         let known = |var: Var| -> Result<Vec<f32>> {
             let parameter = outputs.parameters.iter().find(|parameter| parameter.var == var);
-            let Parameter { name, layout, shape, .. } = parameter.expect("running statistics are parameters");
-            Ok(device.download(&network.buffers()[&network.key(name)], *layout, *shape)?.values)
+            let parameter = parameter.expect("running statistics are parameters");
+            Ok(network.parameters().tensor(device, &parameter.name)?.values)
         };
         let running = |norm: &Norm| {
             let [_, _, h, w] = tape.shape(norm.x).0;
@@ -321,6 +309,7 @@ impl Forward {
         let running = watched.iter().map(running).collect::<Result<_>>()?;
         Ok(Forward {
             device: device.clone(),
+            parameters: network.parameters().clone(),
             program,
             pictures,
             shape,
@@ -357,6 +346,7 @@ impl Forward {
 
     /// Logits of what [`Forward::pictures`] holds, of a pass that is prepared whole.
     pub(crate) fn present_logits(&mut self) -> Result<Array> {
+        self.parameters.refresh()?;
         self.program.run()?;
         if let Some((checks, flags)) = &self.checks {
             checks.verify(&self.device, flags, None)?;
@@ -426,13 +416,8 @@ impl Once {
         let mut recorder = Recorder::new(device.tuning());
         let mut checks = check_finite.then(FiniteChecks::default);
         let recorded = FiniteChecks::record(&mut checks, tape, &mut recorder, request)?;
-        let recording = recorder.finish();
-        Program::plan_for(device, &recording)?;
-        let mut externals = scene.externals(device)?;
-        externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
-        Program::provide(device, &recording, &mut externals)?;
-        let checks = checks.map(|checks| checks.with_flags(&externals));
-        let mut program = Program::prepare(device, "evaluate", &recording, &externals)?;
+        let Prepared { mut program, checks, .. } =
+            scene.prepare(device, "evaluate", recorder, recorded.derived.clone(), checks, picture)?;
         program.run()?;
         if let Some((checks, flags)) = checks {
             checks.verify(device, &flags, None)?;
@@ -468,19 +453,16 @@ pub fn dead_end(device: &Device, scene: &Scene, picture: &Array) -> Result<Optio
     let parts = in_parts(scene, picture, |scene, picture| {
         let mut tape = Tape::default();
         let x = tape.input(PICTURE, picture.shape);
-        let loss = scene.stage(&mut tape, (x, x), &[], true)?.loss.ok_or_else(no_term)?;
+        let loss = scene.stage(&mut tape, (x, x), &[])?.loss.ok_or_else(no_term)?;
         let request = Request { keep: vec![loss.total], loss: Some(loss.total), wrt: vec![x] };
         let mut recorder = Recorder::new(device.tuning());
         let mut checks = Some(FiniteChecks::default());
-        FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
-        let recording = recorder.finish();
-        Program::plan_for(device, &recording)?;
-        let mut externals = scene.externals(device)?;
-        externals.insert(PICTURE.into(), device.upload(PICTURE, Layout::Picture, picture)?);
-        Program::provide(device, &recording, &mut externals)?;
-        Program::prepare(device, "dead end", &recording, &externals)?.run()?;
-        let checks = checks.expect("it was some, and stays so");
-        Ok(end_of(&checks.found(device, &externals[FLAGS])?))
+        let derived = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?.derived;
+        let Prepared { mut program, checks, .. } =
+            scene.prepare(device, "dead end", recorder, derived, checks, picture)?;
+        program.run()?;
+        let (checks, flags) = checks.expect("it was some, and stays so");
+        Ok(end_of(&checks.found(device, &flags)?))
     })?;
     // Where it arrives at some pictures it does arrive.
     Ok(parts.into_iter().collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().next()))

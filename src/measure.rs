@@ -8,10 +8,10 @@ use std::time::Instant;
 use crate::Result;
 use crate::device::{BufferSpec, Device, Dispatch, Externals, Program, Recorder, Recording, Source};
 use crate::evaluate::PICTURE;
-use crate::nets::{Architecture, BatchNormMode, Head, Network, Normalize};
+use crate::nets::{BatchNormMode, Head, Network, Normalize, Structure};
 use crate::objective::{Form, Objective, Term};
 use crate::ops::{Peak, Sgd};
-use crate::tape::{Request, Tape};
+use crate::tape::{Derived, Request, Tape};
 use crate::tensor::Shape;
 use crate::training::{Goal, Optimiser, Setup, TrainStep};
 
@@ -85,27 +85,38 @@ pub struct Peaks {
     pub bytes: f64,
 }
 
+/// The networks that are measured where none is named.
+pub fn usual() -> Vec<Structure> {
+    ["resnet50", "googlenet", "inception_v3"].map(|name| name.parse().expect("a network of the zoo")).into()
+}
+
 /// A network of full size, 1000 classes and random weights: speed does not depend on their values.
 ///
 /// # Errors
 /// Those of the device.
-pub fn network(device: &Device, architecture: Architecture) -> Result<Network> {
-    let weights = crate::training::initial_weights(architecture, 1.0, CLASSES, 0)?;
+pub fn network(device: &Device, structure: &Structure) -> Result<Network> {
+    let weights = crate::training::initial_weights(structure, 1.0, CLASSES, 0)?;
     let classes = crate::classes::ClassList::unnamed(CLASSES);
-    Network::from_arrays(device, architecture, &weights, classes, architecture.name())
+    Network::from_arrays(device, structure, &weights, classes, structure.name())
 }
 
 const CLASSES: usize = 1000;
 
 /// A pass of a network over pictures [N, 3, H, W] as a recording, which takes them as [`PICTURE`] and their classes as
-/// [`class_input`](crate::objective::class_input) 0. A training step is more than one recording and is not given.
+/// [`class_input`](crate::objective::class_input) 0, and the derived weights that it reads. A training step is more than one
+/// recording and is not given.
 ///
 /// # Errors
 /// Those of [`Network::forward`].
-pub fn record(device: &Device, network: &Network, gradient: bool, pictures: Shape) -> Result<Recording> {
+pub fn record(
+    device: &Device,
+    network: &Network,
+    gradient: bool,
+    pictures: Shape,
+) -> Result<(Recording, Vec<Derived>)> {
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, pictures);
-    let outputs = network.forward(&mut tape, x, BatchNormMode::Folded, &[], &[])?;
+    let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[Head::Main], &[])?;
     let objective = Objective { terms: vec![Term::class(0, Head::Main, Form::Lacking(200.0), 1.0)] };
     let loss = objective.record(&mut tape, x, &[outputs])?.total;
     let request = match gradient {
@@ -113,8 +124,8 @@ pub fn record(device: &Device, network: &Network, gradient: bool, pictures: Shap
         false => Request { keep: vec![loss], ..Request::default() },
     };
     let mut recorder = Recorder::new(device.tuning());
-    tape.record(&mut recorder, &request)?;
-    Ok(recorder.finish())
+    let derived = tape.record(&mut recorder, &request)?.derived;
+    Ok((recorder.finish(), derived))
 }
 
 /// Times a pass over black pictures [N, 3, H, W], the first time and `repeats` times more.
@@ -168,9 +179,9 @@ impl<'a> Ready<'a> {
             let timing = Timing { dispatches, bytes, ..Timing::default() };
             return Ready::new(device, started, Work::Training(Box::new(step)), 1, timing);
         }
-        let recording = record(device, network, pass == Pass::InputGradient, pictures)?;
+        let (recording, derived) = record(device, network, pass == Pass::InputGradient, pictures)?;
         let mut externals = network.buffers().clone();
-        externals.extend(network.folded(device)?);
+        externals.extend(network.parameters().derive(device, &derived)?);
         Program::provide(device, &recording, &mut externals)?;
         let program = Program::prepare(device, pass.name(), &recording, &externals)?;
         let timing = Timing {

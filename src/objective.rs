@@ -293,5 +293,8 @@ fn statistics(tape: &mut Tape, network: &Outputs) -> Result<Var> {
             Some(sum) => tape.apply(Add, &[sum, distance])?,
         });
     }
-    Ok(sum.expect("every network has batch norms"))
+    sum.ok_or_else(|| Error::Objective {
+        objective: "statistics".into(),
+        reason: "the network has no batch norms, and so nothing that it knows of its training".into(),
+    })
 }

@@ -178,6 +178,19 @@ impl Array {
         Array::new(Shape::new(range.len(), c, h, w), self.values[range.start * size..range.end * size].to_vec())
     }
 
+    /// The same with the rows of another behind its own: the two differ in the first size alone, or in the second of vectors over
+    /// channels.
+    ///
+    /// # Panics
+    /// When they differ in more.
+    pub fn with_rows(mut self, other: Array) -> Array {
+        let axis = usize::from(self.shape.n() == 1 && self.shape.elements() == self.shape.c());
+        let mut sizes = self.shape.0;
+        sizes[axis] += other.shape.0[axis];
+        self.values.extend(other.values);
+        Array::new(Shape(sizes), self.values)
+    }
+
     /// The pictures of several batches in one.
     ///
     /// # Panics

@@ -142,7 +142,7 @@ fn measure(
 fn row(args: &AccuracyArgs, loaded: &Loaded, clean: &Accuracy, attacked: Option<Accuracy>) -> Value {
     let network = &loaded.network;
     let mut row = json!({
-        "network": network.architecture.name(),
+        "network": network.structure.name(),
         "weights": file_name(Path::new(&network.source)),
         "sha256": network.checksum,
         "side": side(args, loaded),

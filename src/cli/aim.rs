@@ -206,6 +206,6 @@ fn region(making: &Making, layer: &str, channel: Option<usize>, unit: Option<[us
 fn shape(loaded: &Loaded, layer: &str, side: usize) -> anyhow::Result<Shape> {
     let mut tape = Tape::default();
     let x = tape.input("picture", Shape::new(1, 3, side, side));
-    let outputs = loaded.network.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
+    let outputs = loaded.network.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[layer])?;
     Ok(tape.shape(outputs.tap(layer)?))
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use entoptic::files::{self, check_writable};
-use entoptic::measure::{Pass, network, pass, peaks};
-use entoptic::nets::Architecture;
+use entoptic::measure::{usual, Pass, network, pass, peaks};
+use entoptic::nets::Structure;
 use entoptic::tensor::Shape;
 
 use super::args::Global;
@@ -17,7 +17,7 @@ use super::networks::open;
 pub struct BenchArgs {
     /// Network; by default all three, may be given again
     #[arg(long)]
-    pub model: Vec<Architecture>,
+    pub model: Vec<Structure>,
     /// Side of the pictures in pixels
     #[arg(long, default_value_t = 299, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(75..=2048))]
     pub size: u32,
@@ -38,7 +38,7 @@ pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
     }
     let device = open(global)?;
     let peaks = peaks(&device)?;
-    let networks = if args.model.is_empty() { Architecture::ALL.to_vec() } else { args.model };
+    let networks = if args.model.is_empty() { usual() } else { args.model };
     let mut table = format!(
         "# {}\n\nentoptic {} on {} {}; {} px, batch {}, median of {}; full-size networks, f32, random weights. At best this adapter does \
          {:.1} GFLOP/s and {:.1} GB/s.\n\n",
@@ -55,8 +55,8 @@ pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
     table += "| network | pass | first, s | warm, ms | spread, ms | GFLOP/s | of best | launches | memory, MiB |\n";
     table += "|---|---|---|---|---|---|---|---|---|\n";
     print!("{table}");
-    for architecture in networks {
-        let network = network(&device, architecture)?;
+    for structure in networks {
+        let network = network(&device, &structure)?;
         let side = args.size as usize;
         let pictures = Shape::new(args.batch as usize, 3, side, side);
         for what in [Pass::Forward, Pass::InputGradient] {
@@ -65,7 +65,7 @@ pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
             let from = table.len();
             writeln!(
                 table,
-                "| {architecture} | {} | {:.2} | {:.2} | {:.2} | {:.1} | {:.0} % | {} | {} |",
+                "| {structure} | {} | {:.2} | {:.2} | {:.2} | {:.1} | {:.0} % | {} | {} |",
                 what.name(),
                 timing.first,
                 timing.median * 1e3,

@@ -9,7 +9,6 @@ use entoptic::Error;
 use entoptic::analysis::{Pixels, pixels, softmax};
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
-use entoptic::nets::Architecture;
 use entoptic::objective::Place;
 use entoptic::picture;
 use entoptic::report::{Labels, contact_sheet};
@@ -69,7 +68,7 @@ pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     let screen = Screen::of_stdout(args.show);
     let files = Files::prepare(&args.out)?;
     let device = open(global)?;
-    let networks = [load(global, &device, Architecture::GoogLeNet)?, load(global, &device, Architecture::ResNet50)?];
+    let networks = [load(global, &device, "googlenet")?, load(global, &device, "resnet50")?];
     let names = shared_classes(&networks)?;
     let classes = CLASSES.map(|class| names.find(class)).into_iter().collect::<Result<Vec<_>, _>>()?;
     global.say(format_args!("recipes: {} and {}, seed {}", recipe.name, match_recipe.name, args.seed));
@@ -109,8 +108,17 @@ pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
 }
 
 /// A network in the program.
-fn load(global: &Global, device: &Device, architecture: Architecture) -> anyhow::Result<Loaded> {
-    Model::new(Some(architecture), Weights::Demo).load(global, device, architecture as usize)
+/// The demo networks, in the order of the report.
+const NETWORKS: [&str; 3] = ["resnet50", "googlenet", "inception_v3"];
+
+/// A demo network's place in [`NETWORKS`].
+fn place(name: &str) -> usize {
+    NETWORKS.iter().position(|known| *known == name).unwrap_or(NETWORKS.len())
+}
+
+fn load(global: &Global, device: &Device, name: &str) -> anyhow::Result<Loaded> {
+    let structure = name.parse().map_err(anyhow::Error::msg)?;
+    Model::new(Some(structure), Weights::Demo).load(global, device, place(name))
 }
 
 /// Where everything goes.
@@ -223,15 +231,15 @@ impl Demo<'_> {
     /// are means over the classes. What takes longer is left to `entoptic score`.
     fn scores(&self, all: &[Array], makers: [Loaded; 2]) -> anyhow::Result<()> {
         let mut judges = Vec::from(makers);
-        for architecture in Architecture::ALL {
-            let known = judges.iter().any(|judge| judge.network.architecture == architecture);
+        for name in NETWORKS {
+            let known = judges.iter().any(|judge| judge.network.structure.name() == name);
             if !known {
-                judges.push(load(self.global, self.device, architecture)?);
+                judges.push(load(self.global, self.device, name)?);
             }
         }
-        judges.sort_by_key(|judge| judge.network.architecture as usize);
+        judges.sort_by_key(|judge| place(judge.network.structure.name()));
         print!("\n{:<12}", "taken for it");
-        judges.iter().for_each(|judge| print!("{:>22}", format!("by {}", judge.network.architecture)));
+        judges.iter().for_each(|judge| print!("{:>22}", format!("by {}", judge.network.structure)));
         println!("{:>11}{:>11}{:>11}", "slope", "variation", "saturated");
         for (kind, pictures) in KINDS.iter().zip(all) {
             print!("{:<12}", kind.label);

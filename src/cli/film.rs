@@ -89,7 +89,7 @@ impl Plots {
         let names = |classes: &'a ClassList| (0..classes.len()).map(|index| classes.name(index)).collect();
         let names: Vec<Vec<&str>> = making.networks.iter().map(|loaded| names(&loaded.network.classes)).collect();
         let plot = |index: usize| Plot {
-            title: making.networks[index].network.architecture.name(),
+            title: making.networks[index].network.structure.name(),
             names: &names[index],
             logits: &all[index],
             targets: &self.targets,

@@ -309,7 +309,7 @@ impl<'a> Making<'a> {
             for (n, (picture, &class)) in pictures.iter().zip(classes).enumerate() {
                 let names = &loaded.network.classes;
                 let before = self.probabilities(index, &self.start(picture.stream)?)?[0][class];
-                let network = loaded.network.architecture;
+                let network = &loaded.network.structure;
                 let (name, after) = (names.name(class), after[n][class]);
                 self.global.say(format_args!("{network}: probability of {name} {after:.3}, at the start {before:.3}"));
             }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error as ClapError, FromArgMatches, value_parser};
-use entoptic::nets::{Architecture, Head};
+use entoptic::nets::{Head, Structure};
 
 /// `--model M` (or what the role calls it) with `--weights`, `--weight`, `--head` and `--transform-input`, any number of times; each of these belongs to
 /// the network before it. Weights that none is waiting for are a network by themselves. Some commands name networks in a
@@ -69,7 +69,7 @@ impl Role for Target {
 #[derive(Clone, Debug)]
 pub struct Model {
     /// None: as the weights tell.
-    pub architecture: Option<Architecture>,
+    pub structure: Option<Structure>,
     pub weights: Weights,
     /// Share in the objective.
     pub weight: f32,
@@ -110,6 +110,17 @@ const USUAL: &str = "Weights of the network before it: a file, `demo` or `demo-p
                      name of a fetched checkpoint (`entoptic weights list`); by default a fetched one of that network, else the small \
                      one. Before or without any network, the file tells which it is";
 
+/// Names of the heads that networks have.
+fn heads() -> Vec<&'static str> {
+    let mut names = vec![Head::Main.name()];
+    for head in Structure::all().iter().flat_map(Structure::side_heads) {
+        if !names.contains(&head.name()) {
+            names.push(head.name());
+        }
+    }
+    names
+}
+
 fn argument(name: &'static str, value: &'static str, help: impl Into<clap::builder::StyledStr>) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help).action(ArgAction::Append)
 }
@@ -117,8 +128,8 @@ fn argument(name: &'static str, value: &'static str, help: impl Into<clap::build
 impl<R: Role> Args for Models<R> {
     fn augment_args(command: Command) -> Command {
         let (first, short) = R::FIRST;
-        let known = Architecture::ALL.map(Architecture::name).join(", ");
-        let network = |name, help: String| argument(name, "NETWORK", help).value_parser(Architecture::from_str);
+        let known = Structure::all().iter().map(Structure::name).collect::<Vec<_>>().join(", ");
+        let network = |name, help: String| argument(name, "NETWORK", help).value_parser(Structure::from_str);
         let others = R::NEEDED_UNLESS.into_iter().chain([WEIGHTS]);
         let first = network(first, format!("Network: {known}")).short(short);
         let mut command = command.arg(first.required_unless_present_any(others));
@@ -135,7 +146,7 @@ impl<R: Role> Args for Models<R> {
                 argument(WEIGHT, "W", "Share of the network before it in the objective [default: 1]")
                     .value_parser(value_parser!(f32)),
             )
-            .arg(argument(HEAD, "HEAD", "Head of the network before it [default: main]").value_parser(Head::ALL.map(Head::name)))
+            .arg(argument(HEAD, "HEAD", "Head of the network before it [default: main]").value_parser(heads()))
             .arg(
                 argument(
                     TRANSFORM,
@@ -157,8 +168,8 @@ impl<R: Role> FromArgMatches for Models<R> {
         let mut named: Vec<(usize, bool, Model)> = Vec::new();
         let other = R::OTHER.map(|(name, _)| (name, true));
         for (name, second) in [(R::FIRST.0, false)].into_iter().chain(other) {
-            for (index, architecture) in occurrences::<Architecture>(matches, name) {
-                named.push((index, second, Model::new(Some(architecture), Weights::Usual)));
+            for (index, structure) in occurrences::<Structure>(matches, name) {
+                named.push((index, second, Model::new(Some(structure), Weights::Usual)));
             }
         }
         named.sort_by_key(|(index, ..)| *index);
@@ -167,8 +178,8 @@ impl<R: Role> FromArgMatches for Models<R> {
             let weights = Weights::from(file);
             let at = named.partition_point(|(at, ..)| *at < index);
             match at.checked_sub(1).map(|before| &mut named[before].2) {
-                Some(Model { architecture: Some(_), weights: Weights::Usual, .. }) => named[at - 1].2.weights = weights,
-                Some(Model { architecture: Some(_), .. }) => {
+                Some(Model { structure: Some(_), weights: Weights::Usual, .. }) => named[at - 1].2.weights = weights,
+                Some(Model { structure: Some(_), .. }) => {
                     return Err(misplaced(WEIGHTS, "is given twice for one network"));
                 }
                 _ => named.insert(at, (index, false, Model::new(None, weights))),
@@ -181,7 +192,7 @@ impl<R: Role> FromArgMatches for Models<R> {
         }
         attach(&mut named, matches, WEIGHT, |model, weight: f32| model.weight = weight)?;
         attach(&mut named, matches, HEAD, |model, name: String| {
-            model.head = Head::ALL.into_iter().find(|head| head.name() == name).unwrap_or_default();
+            model.head = Head::named(&name);
         })?;
         attach(&mut named, matches, TRANSFORM, |model, when: String| {
             model.transform_input = match when.as_str() {
@@ -231,8 +242,8 @@ fn misplaced(argument: &str, what: &str) -> ClapError {
 }
 
 impl Model {
-    pub fn new(architecture: Option<Architecture>, weights: Weights) -> Self {
-        Model { architecture, weights, weight: 1.0, head: Head::Main, transform_input: None }
+    pub fn new(structure: Option<Structure>, weights: Weights) -> Self {
+        Model { structure, weights, weight: 1.0, head: Head::Main, transform_input: None }
     }
 }
 

@@ -7,7 +7,7 @@ use entoptic::Error;
 use entoptic::autotune::{self, Settings};
 use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Class, Device};
-use entoptic::nets::{Architecture, Head, Network, Normalize};
+use entoptic::nets::{Head, Network, Normalize, Structure};
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::weights::{Checkpoint, KNOWN, Known, cache_folder, demo};
 
@@ -30,13 +30,10 @@ pub struct Loaded {
 
 impl Loaded {
     /// A network of a checkpoint, with its part in the objective.
-    pub fn new(network: Network, weight: f32, head: Head, checkpoint: &Checkpoint) -> Self {
-        let said = |key: &str| checkpoint.metadata().get(key).map(String::as_str);
-        // Published files say nothing: torchvision trained them with ImageNet's mean and deviation at 224 and more.
-        let trained_with = if said("normalisation") == Some("none") { Normalize::Source } else { Normalize::Imagenet };
-        let side: Option<usize> = said("side").and_then(|side| side.parse().ok());
-        let small = side.is_some_and(|side| side < 200);
-        let recipe = if small { "demo" } else { network.architecture.name() };
+    pub fn new(network: Network, weight: f32, head: Head) -> Self {
+        let card = &network.card;
+        let (trained_with, side) = (card.normalize(), card.side);
+        let recipe = if card.is_small() { "demo" } else { network.structure.recipe() };
         Loaded { network, weight, head, trained_with, side, recipe }
     }
 
@@ -138,8 +135,8 @@ pub fn shared_classes(networks: &[Loaded]) -> anyhow::Result<&ClassList> {
 
 impl Model {
     pub fn load(&self, global: &Global, device: &Device, index: usize) -> anyhow::Result<Loaded> {
-        let (architecture, checkpoint) = self.find()?;
-        let loaded = Network::load(device, architecture, &checkpoint, &index.to_string());
+        let (structure, checkpoint) = self.find()?;
+        let loaded = Network::load(device, &structure, &checkpoint, &index.to_string());
         let mut network = match loaded {
             // The one error that does not name the file itself.
             Err(error @ Error::Weights { .. }) => {
@@ -150,27 +147,29 @@ impl Model {
         if let Some(transform) = self.transform_input {
             network.transform_input = transform;
         }
-        network.check_head(self.head)?;
+        if !network.classes.is_empty() || self.head != Head::Main {
+            network.check_head(self.head)?;
+        }
         global.say(format_args!(
-            "network: {architecture}, weights {}, {} classes",
+            "network: {structure}, weights {}, {} classes",
             network.source,
             network.class_count()
         ));
         global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
-        Ok(Loaded::new(network, self.weight, self.head, &checkpoint))
+        Ok(Loaded::new(network, self.weight, self.head))
     }
 
     /// The weights as given, or else a published checkpoint that has been fetched, or the demo network; and the structure that
     /// they are for.
-    pub fn find(&self) -> anyhow::Result<(Architecture, Checkpoint)> {
-        let fetched = || Known::fetched(self.architecture?.name());
-        match (&self.weights, self.architecture) {
+    pub fn find(&self) -> anyhow::Result<(Structure, Checkpoint)> {
+        let fetched = || Known::fetched(self.structure.as_ref()?.name());
+        match (&self.weights, self.structure.clone()) {
             (Weights::File(path), wanted) => of(wanted, open_weights(path)?),
             (Weights::Usual, wanted) if let Some(path) = fetched() => of(wanted, Checkpoint::open(&path)?),
-            (weights, Some(architecture)) => {
+            (weights, Some(structure)) => {
                 let twin = if *weights == Weights::DemoPlain { "-plain" } else { "" };
-                let name = format!("{architecture}{twin}");
-                let found = demo(&name)?.map(|checkpoint| (architecture, checkpoint));
+                let name = format!("{structure}{twin}");
+                let found = demo(&name)?.map(|checkpoint| (structure, checkpoint));
                 found.with_context(|| format!("there is no demo-{name}; `entoptic weights list` names those there are"))
             }
             (_, None) => bail!("--weights demo and demo-plain need a --model"),
@@ -179,8 +178,8 @@ impl Model {
 }
 
 /// The structure that weights are for, which the user may have named.
-fn of(wanted: Option<Architecture>, checkpoint: Checkpoint) -> anyhow::Result<(Architecture, Checkpoint)> {
-    match (wanted, architecture(&checkpoint)) {
+fn of(wanted: Option<Structure>, checkpoint: Checkpoint) -> anyhow::Result<(Structure, Checkpoint)> {
+    match (wanted, Structure::of(&checkpoint)) {
         (Some(wanted), Some(found)) if found != wanted => {
             bail!(
                 "{}: these are weights of {found}, not of {wanted}; name that network, or another file",
@@ -205,15 +204,9 @@ fn open_weights(path: &Path) -> anyhow::Result<Checkpoint> {
     })
 }
 
-/// The network whose tensors these are, or the one that the file claims.
-pub fn architecture(checkpoint: &Checkpoint) -> Option<Architecture> {
-    let said = || checkpoint.metadata().get("network").map(String::as_str);
-    checkpoint.architecture().or_else(said)?.parse().ok()
-}
-
 /// The error for a file whose network nobody knows.
 pub fn no_network(checkpoint: &Checkpoint) -> anyhow::Error {
-    let known = Architecture::ALL.map(Architecture::name).join(", ");
+    let known = Structure::all().iter().map(Structure::name).collect::<Vec<_>>().join(", ");
     anyhow!("{}: its tensors are those of no network known here ({known})", checkpoint.name())
 }
 

@@ -55,7 +55,7 @@ pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
         let logits = &outputs[0];
         for n in 0..logits.shape.n() {
             if networks.len() > 1 || image.shape.n() > 1 {
-                println!("{}, picture {n}", network.architecture);
+                println!("{}, picture {n}", network.structure);
             }
             let logits = logits.picture(n).values;
             let probabilities = softmax(&logits);
@@ -71,7 +71,7 @@ pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
         // One network's values are called by their layer alone.
         let name = match networks.len() {
             1 => name.to_owned(),
-            _ => format!("{index}.{}.{name}", network.architecture),
+            _ => format!("{index}.{}.{name}", network.structure),
         };
         arrays.push(NamedArray { name, shape: array.shape.0[..sizes].to_vec(), values: array.values.clone() });
     }

@@ -111,8 +111,8 @@ fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::
     let text = args.class.as_deref().context("--target-model needs --class")?;
     let class = classes.find(text)?;
     let (name, stem) = (classes.name(class).to_owned(), file_stem(classes.name(class)));
-    let (architecture, sha256) = (networks[0].network.architecture, networks[0].network.checksum.clone());
-    let network = architecture.name().to_owned();
+    let (structure, sha256) = (&networks[0].network.structure, networks[0].network.checksum.clone());
+    let network = structure.name().to_owned();
     let (picture, of) = match &args.target_picture {
         Some(path) => {
             let picture_sha256 = file_sum(path).context("--target-picture")?;
@@ -120,7 +120,7 @@ fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::
             (read, Target::Given { network, sha256, class, name, picture: file_name(path), picture_sha256 })
         }
         None => {
-            let out = Path::new(&format!("{stem}-by-{architecture}.png")).to_owned();
+            let out = Path::new(&format!("{stem}-by-{structure}.png")).to_owned();
             let watching = WatchingArgs { film_logits: false, ..args.making.watching.clone() };
             let making = MakingArgs { out: Some(out), film: Vec::new(), watching, ..args.making.clone() };
             let making = Making::new(global, device, &networks, &making)?;
@@ -144,7 +144,7 @@ pub fn made_by(making: &Making, picture: &Picture, index: usize) -> anyhow::Resu
     let network = &making.networks[0].network;
     let Aim::Class { class, name, .. } = &picture.aim else { bail!("only pictures of a class are matched") };
     Ok(Target::Made {
-        network: network.architecture.name().to_owned(),
+        network: network.structure.name().to_owned(),
         sha256: network.checksum.clone(),
         class: *class,
         name: name.clone(),

@@ -128,7 +128,7 @@ impl Report<'_> {
             return;
         }
         for (judge, Loaded { network, .. }) in self.bench.networks.iter().enumerate() {
-            let title = format!("\n{} ({})", network.architecture, file_name(Path::new(&network.source)));
+            let title = format!("\n{} ({})", network.structure, file_name(Path::new(&network.source)));
             let rows = rows.iter().map(|(name, scores)| (name.clone(), scores.judges[judge].clone()));
             table(&title, &rows.collect::<Vec<_>>());
         }
@@ -204,7 +204,7 @@ impl Report<'_> {
     fn judge_json(&self, judge: usize, numbers: &Numbers) -> Map<String, Value> {
         let network = &self.bench.networks[judge].network;
         let mut value = object(numbers);
-        value.insert("network".into(), json!(network.architecture.name()));
+        value.insert("network".into(), json!(network.structure.name()));
         value.insert("weights".into(), json!(file_name(Path::new(&network.source))));
         value.insert("sha256".into(), json!(network.checksum));
         value

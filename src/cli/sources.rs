@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use entoptic::device::Device;
-use entoptic::nets::{Architecture, Head, Network};
+use entoptic::nets::{Head, Network, Structure};
 use entoptic::picture;
 use entoptic::tensor::Array;
 use entoptic::weights::{Checkpoint, cache_folder, demo, demos};
@@ -48,15 +48,15 @@ impl Sources<'_> {
     }
 
     fn network(&self, device: &Device, maker: &Maker, index: usize) -> anyhow::Result<Loaded> {
-        let architecture: Architecture = maker.network.parse().map_err(anyhow::Error::msg)?;
-        let head = Head::ALL.into_iter().find(|head| head.name() == maker.head);
-        let head = head.with_context(|| format!("{architecture} has no head \"{}\"", maker.head))?;
+        let structure: Structure = maker.network.parse().map_err(anyhow::Error::msg)?;
+        let mut heads = structure.side_heads().into_iter().chain([Head::Main]);
+        let head = heads.find(|head| head.name() == maker.head);
+        let head = head.with_context(|| format!("{structure} has no head \"{}\"", maker.head))?;
         let checkpoint = self.weights(maker)?;
-        let mut network = Network::load(device, architecture, &checkpoint, &index.to_string())
+        let mut network = Network::load(device, &structure, &checkpoint, &index.to_string())
             .with_context(|| format!("loading {}", checkpoint.name()))?;
         network.transform_input = maker.transform_input;
-        network.check_head(head)?;
-        Ok(Loaded::new(network, maker.weight, head, &checkpoint))
+        Ok(Loaded::new(network, maker.weight, head))
     }
 
     /// The weights of that checksum: among those that the user names, in the program, or in the cache.

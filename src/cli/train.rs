@@ -10,7 +10,7 @@ use entoptic::Error;
 use entoptic::classes::ClassList;
 use entoptic::device::Device;
 use entoptic::files::Lock;
-use entoptic::nets::{Architecture, BatchNormMode, Network, Normalize};
+use entoptic::nets::{BatchNormMode, Network, Normalize, Structure};
 use entoptic::ops::{Adam, Sgd};
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
@@ -48,7 +48,7 @@ fn run_alone(global: &Global, args: &TrainArgs, files: &Files) -> anyhow::Result
         false => None,
     };
     match (&args.teacher, &args.data) {
-        (Some(teacher), _) => towards(global, args, *teacher, files, state),
+        (Some(teacher), _) => towards(global, args, teacher.clone(), files, state),
         (None, Some(data)) => labels(global, args, data, files, state),
         (None, None) => bail!("give --teacher or --data"),
     }
@@ -57,12 +57,12 @@ fn run_alone(global: &Global, args: &TrainArgs, files: &Files) -> anyhow::Result
 fn towards(
     global: &Global,
     args: &TrainArgs,
-    teacher: Architecture,
+    teacher: Structure,
     files: &Files,
     state: Option<State>,
 ) -> anyhow::Result<()> {
     let path = args.images.as_deref().context("--teacher needs --images")?;
-    let student = Model::new(args.model, weights(&args.weights));
+    let student = Model::new(args.model.clone(), weights(&args.weights));
     let mut words = student.find()?.1.metadata().clone();
     let side = args.size.or_else(|| words.get("side")?.parse().ok()).unwrap_or(SIDE);
     let pictures = pictures(path, side)?;
@@ -93,7 +93,7 @@ fn towards(
     };
     // What was measured of the weights before holds no longer.
     words.retain(|key, _| !["val_accuracy", "adversarial_eps"].contains(&key.as_str()));
-    words.insert("network".into(), student.network.architecture.name().into());
+    words.insert("network".into(), student.network.structure.name().into());
     words.insert("transform_input".into(), student.network.transform_input.to_string());
     words.insert("trained_from".into(), student.network.checksum.clone());
     words.insert("trained_towards".into(), teacher.network.checksum.clone());
@@ -156,7 +156,7 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
         folder.val.len(),
         job.steps,
     ));
-    words.insert("network".into(), student.architecture.name().into());
+    words.insert("network".into(), student.structure.name().into());
     words.insert("classes".into(), folder.classes.join(","));
     words.insert("normalisation".into(), if normalize == Normalize::Imagenet { "imagenet" } else { "none" }.into());
     words.insert("side".into(), side.to_string());
@@ -181,7 +181,7 @@ fn announce(global: &Global, device: &Device, job: &Job, files: &Files, mut fact
 
 fn described(network: &Network) -> Value {
     let weights = file_name(Path::new(&network.source));
-    json!({ "network": network.architecture.name(), "weights": weights, "sha256": network.checksum })
+    json!({ "network": network.structure.name(), "weights": weights, "sha256": network.checksum })
 }
 
 /// Weights as given, if they are.
@@ -221,18 +221,18 @@ fn learner(
 ) -> anyhow::Result<(Network, BTreeMap<String, String>)> {
     let classes = ClassList::parse(&folder.classes.join(","));
     if args.weights.is_none() {
-        let architecture = args.model.context("new weights need a --model")?;
+        let structure = args.model.clone().context("new weights need a --model")?;
         let width = args.width.unwrap_or(1.0);
-        let arrays = training::initial_weights(architecture, width, classes.len(), args.seed)?;
+        let arrays = training::initial_weights(&structure, width, classes.len(), args.seed)?;
         let count: usize =
             arrays.iter().filter(|array| !array.name.contains("running_")).map(|array| array.values.len()).sum();
-        global.say(format_args!("network: {architecture}, width {width}, new weights, {count} parameters"));
-        let network = Network::from_arrays(device, architecture, &arrays, classes, "0")?;
+        global.say(format_args!("network: {structure}, width {width}, new weights, {count} parameters"));
+        let network = Network::from_arrays(device, &structure, &arrays, classes, "0")?;
         return Ok((network, BTreeMap::from([("width".into(), width.to_string())])));
     }
-    let (architecture, checkpoint) = Model::new(args.model, weights(&args.weights)).find()?;
+    let (structure, checkpoint) = Model::new(args.model.clone(), weights(&args.weights)).find()?;
     let words = checkpoint.metadata().clone();
-    let network = Network::load(device, architecture, &checkpoint, "0")
+    let network = Network::load(device, &structure, &checkpoint, "0")
         .with_context(|| format!("loading {}", checkpoint.name()))?;
     let known: Vec<String> = (0..network.class_count())
         .map(|index| network.classes.synset(index).unwrap_or_else(|| network.classes.name(index)).to_owned())
@@ -244,33 +244,34 @@ fn learner(
     };
     if sorted(&known) == sorted(&folder.classes) {
         folder.reorder(&known);
-        global.say(format_args!("network: {architecture}, weights {}, the same classes", network.source));
+        global.say(format_args!("network: {structure}, weights {}, the same classes", network.source));
         return Ok((network, words));
     }
     global.say(format_args!(
-        "network: {architecture}, weights {}, with a new last layer for {} classes",
+        "network: {structure}, weights {}, with a new last layer for {} classes",
         network.source,
         classes.len()
     ));
-    let arrays = with_new_head(network.weights(device)?, classes.len(), args.seed);
-    let mut fresh = Network::from_arrays(device, architecture, &arrays, classes, "0")?;
+    let arrays = with_new_head(&structure, network.weights(device)?, classes.len(), args.seed);
+    let mut fresh = Network::from_arrays(device, &structure, &arrays, classes, "0")?;
     fresh.transform_input = network.transform_input;
     Ok((fresh, words))
 }
 
 /// The same weights but for a random last layer, and without side heads, which know other classes.
-fn with_new_head(arrays: Vec<NamedArray>, classes: usize, seed: u64) -> Vec<NamedArray> {
-    let side = |name: &str| ["aux1.", "aux2.", "AuxLogits."].iter().any(|head| name.starts_with(head));
-    let inputs = arrays.iter().find(|array| array.name == "fc.weight").map_or(1, |array| array.shape[1]);
-    let renewed = |array: NamedArray| match array.name.as_str() {
-        "fc.weight" | "fc.bias" => {
+fn with_new_head(structure: &Structure, arrays: Vec<NamedArray>, classes: usize, seed: u64) -> Vec<NamedArray> {
+    let of_main = |name: &str| structure.is_of_a_head(name) && !structure.tolerates(name);
+    let weight = arrays.iter().find(|array| of_main(&array.name) && array.name.ends_with(".weight"));
+    let inputs = weight.map_or(1, |array| array.shape[1..].iter().product());
+    let renewed = |array: NamedArray| match of_main(&array.name) {
+        true => {
             let shape = [&[classes], &array.shape[1..]].concat();
             let values = training::initial_tensor(&array.name, &shape, inputs, seed);
             NamedArray { shape, values, ..array }
         }
-        _ => array,
+        false => array,
     };
-    arrays.into_iter().filter(|array| !side(&array.name)).map(renewed).collect()
+    arrays.into_iter().filter(|array| !structure.tolerates(&array.name)).map(renewed).collect()
 }
 
 /// What a run writes.

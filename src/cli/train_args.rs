@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use entoptic::nets::{Architecture, BatchNormMode};
+use entoptic::nets::{BatchNormMode, Structure};
 use entoptic::ops::Metric;
 use entoptic::training::{Schedule, TeacherLoss};
 
@@ -15,14 +15,14 @@ use super::args::NormalizeArg;
 pub struct TrainArgs {
     /// The network that learns: resnet50, googlenet, inception_v3; by default the one that --weights tell
     #[arg(long, short, visible_alias = "student", value_name = "NETWORK", required_unless_present = "weights")]
-    pub model: Option<Architecture>,
+    pub model: Option<Structure>,
     /// Weights to start from: a file, `demo` for the small network built in, or the name of a fetched checkpoint; by default
     /// random ones for --data, else a fetched checkpoint of that network, else the small one
     #[arg(long, short, visible_alias = "student-weights", value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// The network whose outputs are learnt
     #[arg(long, value_name = "NETWORK", requires = "images")]
-    pub teacher: Option<Architecture>,
+    pub teacher: Option<Structure>,
     /// Its weights; by default a fetched checkpoint of that network, else the small one built in (`demo`)
     #[arg(long, value_name = "FILE", requires = "teacher")]
     pub teacher_weights: Option<PathBuf>,

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use entoptic::nets::{Architecture, Fit};
+use entoptic::nets::{Fit, Structure};
 use entoptic::picture;
 use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, demos, write};
 
 use super::args::Global;
 use super::events::print_path;
 use super::fetch::{self, FetchArgs};
-use super::networks::{architecture, file_name, no_network};
+use super::networks::{file_name, no_network};
 
 #[derive(Args)]
 pub struct WeightsArgs {
@@ -95,8 +95,8 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
         if let Some(checkpoint) = demo(name)? {
             let mebibytes = checkpoint.size() as f32 / MEBIBYTE;
             let sha256 = format!("{}…", &checkpoint.sha256()[..8]);
-            let network = checkpoint.architecture().unwrap_or_default();
-            row(&format!("demo-{name}"), network, mebibytes, &sha256, "in the program")?;
+            let network = Structure::of(&checkpoint).map(|structure| structure.name().to_owned()).unwrap_or_default();
+            row(&format!("demo-{name}"), &network, mebibytes, &sha256, "in the program")?;
         }
     }
     writeln!(out)?;
@@ -118,11 +118,11 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
 fn inspect(out: &mut impl Write, global: &Global, file: &Path) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(file)?;
     writeln!(out, "file: {}, {} bytes", file.display(), checkpoint.size())?;
-    match architecture(&checkpoint) {
+    match Structure::of(&checkpoint) {
         None => writeln!(out, "network: none that is known here")?,
-        Some(architecture) => match architecture.check(&checkpoint) {
-            Ok(fit) => writeln!(out, "network: {}", described(architecture, &fit))?,
-            Err(error) => writeln!(out, "network: {architecture}, but {}", lines(&error))?,
+        Some(structure) => match structure.check(&checkpoint) {
+            Ok(fit) => writeln!(out, "network: {}", described(&structure, &fit))?,
+            Err(error) => writeln!(out, "network: {structure}, but {}", lines(&error))?,
         },
     }
     let length = if global.verbose { usize::MAX } else { SHOWN };
@@ -180,12 +180,12 @@ fn convert(file: &Path, out: &Path, f16: bool) -> anyhow::Result<()> {
 
 fn verify(file: &Path) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(file)?;
-    let Some(architecture) = architecture(&checkpoint) else { return Err(no_network(&checkpoint)) };
-    let fit = architecture.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
+    let Some(structure) = Structure::of(&checkpoint) else { return Err(no_network(&checkpoint)) };
+    let fit = structure.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
     if let Some(said) = checkpoint.metadata().get("network")
-        && said != architecture.name()
+        && said != structure.name()
     {
-        bail!("{}: metadata says {said}, its tensors are those of {architecture}", file.display());
+        bail!("{}: metadata says {said}, its tensors are those of {structure}", file.display());
     }
     let sha256 = checkpoint.sha256();
     let known = Known::of_file(&file_name(file));
@@ -201,7 +201,7 @@ fn verify(file: &Path) -> anyhow::Result<()> {
     for name in checkpoint.names() {
         checkpoint.read(name)?;
     }
-    println!("network: {}", described(architecture, &fit));
+    println!("network: {}", described(&structure, &fit));
     println!("tensors: {}, every number finite", checkpoint.names().count());
     let published = known.map(|known| format!(", begins as published for {}", known.published_as));
     println!("sha256: {sha256}{}", published.unwrap_or_default());
@@ -211,10 +211,11 @@ fn verify(file: &Path) -> anyhow::Result<()> {
 /// Counters that training in PyTorch leaves behind and nothing reads.
 const UNUSED: &str = "num_batches_tracked";
 
-fn described(architecture: Architecture, fit: &Fit) -> String {
+fn described(structure: &Structure, fit: &Fit) -> String {
     let heads: Vec<&str> = fit.side_heads.iter().map(|head| head.name()).collect();
     let heads = if heads.is_empty() { String::new() } else { format!(", side heads {}", heads.join(" and ")) };
-    format!("{architecture}, width {}, {} classes{heads}", fit.width, fit.classes)
+    let classes = fit.classes.map_or("no classifier".to_owned(), |classes| format!("{classes} classes"));
+    format!("{structure}, width {}, {classes}{heads}", fit.width)
 }
 
 /// Words from a file, fit for a terminal: without control characters, and not longer than that.

@@ -99,6 +99,16 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Puts another recording behind this one; external buffers of the same name are the same buffer.
+    pub fn append(&mut self, other: &Recording) {
+        let first = u32::try_from(self.buffers.len()).expect("a recording has few buffers");
+        self.buffers.extend(other.buffers.iter().cloned());
+        self.dispatches.extend(other.dispatches.iter().cloned().map(|dispatch| {
+            let bindings = dispatch.bindings.iter().map(|&(binding, BufferId(id))| (binding, BufferId(first + id)));
+            Dispatch { bindings: bindings.collect(), ..dispatch }
+        }));
+    }
+
     /// Floating-point operations of one replay, roughly.
     pub fn flops(&self) -> u64 {
         self.dispatches.iter().map(|dispatch| dispatch.flops).sum()

@@ -1,15 +1,17 @@
 //! What operations are tried on: the samples of each, the layers of the three networks, and shapes that are awkward.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::Result;
 use crate::device::{Device, Tile};
-use crate::nets::{Architecture, BatchNormMode};
+use crate::nets::{BatchNormMode, Structure};
 use crate::ops::{
     Add, BatchNorm, BatchNormTrain, ChannelAffine, Conv2d, Distance, Domain, Metric, Op, Pick, RegionSum, Relu, Sample,
     StatisticsDistance, TotalVariation, samples,
 };
 use crate::oracle;
+use crate::tape::{Request, passes};
 use crate::tensor::{Array, Layout, Shape};
 
 /// Numbers from 0 to below 1, the upper 24 bits of a hash of their place; other seeds give others.
@@ -30,7 +32,7 @@ pub(super) fn random(seed: u64, shape: Shape) -> Array {
 /// An operation with arguments.
 pub struct Case {
     /// The operation.
-    pub op: Box<dyn Op>,
+    pub op: Arc<dyn Op>,
     /// Its arguments.
     pub inputs: Vec<(Array, Layout)>,
     /// The gradient with respect to the result.
@@ -60,7 +62,7 @@ impl Case {
     ///
     /// # Errors
     /// Those of [`Op::output_shape`].
-    pub fn new(op: Box<dyn Op>, domains: &[Domain], seed: u64, tied: bool) -> Result<Case> {
+    pub fn new(op: Arc<dyn Op>, domains: &[Domain], seed: u64, tied: bool) -> Result<Case> {
         let fill = |(index, domain): (usize, &Domain)| {
             let (shape, layout) = domain.form();
             let uniform = hashed(seed.wrapping_add(1 + index as u64), shape.elements());
@@ -109,29 +111,38 @@ pub(super) fn of_samples() -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// The layers of the three networks at full width for small pictures, each shape once.
+/// Networks whose layers a quick run tries; a thorough one tries those of all.
+const QUICK: [&str; 3] = ["resnet50", "googlenet", "inception_v3"];
+
+/// The layers of networks at full width for small pictures, each shape once: as they run, plainly, and as they are trained.
 pub(super) fn of_networks(thorough: bool) -> Result<Vec<Case>> {
     let known = samples();
     let mut seen = BTreeSet::new();
     let mut names = BTreeSet::new();
     let mut cases = Vec::new();
-    for mode in [BatchNormMode::Folded, BatchNormMode::Frozen, BatchNormMode::Batch] {
+    let forms = [
+        (passes::ALL, BatchNormMode::Frozen),
+        (passes::WATCHED, BatchNormMode::Frozen),
+        (passes::WATCHED, BatchNormMode::Batch),
+    ];
+    for (passes, mode) in forms {
         let before = names.clone();
-        for architecture in Architecture::ALL {
-            // The smallest picture that passes InceptionV3 has 75 pixels a side.
-            let least = if architecture == Architecture::InceptionV3 { 75 } else { 64 };
+        for structure in Structure::all().iter().filter(|one| thorough || QUICK.contains(&one.name())) {
+            let least = structure.smallest_side()?.max(64);
             let pictures = match (thorough, mode) {
                 (true, _) => Shape::new(2, 3, least + 32, least + 21),
                 (false, BatchNormMode::Batch) => Shape::new(2, 3, least, least),
-                (false, _) => Shape::new(1, 3, least, least),
+                (false, BatchNormMode::Frozen) => Shape::new(1, 3, least, least),
             };
-            for (op, forms) in architecture.sketch(pictures, mode)?.into_operations() {
+            let (tape, logits) = structure.sketch(pictures, mode)?;
+            let tape = tape.after(passes, &Request { keep: vec![logits], ..Request::default() });
+            for (op, forms) in tape.operations() {
                 let new = !before.contains(op.name());
                 names.insert(op.name());
                 let wanted = if thorough { true } else { new && worth(&forms) };
                 if wanted && seen.insert(format!("{op:?} {forms:?}")) {
-                    let domains = domains_like(&known, &*op, &forms);
-                    cases.push(Case::new(op, &domains, 500_000 + cases.len() as u64 * 100, false)?);
+                    let domains = domains_like(&known, &**op, &forms);
+                    cases.push(Case::new(op.clone(), &domains, 500_000 + cases.len() as u64 * 100, false)?);
                 }
             }
         }
@@ -201,7 +212,7 @@ pub(super) fn awkward(device: &Device) -> Result<Vec<Case>> {
             Domain::linear(Shape::channels(c_out)),
             Domain::linear(y),
         ];
-        let case = Case::new(Box::new(op), &domains, 700_000 + cases.len() as u64 * 100, false)?;
+        let case = Case::new(Arc::new(op), &domains, 700_000 + cases.len() as u64 * 100, false)?;
         cases.push(Case { tiles, ..case });
     }
     for Sample { op, inputs } in long_sums(device) {

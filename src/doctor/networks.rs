@@ -10,7 +10,7 @@ use super::row::{Row, Tally, Verdict};
 use crate::device::{Device, Program};
 use crate::evaluate::{self, Scene};
 use crate::measure;
-use crate::nets::{Architecture, Head, Network, Normalize};
+use crate::nets::{Structure, Head, Network, Normalize};
 use crate::objective::{Form, Objective, Place, Term, class_input};
 use crate::synthesis::octave::Stream;
 use crate::synthesis::recipe::Recipe;
@@ -83,10 +83,10 @@ pub(super) fn examine(device: &Device, tally: &mut Tally, made: &mut Run) -> Res
 }
 
 fn load(device: &Device, name: &str) -> Result<Network> {
-    let architecture: Architecture =
+    let structure: Structure =
         name.trim_end_matches("-plain").parse().expect("stored answers are of known networks");
     let checkpoint = demo(name)?.expect("stored answers are of networks in the program");
-    Network::load(device, architecture, &checkpoint, name)
+    Network::load(device, &structure, &checkpoint, name)
 }
 
 fn scene(network: &Network, class: usize) -> Scene<'_> {
@@ -157,11 +157,11 @@ const UNIFORM: u64 = 256;
 
 /// What a gradient takes of the device against what its plan says, and that replays take nothing.
 fn memory(device: &Device, network: &Network, tally: &mut Tally) -> Result<()> {
-    let what = format!("memory of {}", network.architecture);
-    let recording = measure::record(device, network, true, Shape::new(1, 3, 96, 96))?;
+    let what = format!("memory of {}", network.structure);
+    let (recording, derived) = measure::record(device, network, true, Shape::new(1, 3, 96, 96))?;
     let plan = Program::plan_for(device, &recording)?;
     let mut externals = network.buffers().clone();
-    externals.extend(network.folded(device)?);
+    externals.extend(network.parameters().derive(device, &derived)?);
     Program::provide(device, &recording, &mut externals)?;
     device.wait("doctor")?;
     let before = device.counters();

@@ -6,7 +6,7 @@ use super::row::Tally;
 use crate::Result;
 use crate::device::{BufferId, Device};
 use crate::ops::{
-    Accumulate, Adam, Advance, Brighten, CheckFinite, Descend, Fold, Paste, Peak, Project, Rule, Sgd,
+    Accumulate, Adam, Advance, Brighten, CheckFinite, Descend, FoldBias, FoldWeight, Forward, Op, Paste, Peak, Project, Rule, Sgd,
     StatisticsDistance,
 };
 use crate::oracle::{Number, Values, exact, updates};
@@ -199,15 +199,15 @@ fn adam(bench: &mut Bench, shape: Shape) -> Result<()> {
 }
 
 fn fold(bench: &mut Bench, shape: Shape) -> Result<()> {
-    let fold = Fold { eps: 1e-3 };
+    let eps = 1e-3;
     let (weight, c) = (random(1, shape), Shape::channels(shape.n()));
-    let [scale, bias, mean] = [2, 3, 4].map(|seed| random(seed, c));
+    let [scale, bias, mean, conv_bias] = [2, 3, 4, 7].map(|seed| random(seed, c));
     let mut var = bright(5, c);
     var.values[0] = 0.0;
     let norm = [&scale, &bias, &mean, &var];
-    let [weights, shifts] = updates::fold(&fold, &weight, norm);
-    // Alone, and behind four other channels of one convolution in the place of two.
-    for first in [0, 4] {
+    // Alone, and behind four other channels of one convolution in the place of two; without and with a bias of its own.
+    for (first, own) in [(0, None), (4, None), (4, Some(&conv_bias))] {
+        let [weights, shifts] = updates::fold(eps, &weight, own, norm);
         let with = |array: &Array, part: &Values, axis: usize| {
             let mut shape = array.shape;
             shape.0[axis] += first;
@@ -223,11 +223,16 @@ fn fold(bench: &mut Bench, shape: Shape) -> Result<()> {
         };
         let ((weight_before, weight_after), (bias_before, bias_after)) =
             (with(&weight, &weights, 0), with(&bias, &shifts, 1));
-        let read = bench.put(&weight, Layout::Filter, 0)?;
-        let views = [bench.picture(&scale)?, bench.picture(&bias)?, bench.picture(&mean)?, bench.picture(&var)?];
+        let mut inputs = vec![bench.put(&weight, Layout::Filter, 0)?];
+        for vector in own.into_iter().chain(norm) {
+            inputs.push(bench.picture(vector)?);
+        }
         let (folded, shift) = (bench.put(&weight_before, Layout::Filter, 0)?, bench.picture(&bias_before)?);
         bench.pass();
-        fold.record(&mut bench.recorder, read, views, folded.buffer, shift.slice(first, c.c()));
+        let output = folded.slice(first, weight.shape.n());
+        FoldWeight { eps }.forward(&mut bench.recorder, &Forward { inputs: &inputs, output, saved: &[] });
+        let output = shift.slice(first, c.c());
+        FoldBias { eps }.forward(&mut bench.recorder, &Forward { inputs: &inputs, output, saved: &[] });
         bench.expect("weights", folded, weight_after);
         bench.expect("bias", shift, bias_after);
     }

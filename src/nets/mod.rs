@@ -1,16 +1,21 @@
-//! The three networks as calls on a tape, with torchvision's tensor names. Widths come from the weights' shapes.
+//! Networks: what each is as plain data, its weights on a device, its classes and heads, its preprocessing.
 //!
-//! Not here: wgpu, losses, learning rates.
+//! Not here: what makes them fast (the passes of the tape), losses, learning rates.
 
-mod googlenet;
+mod card;
 mod head;
-mod inception_v3;
 mod layers;
 mod network;
+mod parameters;
 mod preprocessing;
-mod resnet50;
+mod recognise;
+mod structure;
+mod zoo;
 
+pub use card::Card;
 pub use head::Head;
-pub use layers::{BatchNormMode, Layers, Norm, Parameter};
-pub use network::{Architecture, Fit, Network, Outputs};
+pub use layers::{BatchNormMode, Conv, Layers, Norm, Parameter};
+pub use network::{Network, Outputs};
+pub use parameters::Parameters;
 pub use preprocessing::Normalize;
+pub use structure::{Fit, Structure};

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Network;
+use super::layers::BatchNormMode;
+use super::network::Network;
 use crate::Result;
 use crate::device::Device;
 use crate::ops::ChannelAffine;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Array, Shape};
+use crate::weights::NamedArray;
 
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
@@ -42,7 +44,8 @@ impl Normalize {
 
 impl Network {
     /// The preprocessing that the weights were trained with, when it looks like another than `chosen`: the first batch norm has
-    /// run up the means of what photographs are after the first convolution, whose mean is that of ImageNet's photographs.
+    /// run up the means of what photographs are after the first convolution, whose mean is that of ImageNet's photographs. A network
+    /// without a batch norm there says nothing.
     ///
     /// # Errors
     /// Those of the device.
@@ -53,33 +56,70 @@ impl Network {
             Normalize::Source => Normalize::Imagenet,
             Normalize::Imagenet => Normalize::Source,
         };
-        let [chosen, nearer] = [self.distance(device, chosen)?, self.distance(device, other)?];
+        let Some(stem) = Stem::of(self, device)? else { return Ok(None) };
+        let [chosen, nearer] = [chosen, other].map(|normalize| stem.distance(normalize, self.transform_input));
         Ok((chosen > FACTOR * nearer).then_some(other))
     }
 
-    /// Mean over channels of the squared distance between the mean that the first batch norm has run up and the one that
+    /// Names of the tensors of a first convolution with a batch norm behind it: the convolution's weight and, where it has one,
+    /// its bias, then the batch norm's running mean and variance.
+    fn stem(&self) -> Result<Option<(String, Option<String>, [String; 2])>> {
+        let mut tape = Tape::default();
+        let x = tape.input("picture", Shape::new(1, 3, 299, 299));
+        let outputs = self.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
+        let named = |var: Var| {
+            let found = outputs.parameters.iter().find(|parameter| parameter.var == var);
+            found.map(|parameter| parameter.name.clone()).expect("a batch norm's statistics are parameters")
+        };
+        let (Some(conv), Some(norm)) = (outputs.taps.first(), outputs.norms.first()) else { return Ok(None) };
+        if norm.x != conv.1 {
+            return Ok(None);
+        }
+        let [weight, bias] = ["weight", "bias"].map(|leaf| format!("{}.{leaf}", conv.0));
+        let bias = outputs.parameters.iter().any(|parameter| parameter.name == bias).then_some(bias);
+        Ok(Some((weight, bias, [named(norm.running_mean), named(norm.running_var)])))
+    }
+}
+
+/// What a first convolution makes of pictures, and what its batch norm has seen of that in training.
+struct Stem {
+    weight: NamedArray,
+    bias: Option<NamedArray>,
+    running_mean: NamedArray,
+    running_var: NamedArray,
+}
+
+impl Stem {
+    fn of(network: &Network, device: &Device) -> Result<Option<Stem>> {
+        let Some((weight, bias, [mean, var])) = network.stem()? else { return Ok(None) };
+        let fetch = |name: &str| network.parameters().tensor(device, name);
+        let bias = bias.map(|bias| fetch(&bias)).transpose()?;
+        Ok(Some(Stem { weight: fetch(&weight)?, bias, running_mean: fetch(&mean)?, running_var: fetch(&var)? }))
+    }
+
+    /// Mean over channels of the squared distance between the mean that the batch norm has run up and the one that
     /// preprocessing gives, in its standard deviations.
-    fn distance(&self, device: &Device, normalize: Normalize) -> Result<f64> {
+    fn distance(&self, normalize: Normalize, transform_input: bool) -> f64 {
         let mean = MEAN.map(f64::from);
         let mut input = match normalize {
             Normalize::Source => mean,
             Normalize::Imagenet => [0.0; 3],
         };
-        if self.transform_input {
+        if transform_input {
             input = [0, 1, 2].map(|c| input[c] * f64::from(STD[c]) / 0.5 + (mean[c] - 0.5) / 0.5);
         }
-        let [conv, _, _, running_mean, running_var] = self.first_pair().tensors();
-        let weight = self.tensor(device, &conv)?;
-        let window = weight.shape.h() * weight.shape.w();
+        let window = self.weight.shape[2..].iter().product();
         let given = |filter: &[f32]| -> f64 {
             let sums = filter.chunks_exact(window).map(|plane| plane.iter().map(|&w| f64::from(w)).sum::<f64>());
             sums.zip(input).map(|(sum, value)| sum * value).sum()
         };
-        let given = weight.values.chunks_exact(3 * window).map(given);
-        let (means, variances) = (self.tensor(device, &running_mean)?, self.tensor(device, &running_var)?);
-        let run_up = means.values.iter().zip(&variances.values).map(|(&m, &v)| (f64::from(m), f64::from(v)));
+        let bias = |c: usize| self.bias.as_ref().map_or(0.0, |bias| f64::from(bias.values[c]));
+        let filters = self.weight.values.chunks_exact(3 * window).enumerate();
+        let given = filters.map(|(c, filter)| given(filter) + bias(c));
+        let run_up = self.running_mean.values.iter().zip(&self.running_var.values);
+        let run_up = run_up.map(|(&m, &v)| (f64::from(m), f64::from(v)));
         let squares = given.zip(run_up).map(|(given, (mean, variance))| (given - mean).powi(2) / variance.max(1e-12));
-        Ok(squares.sum::<f64>() / means.values.len() as f64)
+        squares.sum::<f64>() / self.running_mean.values.len() as f64
     }
 }
 

@@ -3,7 +3,7 @@
 use super::pass::{Backward, Domain, Forward, Op, Sample, View, same};
 use super::shader;
 use crate::device::{Kernel, Recorder};
-use crate::tensor::Shape;
+use crate::tensor::{Layout, Shape};
 use crate::{Error, Result};
 
 /// Values one after another along the channels.
@@ -112,6 +112,56 @@ impl Op for Concat {
 
     fn side_by_side(&self, inputs: &[Shape]) -> Option<Vec<usize>> {
         Some(starts(inputs.iter().map(Shape::c)).collect())
+    }
+}
+
+/// Filters one after another along the output channels.
+///
+/// **Shapes** one or more [Couti, Cin, KH, KW] -> [sum of Couti, Cin, KH, KW].
+///
+/// **Errors** [`Error::Shape`] when there is no argument, or when they differ in more than output channels;
+/// [`Error::NoGradient`] for every gradient.
+///
+/// **Reference** `torch.cat` with `dim=0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConcatFilters;
+
+/// A filter [KH, KW, Cin, Cout] as the kernel sees it: a pixel for each row, whose channels are the output channels.
+fn as_rows(filter: View) -> View {
+    let rows = filter.shape.h() * filter.shape.w() * filter.shape.groups() * 4;
+    View { shape: Shape::new(1, filter.shape.n(), 1, rows), layout: Layout::Picture, ..filter }
+}
+
+impl Op for ConcatFilters {
+    fn name(&self) -> &'static str {
+        SHADER.name
+    }
+
+    fn output_shape(&self, inputs: &[Shape]) -> Result<Shape> {
+        let Some(&Shape([_, c, h, w])) = inputs.first() else {
+            return Err(Error::shape(self.name(), "number of arguments", "at least 1", 0));
+        };
+        for (index, &input) in inputs.iter().enumerate() {
+            same(self.name(), &format!("argument {index}"), Shape::new(input.n(), c, h, w), input)?;
+        }
+        Ok(Shape::new(inputs.iter().map(Shape::n).sum(), c, h, w))
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Filter
+    }
+
+    fn forward(&self, recorder: &mut Recorder, pass: &Forward) {
+        let inputs: Vec<View> = pass.inputs.iter().map(|&filter| as_rows(filter)).collect();
+        Concat.forward(recorder, &Forward { inputs: &inputs, output: as_rows(pass.output), saved: &[] });
+    }
+
+    fn backward(&self, _recorder: &mut Recorder, pass: &Backward) -> Result<()> {
+        (0..pass.grads.len()).try_for_each(|input| pass.no_gradient(self.name(), input))
+    }
+
+    fn side_by_side(&self, inputs: &[Shape]) -> Option<Vec<usize>> {
+        Some(starts(inputs.iter().map(Shape::n)).collect())
     }
 }
 

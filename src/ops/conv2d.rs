@@ -1,9 +1,16 @@
 //! Two-dimensional convolution, of which a linear layer is the case of a window that covers its input.
 
+use std::any::Any;
+use std::sync::Arc;
+
+use super::add::Add;
+use super::batch_norm::BatchNorm;
 use super::conv2d_choice::{Pass, Problem, choose};
 use super::conv2d_subgroup;
 use super::conv2d_tiled::Epilogue;
+use super::fold::{FoldBias, FoldWeight};
 use super::pass::{Backward, Domain, Finish, Forward, Op, Sample, View, same, windows};
+use super::relu::Relu;
 use super::shader;
 use crate::device::{Kernel, Recorder, Tiling, Variant};
 use crate::tensor::Shape;
@@ -237,6 +244,29 @@ impl Op for Conv2d {
 
     fn finishes(&self) -> bool {
         true
+    }
+
+    fn absorb(&self, arguments: usize, follower: &dyn Op) -> Option<Arc<dyn Op>> {
+        let follower: &dyn Any = follower;
+        // The kernel adds a residual after the bias, and rectifies last.
+        if self.relu {
+            None
+        } else if follower.is::<Relu>() {
+            Some(Arc::new(Conv2d { relu: true, ..*self }))
+        } else if follower.is::<Add>() && arguments == 3 {
+            Some(Arc::new(*self))
+        } else {
+            None
+        }
+    }
+
+    fn fold(&self, arguments: usize, follower: &dyn Op) -> Option<[Arc<dyn Op>; 2]> {
+        let &BatchNorm { eps } = (follower as &dyn Any).downcast_ref()?;
+        (arguments <= 3 && !self.relu).then(|| [Arc::new(FoldWeight { eps }) as _, Arc::new(FoldBias { eps }) as _])
+    }
+
+    fn joins(&self, arguments: usize, sibling: &dyn Op) -> bool {
+        arguments == 3 && (sibling as &dyn Any).downcast_ref() == Some(self)
     }
 
     fn has_tiles(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use crate::device::{BufferId, Recorder, Source};
 use crate::tensor::{Layout, Shape};
@@ -16,29 +17,42 @@ pub struct View {
     pub shape: Shape,
     /// Order of the elements.
     pub layout: Layout,
-    /// First channel group of the value in each pixel of the buffer.
+    /// First channel group of the value in each pixel of the buffer; of output channels in each row of a filter.
     pub offset: u32,
-    /// Channel groups of a pixel of the buffer.
+    /// Channel groups of a pixel of the buffer; of output channels of a row of a filter.
     pub stride: u32,
 }
 
 impl View {
     /// A value that fills its buffer.
     pub fn whole(buffer: BufferId, shape: Shape, layout: Layout) -> Self {
-        View { buffer, shape, layout, offset: 0, stride: shape.groups() as u32 }
+        let stride = match layout {
+            Layout::Picture => shape.groups(),
+            Layout::Filter => shape.n().div_ceil(4),
+        };
+        View { buffer, shape, layout, offset: 0, stride: stride as u32 }
     }
 
     /// A new transient buffer for a picture-like value.
     pub fn transient(recorder: &mut Recorder, what: &str, shape: Shape) -> Self {
-        let buffer = recorder.buffer(what, Layout::Picture.bytes(shape), Source::Transient);
-        View::whole(buffer, shape, Layout::Picture)
+        View::transient_as(recorder, what, shape, Layout::Picture)
     }
 
-    /// `channels` channels from `first` on, which is a multiple of four.
+    /// A new transient buffer for a value of any layout.
+    pub fn transient_as(recorder: &mut Recorder, what: &str, shape: Shape, layout: Layout) -> Self {
+        let buffer = recorder.buffer(what, layout.bytes(shape), Source::Transient);
+        View::whole(buffer, shape, layout)
+    }
+
+    /// `channels` channels from `first` on, which is a multiple of four; output channels of a filter.
     pub fn slice(&self, first: usize, channels: usize) -> Self {
-        assert!(first.is_multiple_of(4) && self.layout == Layout::Picture, "only whole channel groups can be sliced");
-        let [n, _, h, w] = self.shape.0;
-        View { shape: Shape::new(n, channels, h, w), offset: self.offset + (first / 4) as u32, ..*self }
+        assert!(first.is_multiple_of(4), "only whole channel groups can be sliced");
+        let [n, c, h, w] = self.shape.0;
+        let shape = match self.layout {
+            Layout::Picture => Shape::new(n, channels, h, w),
+            Layout::Filter => Shape::new(channels, c, h, w),
+        };
+        View { shape, offset: self.offset + (first / 4) as u32, ..*self }
     }
 
     /// Channel groups and stride by which an update steps through this gradient of a parameter. Where it fills its buffer it
@@ -109,6 +123,11 @@ pub trait Op: Any + Debug + Send + Sync {
     /// [`Error::Shape`] or [`Error::TooSmall`] when the arguments do not fit; kernels trust what passes here.
     fn output_shape(&self, inputs: &[Shape]) -> Result<Shape>;
 
+    /// How the result lies in its buffer.
+    fn layout(&self) -> Layout {
+        Layout::Picture
+    }
+
     /// Shapes of what the backward pass needs besides inputs and output.
     fn saved(&self, _inputs: &[Shape]) -> Vec<Shape> {
         Vec::new()
@@ -143,6 +162,25 @@ pub trait Op: Any + Debug + Send + Sync {
         false
     }
 
+    /// The operation that does what this one with so many arguments and then a `follower` of its result do. Its arguments are
+    /// those of this one, then the other arguments of the follower.
+    fn absorb(&self, _arguments: usize, _follower: &dyn Op) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// What weight and bias become when a `follower`, which scales and shifts channels, moves into them. Both operations take
+    /// the arguments of this one but for the first, then those of the follower but for the first; this operation then takes its
+    /// first argument and what the two of them give.
+    fn fold(&self, _arguments: usize, _follower: &dyn Op) -> Option<[Arc<dyn Op>; 2]> {
+        None
+    }
+
+    /// Whether this operation and `sibling`, which have so many arguments and the first in common, are one operation when their
+    /// other arguments lie side by side along the output channels: [`super::ConcatFilters`] and [`super::Concat`] of them.
+    fn joins(&self, _arguments: usize, _sibling: &dyn Op) -> bool {
+        false
+    }
+
     /// Whether a tuning may choose kernels by tiles for it.
     fn has_tiles(&self) -> bool {
         false
@@ -158,7 +196,7 @@ pub trait Op: Any + Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Sample {
     /// The operation.
-    pub op: Box<dyn Op>,
+    pub op: Arc<dyn Op>,
     /// Its arguments.
     pub inputs: Vec<Domain>,
 }
@@ -183,7 +221,7 @@ pub enum Domain {
 impl Sample {
     /// A sample.
     pub fn new(op: impl Op + 'static, inputs: impl Into<Vec<Domain>>) -> Self {
-        Sample { op: Box::new(op), inputs: inputs.into() }
+        Sample { op: Arc::new(op), inputs: inputs.into() }
     }
 }
 

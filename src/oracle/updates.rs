@@ -1,7 +1,7 @@
 //! What changes in place of a graph: pictures, parameters, and what goes with them from step to step.
 
 use super::{Number, U, Values, at, exact, places, sum};
-use crate::ops::{Adam, Fold, Project, Sgd, StatisticsDistance};
+use crate::ops::{Adam, Project, Sgd, StatisticsDistance};
 use crate::tensor::{Array, Shape};
 
 /// sum + x.
@@ -28,14 +28,15 @@ pub fn paste(x: &Array, corners: &Array, picture: &Array) -> Values {
 
 /// Weights and bias of a convolution that does what one without bias and a batch norm do; `norm` is the batch norm's weight,
 /// bias, mean and variance.
-pub fn fold(fold: &Fold, weight: &Array, [scale, bias, mean, var]: [&Array; 4]) -> [Values; 2] {
+pub fn fold(eps: f32, weight: &Array, conv_bias: Option<&Array>, [scale, bias, mean, var]: [&Array; 4]) -> [Values; 2] {
     let factor = |c| {
-        let spread = exact(var, [0, c, 0, 0]) + Number::exact(fold.eps);
+        let spread = exact(var, [0, c, 0, 0]) + Number::exact(eps);
         let inverse = if spread.value == 0.0 { Number::ZERO } else { Number::exact(1.0) / spread.sqrt() };
         exact(scale, [0, c, 0, 0]) * inverse
     };
     let folded = Values::fill(weight.shape, |i| exact(weight, i) * factor(i[0]));
-    let shift = Values::fill(bias.shape, |i| exact(bias, i) - exact(mean, i) * factor(i[1]));
+    let below = |i| conv_bias.map_or(exact(mean, i), |bias| exact(mean, i) - exact(bias, i));
+    let shift = Values::fill(bias.shape, |i| exact(bias, i) - below(i) * factor(i[1]));
     [folded, shift]
 }
 

@@ -4,11 +4,12 @@
 use super::canvas::Canvas;
 use super::octave::{PictureNumbers, StepNumbers};
 use super::stage::{BlurOn, Stage, StepRule};
-use crate::device::{Buffer, BufferId, Device, Externals, Plan, Program, Readback, Recorder, Recording, Tuning};
+use crate::device::{Buffer, BufferId, Device, Plan, Program, Readback, Recorder, Tuning};
+use crate::evaluate::prepare::{self, Prepared};
 use crate::evaluate::{FiniteChecks, PICTURE, Scene};
 use crate::objective::{Form, Measure, Place, Term, fade_input};
 use crate::ops::{Advance, Brighten, Crop, Descend, GaussianBlur, Metric, Paste, Rule, View, Warp};
-use crate::tape::{Request, Tape};
+use crate::tape::{Derived, Request, Tape};
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -35,7 +36,6 @@ impl StepPrograms {
         check_finite: bool,
     ) -> Result<Self> {
         let scene = complete(scene, stage);
-        let weights = scene.weights(device)?;
         let mut parts: Vec<StepProgram> = Vec::with_capacity(canvases.len());
         let mut first = 0;
         for canvas in canvases {
@@ -47,7 +47,7 @@ impl StepPrograms {
             let scene = scene.pictures(pictures);
             let before = parts.first().map(|part| &part.program);
             let part =
-                StepProgram::prepare(device, &scene, &weights, stage, &steps, run, canvas, check_finite, before)?;
+                StepProgram::prepare(device, &scene, stage, &steps, run, canvas, check_finite, before)?;
             parts.push(part);
         }
         Ok(StepPrograms { parts })
@@ -68,9 +68,9 @@ impl StepPrograms {
         run: (usize, usize),
         shape: Shape,
     ) -> Result<Plan> {
-        let draft = Draft::new(&complete(scene, stage), stage, steps, run, shape, false)?;
-        let (recording, _) = draft.record(device.tuning(), stage, steps.len(), shape, &mut None)?;
-        Program::plan_for(device, &recording)
+        let draft = Draft::new(&complete(scene, stage), stage, steps, run, shape)?;
+        let (recorder, ..) = draft.record(device.tuning(), stage, steps.len(), shape, &mut None)?;
+        Program::plan_for(device, &recorder.finish())
     }
 
     /// Takes the first steps as done, and what the step rule remembered after them.
@@ -181,15 +181,13 @@ struct Draft {
 }
 
 impl Draft {
-    /// `steps` of a stage, the `first` of which is one `of` so many in the run, for pictures [N, 3, S, S]. With
-    /// `apart` every layer of the networks has a value of its own.
+    /// `steps` of a stage, the `first` of which is one `of` so many in the run, for pictures [N, 3, S, S].
     fn new(
         scene: &Scene,
         stage: &Stage,
         steps: &[StepNumbers],
         (first, of): (usize, usize),
         shape: Shape,
-        apart: bool,
     ) -> Result<Self> {
         let n = shape.n();
         let mut tape = Tape::default();
@@ -226,7 +224,7 @@ impl Draft {
             let rows = shares.flat_map(|share| [share, 0.0, 0.0, 0.0]).collect();
             tables.push(Table { name: fade_input(rising), shape: Shape::channels(1), rows });
         }
-        let loss = scene.stage(&mut tape, (window, seen), &[], apart)?.loss.expect("a run has an objective");
+        let loss = scene.stage(&mut tape, (window, seen), &[])?.loss.expect("a run has an objective");
         let request = Request { keep: vec![loss.total, loss.measured[0]], loss: Some(loss.total), wrt: vec![x] };
         let window = tape.shape(window);
         Ok(Draft { tape, request, tables, window })
@@ -240,7 +238,7 @@ impl Draft {
         steps: usize,
         shape: Shape,
         checks: &mut Option<FiniteChecks>,
-    ) -> Result<(Recording, BufferId)> {
+    ) -> Result<(Recorder, Vec<Derived>, BufferId)> {
         let mut recorder = Recorder::new(tuning);
         let counter = recorder.external(STEP, 16);
         recorder.layer("numbers of the step");
@@ -281,7 +279,7 @@ impl Draft {
             blur(&mut recorder, stage.blur_kernel as usize, picture, taps, window);
         }
         Advance::next(&mut recorder, counter);
-        Ok((recorder.finish(), recorded.gradients[0].buffer))
+        Ok((recorder, recorded.derived, recorded.gradients[0].buffer))
     }
 }
 
@@ -289,7 +287,6 @@ impl StepProgram {
     fn prepare(
         device: &Device,
         scene: &Scene,
-        weights: &Externals,
         stage: &Stage,
         steps: &[StepNumbers],
         run: (usize, usize),
@@ -297,21 +294,21 @@ impl StepProgram {
         check_finite: bool,
         before: Option<&Program>,
     ) -> Result<Self> {
-        let draft = Draft::new(scene, stage, steps, run, shape, check_finite)?;
+        let draft = Draft::new(scene, stage, steps, run, shape)?;
         let mut checks = check_finite.then(FiniteChecks::default);
-        let (recording, gradient) = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
-        Program::plan_for(device, &recording)?;
-
-        let mut externals = weights.clone();
-        externals.extend(scene.uploads(device)?);
-        externals.insert(PICTURE.into(), picture.clone());
-        Program::provide(device, &recording, &mut externals)?;
+        let (recorder, derived, gradient) = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
+        let networks = &scene.networks;
+        let program =
+            prepare::Draft { label: "generation step", recorder, derived, networks, checks, after: before };
+        let Prepared { program, externals, checks } = program.prepare(device, || {
+            let mut externals = scene.uploads(device)?;
+            externals.insert(PICTURE.into(), picture.clone());
+            Ok(externals)
+        })?;
         for table in &draft.tables {
             device.write(&externals[&table.rows_name()], &table.rows)?;
         }
         let history = HISTORIES.map(|name| externals[name].clone());
-        let checks = checks.map(|checks| checks.with_flags(&externals));
-        let program = Program::prepare_after(device, "generation step", &recording, &externals, before)?;
         let readback = device.readback(history[0].bytes)?;
         let counter = externals[STEP].clone();
         let memory = MOMENTS.iter().filter_map(|name| externals.get(*name).cloned()).collect();

@@ -1,9 +1,12 @@
 //! Pictures made hard: steps along the gradient of the loss, within a ball around each clean picture.
 
+use std::sync::Arc;
+
 use crate::Result;
-use crate::device::{Buffer, Device, Program, Recorder};
+use crate::device::{Buffer, Device, Externals, Program, Recorder};
 use crate::evaluate::PICTURE;
-use crate::nets::{BatchNormMode, Network, Normalize};
+use crate::evaluate::prepare::Draft;
+use crate::nets::{BatchNormMode, Head, Network, Normalize, Parameters};
 use crate::objective::class_input;
 use crate::ops::{CrossEntropy, Project, View};
 use crate::tape::{Request, Tape};
@@ -39,6 +42,7 @@ pub struct Attacked {
 /// **Reference** Madry et al. 2018, with the L2 norm.
 pub struct Attack {
     device: Device,
+    parameters: Arc<Parameters>,
     start: Program,
     climb: Program,
     clean: Buffer,
@@ -61,8 +65,7 @@ impl Attack {
         let Attacked { shape, pictures, labels, counter } = attacked;
         let bytes = Layout::Picture.bytes(shape);
         let clean = device.buffer(CLEAN, bytes)?;
-        let mut externals = student.buffers().clone();
-        externals.insert(CLEAN.into(), clean.clone());
+        let mut externals = Externals::from([(CLEAN.to_owned(), clean.clone())]);
         externals.insert(PICTURE.into(), pictures);
         externals.insert(class_input(0), labels);
         externals.insert(STEP.into(), counter);
@@ -83,7 +86,7 @@ impl Attack {
         let mut tape = Tape::default();
         let pixels = tape.input(PICTURE, shape);
         let x = normalize.apply(&mut tape, pixels)?;
-        let logits = student.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?.logits;
+        let logits = student.forward(&mut tape, x, BatchNormMode::Frozen, &[Head::Main], &[])?.head(Head::Main);
         let labels = tape.input(&class_input(0), Shape::per_picture(shape.n()));
         let loss = tape.apply(CrossEntropy::default(), &[logits, labels])?;
         let mut recorder = Recorder::new(device.tuning());
@@ -91,8 +94,12 @@ impl Attack {
         recorder.layer("attack");
         let [around, picture] = views(&mut recorder);
         project.climb(&mut recorder, around, picture, recorded.gradients[0]);
-        let climb = Program::prepare(device, "step of an attack", &recorder.finish(), &externals)?;
-        Ok(Attack { device: device.clone(), start, climb, clean, steps: strength.steps })
+        let derived = recorded.derived;
+        let draft =
+            Draft { label: "step of an attack", recorder, derived, networks: &[student], checks: None, after: None };
+        let climb = draft.prepare(device, || Ok(externals))?.program;
+        let parameters = student.parameters().clone();
+        Ok(Attack { device: device.clone(), parameters, start, climb, clean, steps: strength.steps })
     }
 
     /// Replaces the pictures by these, attacked; their labels are already there. They are stored as
@@ -103,6 +110,8 @@ impl Attack {
     pub fn run(&mut self, stored: &[f32]) -> Result<()> {
         self.device.write(&self.clean, stored)?;
         self.start.run()?;
+        // The student has learnt since.
+        self.parameters.refresh()?;
         (0..self.steps).try_for_each(|_| self.climb.run())
     }
 }

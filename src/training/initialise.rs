@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
 use crate::Result;
-use crate::nets::Architecture;
+use crate::nets::Structure;
 use crate::weights::NamedArray;
 
 /// Random weights of a network without side heads: convolutions normal with mean 0 and variance 2 / (Cout·KH·KW), batch norms
@@ -16,16 +16,17 @@ use crate::weights::NamedArray;
 /// the defaults of `torch.nn.BatchNorm2d` and `torch.nn.Linear`.
 ///
 /// # Errors
-/// Those of [`Architecture::tensors`].
-pub fn initial_weights(architecture: Architecture, width: f64, classes: usize, seed: u64) -> Result<Vec<NamedArray>> {
-    let tensors = architecture.tensors(width, classes, &[])?;
+/// Those of [`Structure::tensors`].
+pub fn initial_weights(structure: &Structure, width: f64, classes: usize, seed: u64) -> Result<Vec<NamedArray>> {
+    let tensors = structure.tensors(width, classes, &[])?;
     let inputs = |layer: &str| {
-        tensors.iter().find(|(name, _)| *name == format!("{layer}.weight")).map(|(_, s)| s[1..].iter().product())
+        tensors.iter().find(|(name, s)| *name == format!("{layer}.weight") && s.len() > 1).map(|(_, s)| s[1..].iter().product())
     };
     let array = |(name, shape): &(String, Vec<usize>)| {
         let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
         let values = match shape[..] {
-            [_] if !name.starts_with("fc.") => {
+            // Without a weight of several dimensions a vector belongs to a batch norm.
+            [_] if inputs(layer).is_none() => {
                 let identity = name.ends_with(".weight") || name.ends_with(".running_var");
                 vec![f32::from(identity); shape[0]]
             }
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn initial_weights_have_their_spread() {
-        let arrays = initial_weights(Architecture::GoogLeNet, 0.25, 10, 3).expect("any width fits");
+        let arrays = initial_weights(Structure::GoogLeNet, 0.25, 10, 3).expect("any width fits");
         let find = |name: &str| arrays.iter().find(|array| array.name == name).expect("it has it");
         let conv = find("conv3.conv.weight");
         assert_eq!(conv.shape, [48, 16, 3, 3]);
@@ -79,7 +80,7 @@ mod tests {
             let largest = find(linear).values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
             assert!(largest <= 1.0 / 16.0 && largest > 0.03, "{linear}: {largest}");
         }
-        assert_eq!(arrays, initial_weights(Architecture::GoogLeNet, 0.25, 10, 3).expect("any width fits"));
-        assert_ne!(arrays, initial_weights(Architecture::GoogLeNet, 0.25, 10, 4).expect("any width fits"));
+        assert_eq!(arrays, initial_weights(Structure::GoogLeNet, 0.25, 10, 3).expect("any width fits"));
+        assert_ne!(arrays, initial_weights(Structure::GoogLeNet, 0.25, 10, 4).expect("any width fits"));
     }
 }

@@ -202,7 +202,7 @@ impl Job<'_> {
     /// Whether networks, pictures and steps fit together.
     fn check(&self) -> Result<()> {
         let refuse = |reason: String| Err(Error::Objective { objective: "training".into(), reason });
-        let named = |network: &Network| format!("{} ({})", network.architecture, network.source);
+        let named = |network: &Network| format!("{} ({})", network.structure, network.source);
         let classes = self.student.class_count();
         match &self.lesson {
             Lesson::Teacher { teacher, .. } if teacher.class_count() != classes => {
@@ -254,7 +254,7 @@ impl Job<'_> {
             ),
         };
         let pairs = [
-            ("network", self.student.architecture.to_string()),
+            ("network", self.student.structure.to_string()),
             ("lesson", lesson),
             ("normalize", format!("{:?}", self.normalize)),
             ("batch norm", format!("{:?}", self.batch_norm)),

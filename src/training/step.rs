@@ -2,12 +2,14 @@
 //! all steps are uploaded ahead; between two steps the host writes at most the next pictures.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::attack::Attacked;
 use crate::device::{Buffer, BufferId, Device, Externals, Plan, Program, Readback, Recorder};
 use crate::evaluate::parts::at_a_time;
+use crate::evaluate::prepare::{Draft, Prepared};
 use crate::evaluate::{FiniteChecks, PICTURE};
-use crate::nets::{BatchNormMode, Network, Normalize, Outputs, Parameter};
+use crate::nets::{BatchNormMode, Head, Network, Normalize, Outputs, Parameter, Parameters};
 use crate::objective::class_input;
 use crate::ops::{
     Accumulate, Adam, Advance, ChannelAffine, CrossEntropy, Distance, Forward, Metric, Op, RegionSum, Sgd, View,
@@ -110,8 +112,8 @@ impl Setup<'_> {
     fn stage(&self, tape: &mut Tape, pictures: Shape) -> Result<(Outputs, Var)> {
         let pixels = tape.input(PICTURE, pictures);
         let x = self.normalize.apply(tape, pixels)?;
-        let student = self.student.forward(tape, x, self.batch_norm, &[], &[])?;
-        let logits = student.logits;
+        let student = self.student.forward(tape, x, self.batch_norm, &[Head::Main], &[])?;
+        let logits = student.head(Head::Main);
         tape.layer("loss");
         let loss = match self.goal {
             Goal::Logits(metric) => {
@@ -194,6 +196,7 @@ impl Parts {
 /// A training step ready to be replayed.
 pub struct TrainStep {
     device: Device,
+    parameters: Arc<Parameters>,
     /// The whole step, or what is left to be done after all parts.
     program: Program,
     parts: Option<Parts>,
@@ -246,7 +249,7 @@ impl TrainStep {
         let (student, loss) = setup.stage(&mut tape, part)?;
         let trainable: Vec<Parameter> = student.trainable().cloned().collect();
         let request = Request {
-            keep: vec![loss, student.logits],
+            keep: vec![loss, student.head(Head::Main)],
             loss: Some(loss),
             wrt: trainable.iter().map(|parameter| parameter.var).collect(),
         };
@@ -254,12 +257,12 @@ impl TrainStep {
         let mut given = Given { device, externals: setup.student.buffers().clone() };
         let (_, mut pictures) = given.make(&mut recorder, PICTURE, Layout::Picture.bytes(part))?;
         let (name, shape) = match setup.goal {
-            Goal::Logits(_) => (GOAL.to_owned(), tape.shape(student.logits)),
+            Goal::Logits(_) => (GOAL.to_owned(), tape.shape(student.head(Head::Main))),
             Goal::Labels { .. } => (class_input(0), Shape::per_picture(at_a_time)),
         };
         let (_, mut goal) = given.make(&mut recorder, &name, Layout::Picture.bytes(shape))?;
         let mut checks = setup.check_finite.then(FiniteChecks::default);
-        let Recorded { kept, mut gradients } = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
+        let Recorded { kept, mut gradients, derived } = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
         recorder.layer("train");
         let (mut total, logits) = (total(&mut recorder, kept[0])?, kept[1]);
 
@@ -273,6 +276,7 @@ impl TrainStep {
             goal = device.store(&name, aim.bytes * count as u64)?;
             let all = device.store("logits", logits.layout.bytes(logits.shape) * count as u64)?;
             let recording = std::mem::replace(&mut recorder, Recorder::new(device.tuning())).finish();
+            given.externals.extend(setup.student.parameters().derive(device, &derived)?);
             Program::provide(device, &recording, &mut given.externals)?;
             let program = Program::prepare(device, "part of a training step", &recording, &given.externals)?;
             parts = Some(Parts { program, count, pictures: one, goal: aim, logits, sums, all });
@@ -294,7 +298,7 @@ impl TrainStep {
         let mut memory = BTreeMap::new();
         if let Some(optimiser) = optimiser {
             for (parameter, gradient) in trainable.iter().zip(&gradients) {
-                let key = setup.student.key(&parameter.name);
+                let key = setup.student.parameters().key(&parameter.name);
                 let weight = recorder.external(&key, parameter.layout.bytes(parameter.shape));
                 let weight = View::whole(weight, parameter.shape, parameter.layout);
                 let remembered = optimiser.remember(&mut recorder, &mut given, parameter, &mut memory)?;
@@ -303,19 +307,20 @@ impl TrainStep {
         }
         Advance::next(&mut recorder, step);
 
-        let recording = recorder.finish();
-        Program::provide(device, &recording, &mut given.externals)?;
-        let checks = checks.map(|checks| checks.with_flags(&given.externals));
-        let program = Program::prepare(device, "training step", &recording, &given.externals)?;
+        let derived = if count > 1 { vec![] } else { derived };
+        let label = "training step";
+        let draft = Draft { label, recorder, derived, networks: &[setup.student], checks, after: None };
+        let Prepared { program, externals, checks } = draft.prepare(device, || Ok(given.externals))?;
         let gradients = trainable.into_iter().zip(gradients).map(|(parameter, view)| {
             // Without an optimiser no launch of the last program sees the sums.
-            let sum = given.externals.get(&sum(&parameter.name));
+            let sum = externals.get(&sum(&parameter.name));
             let buffer = sum.unwrap_or_else(|| program.buffer(view.buffer)).clone();
             (parameter.name.clone(), (buffer, parameter))
         });
         let gradients = gradients.collect();
         Ok(TrainStep {
             device: device.clone(),
+            parameters: setup.student.parameters().clone(),
             program,
             parts,
             shape: setup.pictures,
@@ -397,6 +402,8 @@ impl TrainStep {
     /// [`Error::NotFinite`] with `check_finite`; those of the device.
     pub fn run(&mut self) -> Result<()> {
         self.done += 1;
+        // Derived weights, and those that a validation or an attack reads, are those of before.
+        self.parameters.changed();
         let verify = || match &self.checks {
             Some((checks, flags)) => checks.verify(&self.device, flags, Some(self.done as u64)),
             None => Ok(()),
@@ -462,10 +469,18 @@ impl TrainStep {
     /// # Errors
     /// Those of the device.
     pub fn gradients(&self) -> Result<BTreeMap<String, Array>> {
-        let fetch = |(name, (buffer, parameter)): (&String, &(Buffer, Parameter))| {
-            Ok((name.clone(), self.device.download(buffer, parameter.layout, parameter.shape)?))
-        };
-        self.gradients.iter().map(fetch).collect()
+        let mut parts: Vec<&(Buffer, Parameter)> = self.gradients.values().collect();
+        parts.sort_by_key(|(_, parameter)| (parameter.tensor.clone(), parameter.rows.start));
+        let mut gradients: BTreeMap<String, Array> = BTreeMap::new();
+        for (buffer, parameter) in parts {
+            let part = self.device.download(buffer, parameter.layout, parameter.shape)?;
+            let joined = match gradients.remove(&parameter.tensor) {
+                None => part,
+                Some(rows) => rows.with_rows(part),
+            };
+            gradients.insert(parameter.tensor.clone(), joined);
+        }
+        Ok(gradients)
     }
 }
 

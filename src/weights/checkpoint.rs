@@ -145,7 +145,7 @@ impl Checkpoint {
             )),
             Format::Unknown => Err("is not a file of weights; give a .safetensors or .pth file".into()),
         };
-        match index.map(|index| Index { entries: names::strip(index.entries), ..index }) {
+        match index.map(|index| Index { entries: names::respell(names::strip(index.entries)), ..index }) {
             Ok(index) => Ok(Checkpoint { name, bytes, index, sha256: OnceLock::new() }),
             Err(reason) => Err(Error::file(name, reason)),
         }
@@ -175,14 +175,6 @@ impl Checkpoint {
     pub fn dtype(&self, tensor: &str) -> Option<&str> {
         let entry = self.index.entries.get(tensor)?;
         Some(entry.element.as_ref().map_or_else(String::as_str, |element| element.name()))
-    }
-
-    /// The network that the tensors are of, told by their names: `resnet50`, `googlenet` or `inception_v3`.
-    ///
-    /// The names are those of torchvision; timm's files of `resnet50` and `inception_v3` have the same. Width and
-    /// heads may be any, and whether every shape fits is not asked.
-    pub fn architecture(&self) -> Option<&'static str> {
-        names::architecture(&self.index.entries)
     }
 
     /// Length of the file in bytes.

@@ -18,33 +18,20 @@ pub(super) fn strip(mut entries: BTreeMap<String, Entry>) -> BTreeMap<String, En
     entries
 }
 
-/// The network that has these tensors.
-pub(super) fn architecture(entries: &BTreeMap<String, Entry>) -> Option<&'static str> {
-    let has = |name: &&str| entries.contains_key(*name);
-    let googlenet = ["conv1.conv.weight", "inception3a.branch1.conv.weight", "inception5b.branch4.1.conv.weight"];
-    let inception_v3 =
-        ["Conv2d_1a_3x3.conv.weight", "Mixed_5b.branch5x5_1.conv.weight", "Mixed_7c.branch3x3dbl_3b.conv.weight"];
-    if is_resnet50(entries) {
-        Some("resnet50")
-    } else if googlenet.iter().all(has) {
-        Some("googlenet")
-    } else if inception_v3.iter().all(has) {
-        Some("inception_v3")
-    } else {
-        None
-    }
-}
-
-/// Deeper and shallower networks of the family have other blocks, its wide and grouped ones other shapes.
-fn is_resnet50(entries: &BTreeMap<String, Entry>) -> bool {
-    let blocks = |layer: usize| {
-        (0..).take_while(|block| entries.contains_key(&format!("layer{layer}.{block}.conv3.weight"))).count()
+/// Spells names as they are spelt today. torchvision's published DenseNets were saved when names could hold dots: the second norm of
+/// a layer is `denselayer1.norm.2`, and has been `denselayer1.norm2` since.
+pub(super) fn respell(entries: BTreeMap<String, Entry>) -> BTreeMap<String, Entry> {
+    let today = |name: String| {
+        let Some((before, rest)) = name.split_once(".denselayer") else { return name };
+        let mut words = rest.splitn(4, '.');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some(layer), Some(kind @ ("norm" | "relu" | "conv")), Some(number @ ("1" | "2")), Some(leaf)) => {
+                format!("{before}.denselayer{layer}.{kind}{number}.{leaf}")
+            }
+            _ => name,
+        }
     };
-    let shape = |name| entries.get(name).map(|entry| &entry.shape[..]);
-    let (Some(&[width, ..]), Some(&[c_out, c_in, ..])) = (shape("conv1.weight"), shape("layer1.0.conv2.weight")) else {
-        return false;
-    };
-    [1, 2, 3, 4].map(blocks) == [3, 4, 6, 3] && c_out == width && c_in == width
+    entries.into_iter().map(|(name, entry)| (today(name), entry)).collect()
 }
 
 #[cfg(test)]
@@ -72,23 +59,13 @@ mod tests {
     }
 
     #[test]
-    fn other_networks_of_the_family_are_not_taken_for_resnet50() {
-        let of = |blocks: [usize; 4]| {
-            let conv = |layer, block| [1, 2, 3].map(|k| format!("layer{layer}.{block}.conv{k}.weight"));
-            let layers =
-                (1..).zip(blocks).flat_map(|(layer, count)| (0..count).flat_map(move |block| conv(layer, block)));
-            let names: Vec<String> = layers.chain(["conv1.weight".into()]).collect();
-            entries(names.iter().map(String::as_str))
-        };
-        let resnet50 = of([3, 4, 6, 3]);
-        assert_eq!(architecture(&resnet50), Some("resnet50"));
-        assert_eq!(architecture(&of([3, 4, 23, 3])), None, "resnet101");
-        assert_eq!(architecture(&of([2, 2, 2, 2])), None, "resnet18");
-        for (network, shape) in [("resnext50_32x4d", [16, 1, 3, 3]), ("wide_resnet50_2", [16, 16, 3, 3])] {
-            let mut other = of([3, 4, 6, 3]);
-            other.get_mut("layer1.0.conv2.weight").expect("a tensor").shape = shape.into();
-            assert_eq!(architecture(&other), None, "{network}");
+    fn names_of_old_are_spelt_as_today() {
+        let respelt = |name| respell(entries([name])).into_keys().next().expect("one");
+        let old = "features.denseblock1.denselayer12.norm.2.running_mean";
+        assert_eq!(respelt(old), "features.denseblock1.denselayer12.norm2.running_mean");
+        assert_eq!(respelt("features.denseblock1.denselayer1.conv.1.weight"), "features.denseblock1.denselayer1.conv1.weight");
+        for today in ["features.denseblock1.denselayer1.conv1.weight", "features.norm0.weight", "features.3.weight"] {
+            assert_eq!(respelt(today), today);
         }
-        assert_eq!(architecture(&entries(["weight"])), None);
     }
 }

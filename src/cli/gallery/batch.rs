@@ -211,7 +211,7 @@ fn judgement(loaded: &Loaded, class: usize, logits: &[f32]) -> Judgement {
     let top =
         |index: usize| Top { index, class: names.name(index).to_owned(), probability: finite(probabilities[index]) };
     Judgement {
-        network: loaded.network.architecture.name().to_owned(),
+        network: loaded.network.structure.name().to_owned(),
         probability: finite(probabilities[class]),
         rank: logits.iter().filter(|logit| **logit > logits[class]).count(),
         top5: largest(logits, 5).into_iter().map(top).collect(),

@@ -1,0 +1,108 @@
+//! What a checkpoint says of itself, in its metadata: one type, read and written.
+
+use std::collections::BTreeMap;
+
+use super::preprocessing::Normalize;
+use crate::weights::Checkpoint;
+
+/// What is known of a checkpoint besides its tensors. Published files say nothing of themselves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Card {
+    /// Name of its structure.
+    pub network: Option<String>,
+    /// Synsets or names of its classes, in the order of the logits, separated by commas.
+    pub classes: Option<String>,
+    /// Whether its forward pass begins with torchvision's `transform_input`.
+    pub transform_input: Option<bool>,
+    /// How its training pictures were normalised.
+    pub normalisation: Option<Normalize>,
+    /// Side of its training pictures, in pixels.
+    pub side: Option<usize>,
+    /// Everything that the metadata say, these included.
+    pub words: BTreeMap<String, String>,
+}
+
+/// Side of the pictures, in pixels, from which on published recipes suit a network.
+const LARGE: usize = 200;
+
+impl Card {
+    /// What a checkpoint says; what cannot be understood counts as not said.
+    pub fn of(checkpoint: &Checkpoint) -> Card {
+        Card::read(checkpoint.metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn read(words: BTreeMap<String, String>) -> Card {
+        let said = |key: &str| words.get(key).map(String::as_str);
+        Card {
+            network: said("network").map(str::to_owned),
+            classes: said("classes").map(str::to_owned),
+            transform_input: said("transform_input").map(|said| said.eq_ignore_ascii_case("true")),
+            normalisation: match said("normalisation") {
+                Some("none") => Some(Normalize::Source),
+                Some(_) => Some(Normalize::Imagenet),
+                None => None,
+            },
+            side: said("side").and_then(|side| side.parse().ok()),
+            words,
+        }
+    }
+
+    /// The metadata of a checkpoint of which this is true.
+    pub fn write(&self) -> BTreeMap<String, String> {
+        let normalisation = self.normalisation.map(|normalize| match normalize {
+            Normalize::Source => "none".to_owned(),
+            Normalize::Imagenet => "imagenet".to_owned(),
+        });
+        let said = [
+            ("network", self.network.clone()),
+            ("classes", self.classes.clone()),
+            ("transform_input", self.transform_input.map(|is| is.to_string())),
+            ("normalisation", normalisation),
+            ("side", self.side.map(|side| side.to_string())),
+        ];
+        let mut words = self.words.clone();
+        words.extend(said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        words
+    }
+
+    /// How pixel values are to be given to the network: torchvision trained published files, which say nothing, with ImageNet's
+    /// mean and standard deviation.
+    pub fn normalize(&self) -> Normalize {
+        self.normalisation.unwrap_or(Normalize::Imagenet)
+    }
+
+    /// Whether the network was trained on small pictures, for which the recipes of the demo networks are made.
+    pub fn is_small(&self) -> bool {
+        self.side.is_some_and(|side| side < LARGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let said = words(&[
+            ("network", "resnet18"),
+            ("classes", "cat,dog"),
+            ("transform_input", "false"),
+            ("normalisation", "none"),
+            ("side", "96"),
+            ("trained_by", "somebody"),
+        ]);
+        let card = Card::read(said.clone());
+        assert_eq!(card.write(), said);
+        assert_eq!((card.normalize(), card.is_small(), card.transform_input), (Normalize::Source, true, Some(false)));
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_as_torchvision_publishes() {
+        let card = Card::read(words(&[("side", "many")]));
+        assert_eq!((card.side, card.normalize(), card.is_small()), (None, Normalize::Imagenet, false));
+    }
+}
