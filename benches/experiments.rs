@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use entoptic::device::{AdapterChoice, Device};
 use entoptic::evaluate::{Scene, outputs};
-use entoptic::nets::{Architecture, BatchNormMode, Head, Network, Normalize};
+use entoptic::nets::{Structure, BatchNormMode, Head, Network, Normalize};
 use entoptic::objective::{Form, Objective, Place, Term, class_input, goal_input};
 use entoptic::ops::{Metric, Sgd};
 use entoptic::picture;
@@ -58,8 +58,8 @@ impl Bench {
     fn open() -> Result<Self> {
         let choice = std::env::var("ENTOPTIC_ADAPTER").map(AdapterChoice::Named).unwrap_or_default();
         let device = Device::open(&choice)?;
-        let resnet = load(&device, Architecture::ResNet50, "r")?;
-        let googlenet = load(&device, Architecture::GoogLeNet, "g")?;
+        let resnet = load(&device, &"resnet50".parse().map_err(anyhow::Error::msg)?, "r")?;
+        let googlenet = load(&device, &"googlenet".parse().map_err(anyhow::Error::msg)?, "g")?;
         Ok(Bench { device, resnet, googlenet, started: Instant::now() })
     }
 
@@ -180,7 +180,7 @@ impl Bench {
 
     /// The student's outputs for one picture brought to the teacher's.
     fn training(&self, picture: &Array) -> Result<()> {
-        let student = load(&self.device, Architecture::ResNet50, "student")?;
+        let student = load(&self.device, &"resnet50".parse().map_err(anyhow::Error::msg)?, "student")?;
         let loss = TeacherLoss::Distance(Metric::SumOfSquares);
         let job = training::Job {
             student: &student,
@@ -212,7 +212,7 @@ impl Bench {
     }
 }
 
-fn load(device: &Device, architecture: Architecture, id: &str) -> Result<Network> {
+fn load(device: &Device, architecture: &Structure, id: &str) -> Result<Network> {
     let checkpoint = demo(architecture.name())?.context("a demo network")?;
     Ok(Network::load(device, architecture, &checkpoint, id)?)
 }

@@ -100,7 +100,7 @@ fn main() {
 fn problems(network: &Network, picture: Shape, units: u32) -> (Vec<(Problem, usize)>, [usize; 2]) {
     let mut tape = Tape::default();
     let x = tape.input(PICTURE, picture);
-    let outputs = network.forward(&mut tape, x, BatchNormMode::Folded, &[], &[]).expect("fits");
+    let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[Head::Main], &[]).expect("fits");
     let objective = Objective { terms: vec![Term::class(0, Head::Main, Form::Lacking(200.0), 1.0)] };
     let loss = objective.record(&mut tape, x, &[outputs]).expect("records").total;
     let asked = Arc::new(Asked { table: Tiling::Table { units }, problems: Mutex::default() });

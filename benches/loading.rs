@@ -15,7 +15,7 @@ use common::generator::checksum;
 use common::gpu::device;
 use common::reference::input;
 use entoptic::evaluate::{Scene, outputs};
-use entoptic::nets::{Architecture, Head, Network, Normalize};
+use entoptic::nets::{Structure, Head, Network, Normalize};
 use entoptic::objective::Place;
 use entoptic::weights::Checkpoint;
 
@@ -35,9 +35,8 @@ fn main() {
     let mut loaded = None;
     let load_peak = measured(|| {
         let checkpoint = Checkpoint::open(&file).expect("a file of weights");
-        let architecture: Architecture =
-            checkpoint.architecture().expect("a known network").parse().expect("a known network");
-        loaded = Some(Network::load(device, architecture, &checkpoint, "loading").expect("weights that fit"));
+        let architecture = Structure::of(&checkpoint).expect("a known network");
+        loaded = Some(Network::load(device, &architecture, &checkpoint, "loading").expect("weights that fit"));
         device.wait("loading").expect("uploaded");
     });
     let network = loaded.expect("loaded");

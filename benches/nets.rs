@@ -9,7 +9,7 @@ mod common;
 
 use anyhow::{Context, Result, bail};
 use entoptic::measure::{Pass, Ready, network, peak_resident, peaks, thread_seconds};
-use entoptic::nets::Architecture;
+use entoptic::nets::Structure;
 use entoptic::tensor::Shape;
 
 use common::{criterion, open, sample};
@@ -25,18 +25,18 @@ fn main() -> Result<()> {
             "--size" => sizes = numbers(list()?)?,
             "--batch" => batches = numbers(list()?)?,
             "--pass" => passes = list()?.split(',').map(named).collect::<Result<_>>()?,
-            name if !name.starts_with('-') => names.push(name.parse::<Architecture>().map_err(anyhow::Error::msg)?),
+            name if !name.starts_with('-') => names.push(name.parse::<Structure>().map_err(anyhow::Error::msg)?),
             _ => {} // what cargo adds
         }
     }
     if names.is_empty() {
-        names = Architecture::ALL.to_vec();
+        names = entoptic::measure::usual();
     }
     let device = open()?;
     let peaks = peaks(&device)?;
     let (mut criterion, mut rows) = (criterion(), Vec::new());
     for architecture in names {
-        let network = network(&device, architecture)?;
+        let network = network(&device, &architecture)?;
         for (&size, &batch) in sizes.iter().flat_map(|size| batches.iter().map(move |batch| (size, batch))) {
             for &what in &passes {
                 let mut ready = Ready::pass(&device, &network, what, Shape::new(batch, 3, size, size))?;

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 use entoptic::measure::{Ready, different, kernels, network, peaks, record};
-use entoptic::nets::Architecture;
+use entoptic::nets::Structure;
 use entoptic::tensor::Shape;
 
 use common::{criterion, open, sample};
@@ -24,19 +24,19 @@ fn main() -> Result<()> {
             "--size" => size = number()?,
             "--batch" => batch = number()?,
             "--top" => top = number()?,
-            name if !name.starts_with('-') => names.push(name.parse::<Architecture>().map_err(anyhow::Error::msg)?),
+            name if !name.starts_with('-') => names.push(name.parse::<Structure>().map_err(anyhow::Error::msg)?),
             _ => {} // what cargo adds
         }
     }
     if names.is_empty() {
-        names = Architecture::ALL.to_vec();
+        names = entoptic::measure::usual();
     }
     let device = open()?;
     let peaks = peaks(&device)?;
     let (gflops, gbytes) = (peaks.flops / 1e9, peaks.bytes / 1e9);
     let (mut criterion, mut report) = (criterion(), String::new());
     for architecture in names {
-        let recording = record(&device, &network(&device, architecture)?, true, Shape::new(batch, 3, size, size))?;
+        let recording = record(&device, &network(&device, &architecture)?, true, Shape::new(batch, 3, size, size))?;
         // A first look, to know which are worth a longer one.
         let timings = kernels(&device, &recording, 1)?;
         let all: f64 = timings.iter().map(|timing| timing.total()).sum();

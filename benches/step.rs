@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use entoptic::device::{AdapterChoice, Device};
 use entoptic::evaluate::Scene;
 use entoptic::measure::{network, peak_resident, thread_seconds};
-use entoptic::nets::{Architecture, Head};
+use entoptic::nets::{Structure, Head};
 use entoptic::objective::{Form, Objective, Term, class_input};
 use entoptic::synthesis::octave::Stream;
 use entoptic::synthesis::recipe::Recipe;
@@ -38,12 +38,12 @@ fn main() -> Result<()> {
             "--repeats" => repeats = number()?,
             "--cold" => cold = true,
             ONE => one = true,
-            name if !name.starts_with('-') => names.push(name.parse::<Architecture>().map_err(anyhow::Error::msg)?),
+            name if !name.starts_with('-') => names.push(name.parse::<Structure>().map_err(anyhow::Error::msg)?),
             _ => {} // what cargo adds
         }
     }
     if names.is_empty() {
-        names = Architecture::ALL.to_vec();
+        names = entoptic::measure::usual();
     }
     if cold {
         return starts(&names);
@@ -85,8 +85,8 @@ struct Steps {
 }
 
 /// Runs `groups` groups of steps on so many pictures.
-fn steps(device: &Device, architecture: Architecture, batch: usize, group: usize, groups: usize) -> Result<Steps> {
-    let network = network(device, architecture)?;
+fn steps(device: &Device, architecture: Structure, batch: usize, group: usize, groups: usize) -> Result<Steps> {
+    let network = network(device, &architecture)?;
     let mut recipe = Recipe::named(architecture.name())?;
     recipe.stages.truncate(1);
     recipe.stages[0].iterations = (group * groups) as u32;
@@ -120,7 +120,7 @@ fn steps(device: &Device, architecture: Architecture, batch: usize, group: usize
 }
 
 /// Starts processes of this program that do one step each.
-fn starts(names: &[Architecture]) -> Result<()> {
+fn starts(names: &[Structure]) -> Result<()> {
     println!("| network | empty cache, s | filled cache, s |");
     println!("|---|---|---|");
     for architecture in names {

@@ -6,12 +6,13 @@
 // Compiled into each test program, of which each uses a part.
 mod common;
 
+use common::reference::structure;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::desk::{Desk, text};
-use entoptic::nets::Architecture;
+use entoptic::nets::Structure;
 use serde_json::json;
 
 /// Rows of a table by the names of its columns.
@@ -95,8 +96,8 @@ const CLASSES: [&str; 4] = ["tench", "golf ball", "a \"b\"", "church"];
 /// Two networks, a folder of pictures that say who made them, and one of pictures that are named after their class.
 fn desk() -> Desk {
     let desk = Desk::new();
-    desk.known("a.safetensors", Architecture::ResNet50, 1, &CLASSES);
-    desk.known("b.safetensors", Architecture::GoogLeNet, 2, &CLASSES);
+    desk.known("a.safetensors", structure("resnet50"), 1, &CLASSES);
+    desk.known("b.safetensors", structure("googlenet"), 2, &CLASSES);
     for (index, name) in CLASSES.iter().enumerate() {
         let network = json!({ "network": "resnet50", "weights": "made.safetensors", "sha256": "0" });
         let run = json!({
@@ -270,7 +271,7 @@ fn mistakes_are_told_before_anything_is_read() {
     assert!(said.contains("there is no 4000"), "{said}");
     assert!(refused(&desk, "--pictures made --out report", 2).contains("--model"));
     assert!(refused(&desk, "-w a.safetensors --out report", 2).contains("--pictures"));
-    desk.known("c.safetensors", Architecture::ResNet50, 1, &["tench", "church"]);
+    desk.known("c.safetensors", structure("resnet50"), 1, &["tench", "church"]);
     let said = refused(&desk, "-w a.safetensors -w c.safetensors --pictures made --out report", 1);
     assert!(said.contains("different classes"), "{said}");
     // A page of someone else stays.
@@ -306,7 +307,7 @@ fn peak(desk: &Desk, arguments: &str) -> u64 {
 fn pictures_do_not_stay_in_memory() {
     const SIDE: usize = 256;
     let desk = Desk::new();
-    desk.known("a.safetensors", Architecture::ResNet50, 1, &CLASSES);
+    desk.known("a.safetensors", structure("resnet50"), 1, &CLASSES);
     desk.picture("few/church-seed0.png", 1, SIDE, None);
     fs::create_dir_all(desk.path("many")).unwrap();
     let (few, many) = (20, 240);

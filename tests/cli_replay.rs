@@ -2,12 +2,13 @@
 
 mod common;
 
+use common::reference::structure;
 use std::fs;
 use std::path::Path;
 
 use common::desk::{Desk, text};
 use common::generator::Generator;
-use entoptic::nets::{Architecture, Head};
+use entoptic::nets::{Structure, Head};
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use serde_json::Value;
@@ -39,7 +40,7 @@ fn again(desk: &Desk, made: &str, files: &str) {
 #[test]
 fn each_command_s_picture_is_made_again() {
     let desk = desk();
-    desk.narrow("g.safetensors", (Architecture::GoogLeNet, &[Head::Aux1]), 1, |_| {});
+    desk.narrow("g.safetensors", (structure("googlenet"), &[Head::Side("aux1")]), 1, |_| {});
     let recipe = "--recipe tiny.toml --seed 5";
     for command in [
         "generate -m googlenet --class church --out a.png",

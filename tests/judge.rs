@@ -5,12 +5,13 @@
 
 mod common;
 
+use common::reference::structure;
 use common::compare::{Bound, assert_close};
 use common::generator::Generator;
 use common::gpu::device;
 use entoptic::analysis::{ALTERATIONS, Judge, altered, distance, softmax};
 use entoptic::evaluate::{self, Forward, Pass, Scene};
-use entoptic::nets::{Architecture, Head, Network, Normalize};
+use entoptic::nets::{Structure, Head, Network, Normalize};
 use entoptic::objective::{Form, Measure, Objective, Place, Term};
 use entoptic::tensor::{Array, Layout, Shape};
 use entoptic::weights::demo;
@@ -19,7 +20,7 @@ const NORMALIZE: Normalize = Normalize::Imagenet;
 
 fn network() -> Network {
     let checkpoint = demo("googlenet").unwrap().unwrap();
-    Network::load(device(), Architecture::GoogLeNet, &checkpoint, "0").unwrap()
+    Network::load(device(), &structure("googlenet"), &checkpoint, "0").unwrap()
 }
 
 fn picture(seed: u64, side: usize) -> Array {

@@ -3,10 +3,11 @@
 // Compiled into each test program, of which each uses a part.
 mod common;
 
+use common::reference::structure;
 use common::gpu::device;
 use entoptic::device::{Externals, Program, Recorder};
 use entoptic::measure::{Pass, kernels, network, pass, peaks, record};
-use entoptic::nets::Architecture;
+use entoptic::nets::Structure;
 use entoptic::ops::Peak;
 use entoptic::tensor::Shape;
 
@@ -57,7 +58,7 @@ fn peaks_are_finite_and_not_absurd() {
 
 #[test]
 fn every_launch_of_a_network_is_counted_once() {
-    let network = network(device(), Architecture::GoogLeNet).expect("room");
+    let network = network(device(), &structure("googlenet")).expect("room");
     let pictures = Shape::new(1, 3, 64, 64);
     let recording = record(device(), &network, true, pictures).expect("records");
     let timings = kernels(device(), &recording, 1).expect("runs");

@@ -52,14 +52,14 @@ fn stored_layers(fixture: &Fixture, network: &str, tag: &str) -> Vec<String> {
 fn order_of_layers(name: &str) -> Vec<String> {
     let mut tape = Tape::default();
     let x = tape.input("picture", Shape::new(1, 3, 299, 299));
-    let outputs = network(name).forward(&mut tape, x, Default::default(), &[], &[]).expect("fits");
+    let outputs = network(name).forward(&mut tape, x, Default::default(), &[Head::Main], &[]).expect("fits");
     outputs.taps.into_iter().map(|(name, _)| name).collect()
 }
 
 fn heads(name: &str, side: usize) -> &'static [(Head, &'static str)] {
     match (name, side) {
-        ("googlenet", _) => &[(Head::Aux1, "aux1"), (Head::Aux2, "aux2")],
-        ("inception_v3", 299) => &[(Head::Aux, "aux")],
+        ("googlenet", _) => &[(Head::Side("aux1"), "aux1"), (Head::Side("aux2"), "aux2")],
+        ("inception_v3", 299) => &[(Head::Side("aux"), "aux")],
         _ => &[],
     }
 }
@@ -274,8 +274,9 @@ fn branches_are_written_where_their_concatenation_is() {
     for name in ["googlenet", "inception_v3"] {
         let mut tape = Tape::default();
         let x = tape.input("picture", Shape::new(1, 3, 299, 299));
-        let outputs = network(name).forward(&mut tape, x, Default::default(), &[], &[]).expect("fits");
-        let request = Request { keep: vec![outputs.logits], loss: Some(outputs.logits), wrt: vec![x] };
+        let outputs = network(name).forward(&mut tape, x, Default::default(), &[Head::Main], &[]).expect("fits");
+        let logits = outputs.head(Head::Main);
+        let request = Request { keep: vec![logits], loss: Some(logits), wrt: vec![x] };
         let mut recorder = Recorder::new(device().tuning());
         tape.record(&mut recorder, &request).expect("records");
         let recording = recorder.finish();

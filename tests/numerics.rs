@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 
 use common::generator::Generator;
 use common::gpu::device;
-use common::reference::demo_network;
+use common::reference::{demo_network, structure};
 use entoptic::Error;
 use entoptic::device::{AdapterChoice, Device};
 use entoptic::evaluate::{DeadEnd, Scene, dead_end, gradient, outputs};
-use entoptic::nets::{Architecture, BatchNormMode, Head, Network, Normalize};
+use entoptic::nets::{Structure, BatchNormMode, Head, Network, Normalize};
 use entoptic::objective::{Objective, Place, class_input};
 use entoptic::ops::{Metric, Sgd};
 use entoptic::synthesis::octave::Stream;
@@ -283,7 +283,7 @@ fn a_run_without_gradient_says_so_once() {
 #[test]
 fn preprocessing_is_told_from_the_first_batch_norm() {
     let plain = demo("resnet50-plain").expect("readable").expect("it is in the program");
-    let plain = Network::load(device(), Architecture::ResNet50, &plain, "0").expect("weights that fit");
+    let plain = Network::load(device(), &structure("resnet50"), &plain, "0").expect("weights that fit");
     let others = ["resnet50", "googlenet", "inception_v3"].map(|name| (name, demo_network(device(), name, "0")));
     for (name, network) in others.into_iter().chain([("resnet50-plain", plain)]) {
         let misfit = |normalize| network.preprocessing_misfit(device(), normalize).expect("downloads");

@@ -6,6 +6,7 @@
 // Compiled into each test program, of which each uses a part.
 mod common;
 
+use common::reference::structure;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ mod browser;
 
 use browser::{Browser, DOWN, ENTER, ESCAPE, LEFT, RIGHT, UP};
 use common::desk::Desk;
-use entoptic::nets::Architecture;
+use entoptic::nets::Structure;
 use serde_json::{Value, json};
 
 const LIGHT: &str = "light";
@@ -30,8 +31,8 @@ fn run(class: usize, name: &str) -> Value {
 
 /// A report of two sets of pictures, one of each class, by two networks.
 fn report(desk: &Desk, classes: &[&str], sets: [&str; 2], side: usize, more: &str) -> PathBuf {
-    desk.known("a.safetensors", Architecture::ResNet50, 1, classes);
-    desk.known("b.safetensors", Architecture::GoogLeNet, 2, classes);
+    desk.known("a.safetensors", structure("resnet50"), 1, classes);
+    desk.known("b.safetensors", structure("googlenet"), 2, classes);
     for (set, seed) in sets.into_iter().zip([0, 1000]) {
         for (class, name) in classes.iter().enumerate() {
             desk.picture(&format!("{set}/{class}.png"), seed + class as u64, side, Some(run(class, name)));

@@ -5,13 +5,14 @@
 
 mod common;
 
+use common::reference::structure;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use common::generator::Generator;
 use common::gpu::device;
 use entoptic::classes::ClassList;
-use entoptic::nets::{Architecture, BatchNormMode, Network, Normalize};
+use entoptic::nets::{Structure, BatchNormMode, Network, Normalize};
 use entoptic::ops::{Adam, Metric, Sgd};
 use entoptic::picture::write_png;
 use entoptic::tensor::{Array, Shape};
@@ -22,9 +23,9 @@ use entoptic::weights::{Checkpoint, demo};
 
 const SGD: Sgd = Sgd { momentum: 0.9, weight_decay: 5e-4, nesterov: true };
 
-fn demo_network(architecture: Architecture, id: &str) -> Network {
+fn demo_network(architecture: Structure, id: &str) -> Network {
     let checkpoint = demo(architecture.name()).unwrap().unwrap();
-    Network::load(device(), architecture, &checkpoint, id).unwrap()
+    Network::load(device(), &architecture, &checkpoint, id).unwrap()
 }
 
 /// Squares of random colours: something to see at every scale that a network looks at.
@@ -74,7 +75,7 @@ fn finish(job: &Job, stop_at: Option<usize>) -> (Vec<String>, entoptic::Result<S
 #[test]
 fn a_student_comes_nearer_to_its_teacher() {
     let (student, teacher) =
-        (demo_network(Architecture::ResNet50, "student"), demo_network(Architecture::GoogLeNet, "teacher"));
+        (demo_network(structure("resnet50"), "student"), demo_network(structure("googlenet"), "teacher"));
     let picture = blocks(1, 64);
     let before = teacher.weights(device()).unwrap();
     let job = Job { checkpoint_every: Some(16), ..towards(&student, &teacher, &picture, 40) };
@@ -94,7 +95,7 @@ fn a_student_comes_nearer_to_its_teacher() {
 
 #[test]
 fn every_loss_and_optimiser_brings_the_student_nearer() {
-    let teacher = demo_network(Architecture::GoogLeNet, "teacher");
+    let teacher = demo_network(structure("googlenet"), "teacher");
     let pictures = blocks(3, 48);
     let adam = Optimiser::Adam(Adam::default());
     let cases = [
@@ -107,7 +108,7 @@ fn every_loss_and_optimiser_brings_the_student_nearer() {
         (TeacherLoss::CrossEntropy, adam, 1e-3),
     ];
     for (loss, optimiser, rate) in cases {
-        let student = demo_network(Architecture::ResNet50, "student");
+        let student = demo_network(structure("resnet50"), "student");
         let job = Job {
             lesson: Lesson::Teacher { teacher: &teacher, pictures: &pictures, loss },
             optimiser,
@@ -144,9 +145,9 @@ fn colours(folder: &Path, train: usize, val: usize) -> Folder {
 }
 
 fn newborn(folder: &Folder) -> Network {
-    let weights = initial_weights(Architecture::GoogLeNet, 0.0625, 2, 1).unwrap();
+    let weights = initial_weights(&structure("googlenet"), 0.0625, 2, 1).unwrap();
     let classes = ClassList::parse(&folder.classes.join(","));
-    Network::from_arrays(device(), Architecture::GoogLeNet, &weights, classes, "new").unwrap()
+    Network::from_arrays(device(), &structure("googlenet"), &weights, classes, "new").unwrap()
 }
 
 fn from_scratch<'a>(student: &'a Network, folder: &'a Folder, attack: Option<Strength>, steps: usize) -> Job<'a> {
@@ -215,7 +216,7 @@ fn a_run_taken_up_again_ends_with_the_same_weights() {
 fn what_makes_no_sense_is_refused_before_the_first_step() {
     let place = tempfile::tempdir().unwrap();
     let folder = colours(place.path(), 2, 1);
-    let (two, teacher) = (newborn(&folder), demo_network(Architecture::GoogLeNet, "teacher"));
+    let (two, teacher) = (newborn(&folder), demo_network(structure("googlenet"), "teacher"));
     let pictures = blocks(1, 32);
     let refused = |job: &Job| {
         let (events, state) = finish(job, None);
@@ -273,7 +274,7 @@ fn what_makes_no_sense_is_refused_before_the_first_step() {
 #[test]
 fn a_loss_that_is_no_number_ends_the_run() {
     let (student, teacher) =
-        (demo_network(Architecture::GoogLeNet, "student"), demo_network(Architecture::ResNet50, "teacher"));
+        (demo_network(structure("googlenet"), "student"), demo_network(structure("resnet50"), "teacher"));
     let picture = blocks(1, 32);
     let job = Job { rate: 1e10, ..towards(&student, &teacher, &picture, 10) };
     let error = finish(&job, None).1.unwrap_err();

@@ -4,6 +4,8 @@ mod orders;
 
 use super::row::Finding;
 use super::*;
+use std::sync::Arc;
+
 use crate::device::{AdapterChoice, Shader, expand};
 use crate::ops::{Conv2d, Domain, samples};
 use crate::tensor::Shape;
@@ -74,7 +76,7 @@ fn a_broken_tile_is_caught_and_named_with_its_size() {
     assert!(text.contains(written), "conv2d_tiled no longer has {written}");
     device.replace_shader(shader, text.replacen(written, "params.splits - 1u; split++", 1));
     let domains = [Domain::linear(Shape::new(1, 64, 6, 5)), Domain::filter(Shape::new(40, 64, 3, 3))];
-    let case = Case::new(Box::new(Conv2d::new(1, 1)), &domains, 1, false).expect("shapes fit");
+    let case = Case::new(Arc::new(Conv2d::new(1, 1)), &domains, 1, false).expect("shapes fit");
     let mut tally = Tally::default();
     let case = Case { tiles: cases::Tiles::Each, ..case };
     kernels::examine(&device, &case, 0, false, &mut tally).expect("records");

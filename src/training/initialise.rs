@@ -61,9 +61,13 @@ pub fn initial_tensor(name: &str, shape: &[usize], inputs: usize, seed: u64) -> 
 mod tests {
     use super::*;
 
+    fn googlenet() -> Structure {
+        "googlenet".parse().expect("a network of the zoo")
+    }
+
     #[test]
     fn initial_weights_have_their_spread() {
-        let arrays = initial_weights(Structure::GoogLeNet, 0.25, 10, 3).expect("any width fits");
+        let arrays = initial_weights(&googlenet(), 0.25, 10, 3).expect("any width fits");
         let find = |name: &str| arrays.iter().find(|array| array.name == name).expect("it has it");
         let conv = find("conv3.conv.weight");
         assert_eq!(conv.shape, [48, 16, 3, 3]);
@@ -80,7 +84,7 @@ mod tests {
             let largest = find(linear).values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
             assert!(largest <= 1.0 / 16.0 && largest > 0.03, "{linear}: {largest}");
         }
-        assert_eq!(arrays, initial_weights(Structure::GoogLeNet, 0.25, 10, 3).expect("any width fits"));
-        assert_ne!(arrays, initial_weights(Structure::GoogLeNet, 0.25, 10, 4).expect("any width fits"));
+        assert_eq!(arrays, initial_weights(&googlenet(), 0.25, 10, 3).expect("any width fits"));
+        assert_ne!(arrays, initial_weights(&googlenet(), 0.25, 10, 4).expect("any width fits"));
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use entoptic::nets::{Architecture, Head};
+use entoptic::nets::{Structure, Head};
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{NamedArray, Precision, write};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::generator::Generator;
+use super::reference::structure;
 
 /// A folder that goes away with the test.
 pub struct Desk(TempDir);
@@ -79,14 +80,14 @@ impl Desk {
 
     /// Writes weights of a narrow ResNet50 with a thousand classes; `edit` may change its tensors.
     pub fn thousand(&self, name: &str, seed: u64, edit: impl FnOnce(&mut BTreeMap<String, Vec<f32>>)) {
-        self.narrow(name, (Architecture::ResNet50, &[]), seed, edit);
+        self.narrow(name, (structure("resnet50"), &[]), seed, edit);
     }
 
     /// The same of any network, with side heads.
     pub fn narrow(
         &self,
         name: &str,
-        (architecture, heads): (Architecture, &[Head]),
+        (architecture, heads): (Structure, &[Head]),
         seed: u64,
         edit: impl FnOnce(&mut BTreeMap<String, Vec<f32>>),
     ) {
@@ -100,7 +101,7 @@ impl Desk {
     }
 
     /// Writes weights of a narrow network that knows some classes by name.
-    pub fn known(&self, name: &str, architecture: Architecture, seed: u64, classes: &[&str]) {
+    pub fn known(&self, name: &str, architecture: Structure, seed: u64, classes: &[&str]) {
         let shapes: BTreeMap<String, Vec<usize>> =
             architecture.tensors(1.0 / 16.0, classes.len(), &[]).expect("any width fits").into_iter().collect();
         let state = Generator { seed }.state(architecture.name(), &shapes);
