@@ -1,11 +1,16 @@
 //! Two-dimensional convolution, of which a linear layer is the case of a window that covers its input.
 
-use super::conv2d_choice::{Pass, Problem, choose};
-use super::conv2d_subgroup;
-use super::conv2d_tiled::Epilogue;
+mod choice;
+mod subgroup;
+mod tiled;
+mod tiled_weight;
+
+pub use choice::{Pass, Problem, alone, choose};
+
+use self::tiled::Epilogue;
 use super::pass::{Backward, Domain, Finish, Forward, Op, Sample, View, same, windows};
 use super::shader;
-use crate::device::{Kernel, Recorder, Tiling, Variant};
+use crate::device::{Kernel, Recorder, Shader, Tiling, Variant};
 use crate::tensor::Shape;
 use crate::{Error, Result};
 
@@ -58,6 +63,9 @@ pub(super) struct Params {
 }
 
 shader!("conv2d", Params);
+
+/// Kernel files that compute what [`SHADER`] does, for other adapters.
+pub(super) const VARIANTS: &[&Shader] = &[&subgroup::SHADER, &tiled::SHADER, &tiled_weight::SHADER];
 
 /// Pixels that one invocation computes.
 const BLOCK: usize = 8;
@@ -167,8 +175,8 @@ impl Op for Conv2d {
         let addend = residual.unwrap_or(weight).buffer;
         let bindings = [(1, x.buffer), (2, weight.buffer), (3, bias), (4, addend), (6, y.buffer)];
         let flops = flops(weight.shape, y.shape);
-        if conv2d_subgroup::suits(recorder, y.shape) {
-            return conv2d_subgroup::forward(recorder, params, &bindings, y.shape, flops);
+        if subgroup::suits(recorder, y.shape) {
+            return subgroup::forward(recorder, params, &bindings, y.shape, flops);
         }
         let kernel = Kernel::new(&SHADER, "forward");
         let invocations = y.shape.pixels().div_ceil(BLOCK) * y.shape.groups();
@@ -197,8 +205,8 @@ impl Op for Conv2d {
             let addend = addend.unwrap_or(weight).buffer;
             let mask = if mask { x } else { weight }.buffer;
             let bindings = [(1, mask), (2, weight.buffer), (4, addend), (5, g.buffer), (6, grad_x.buffer)];
-            if conv2d_subgroup::suits(recorder, x.shape) {
-                conv2d_subgroup::grad_input(recorder, params, &bindings, (x.shape, self.stride), flops);
+            if subgroup::suits(recorder, x.shape) {
+                subgroup::grad_input(recorder, params, &bindings, (x.shape, self.stride), flops);
             } else {
                 recorder.launch(Kernel::new(&SHADER, "grad_input"), &params, &bindings, invocations, phases, flops);
             }

@@ -1,7 +1,7 @@
 //! [`Conv2d`](super::Conv2d) for adapters that compute on a CPU and share registers between the lanes of a vector.
 
-use super::conv2d::Params;
-use super::shader;
+use super::super::shader;
+use super::Params;
 use crate::device::{BufferId, Kernel, Recorder};
 use crate::tensor::Shape;
 

@@ -1,8 +1,8 @@
 //! Convolution and the gradient of its input by tiles in workgroup memory.
 
-use super::conv2d::Conv2d;
-use super::pass::View;
-use super::shader;
+use super::super::pass::View;
+use super::super::shader;
+use super::Conv2d;
 use crate::device::{BufferId, Kernel, Recorder, Source, Tile};
 use crate::tensor::Shape;
 

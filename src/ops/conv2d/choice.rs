@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 
-use super::conv2d::Conv2d;
+use super::Conv2d;
 use crate::device::{Choices, Tile, Tiling, Variant};
 use crate::tensor::Shape;
 

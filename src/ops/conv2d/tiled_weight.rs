@@ -1,9 +1,9 @@
 //! Gradients of a convolution's weight and bias by tiles in workgroup memory.
 
-use super::conv2d::Conv2d;
-use super::conv2d_tiled::{add_up, flops, partial_sums};
-use super::pass::View;
-use super::shader;
+use super::super::pass::View;
+use super::super::shader;
+use super::Conv2d;
+use super::tiled::{add_up, flops, partial_sums};
 use crate::device::{Kernel, Recorder, Tile};
 use crate::tensor::Shape;
 
