@@ -43,7 +43,7 @@ pub use adam::Adam;
 pub use advance::Advance;
 pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
-pub use conv2d::{Pass, Problem, alone, choose};
+pub use conv2d::{Pass, Problem, Sizes, alone, choose};
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use fold::Fold;

@@ -1,16 +1,21 @@
 //! Two-dimensional convolution, of which a linear layer is the case of a window that covers its input.
 
 mod choice;
+mod registers;
+mod sizes;
 mod subgroup;
 mod tiled;
 mod tiled_weight;
 
 pub use choice::{Pass, Problem, alone, choose};
+pub use sizes::Sizes;
 
+pub(super) use registers::SHADER;
+
+use self::registers::Params;
 use self::tiled::Epilogue;
-use super::pass::{Backward, Domain, Finish, Forward, Op, Sample, View, same, windows};
-use super::shader;
-use crate::device::{Kernel, Recorder, Shader, Tiling, Variant};
+use super::pass::{Backward, Domain, Finish, Forward, Op, Sample, View, same};
+use crate::device::{Recorder, Shader, Tiling, Variant};
 use crate::tensor::Shape;
 use crate::{Error, Result};
 
@@ -31,44 +36,8 @@ pub struct Conv2d {
     pub relu: bool,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct Params {
-    n: u32,
-    h: u32,
-    w: u32,
-    c_in: u32,
-    oh: u32,
-    ow: u32,
-    c_out: u32,
-    kh: u32,
-    kw: u32,
-    stride_h: u32,
-    stride_w: u32,
-    pad_h: u32,
-    pad_w: u32,
-    x_offset: u32,
-    x_stride: u32,
-    y_offset: u32,
-    y_stride: u32,
-    has_bias: u32,
-    has_addend: u32,
-    a_offset: u32,
-    a_stride: u32,
-    relu: u32,
-    mask: u32,
-    m_offset: u32,
-    m_stride: u32,
-    pad: [u32; 3],
-}
-
-shader!("conv2d", Params);
-
 /// Kernel files that compute what [`SHADER`] does, for other adapters.
 pub(super) const VARIANTS: &[&Shader] = &[&subgroup::SHADER, &tiled::SHADER, &tiled_weight::SHADER];
-
-/// Pixels that one invocation computes.
-const BLOCK: usize = 8;
 
 impl Conv2d {
     /// Stride and padding equal in both directions.
@@ -76,57 +45,13 @@ impl Conv2d {
         Conv2d { stride: [stride; 2], padding: [padding; 2], relu: false }
     }
 
-    fn variant(&self, recorder: &Recorder, pass: Pass, x: Shape, weight: Shape, y: Shape) -> Variant {
-        let (stride, padding) = (self.stride, self.padding);
-        choose(&Problem { pass, x, weight, y, stride, padding }, &recorder.tuning().tiling)
-    }
-
-    fn params(&self, x: View, weight: Shape, y: View) -> Params {
-        let [n, _, h, w] = x.shape.0.map(|size| size as u32);
-        Params {
-            n,
-            h,
-            w,
-            c_in: x.shape.groups() as u32,
-            oh: y.shape.h() as u32,
-            ow: y.shape.w() as u32,
-            c_out: y.shape.groups() as u32,
-            kh: weight.h() as u32,
-            kw: weight.w() as u32,
-            stride_h: self.stride[0] as u32,
-            stride_w: self.stride[1] as u32,
-            pad_h: self.padding[0] as u32,
-            pad_w: self.padding[1] as u32,
-            x_offset: x.offset,
-            x_stride: x.stride,
-            y_offset: y.offset,
-            y_stride: y.stride,
-            has_bias: 0,
-            has_addend: 0,
-            a_offset: 0,
-            a_stride: 0,
-            relu: 0,
-            mask: 0,
-            m_offset: 0,
-            m_stride: 0,
-            pad: [0; 3],
-        }
+    fn sizes(&self, x: Shape, weight: Shape, y: Shape) -> Sizes {
+        Sizes { x, weight, y, stride: self.stride, padding: self.padding }
     }
 }
 
-impl Params {
-    /// The same with a value of the result's shape added to each sum.
-    fn adding(self, addend: Option<View>) -> Params {
-        match addend {
-            Some(View { offset, stride, .. }) => Params { has_addend: 1, a_offset: offset, a_stride: stride, ..self },
-            None => self,
-        }
-    }
-}
-
-/// Multiplications and additions of a convolution; its gradients cost the same.
-fn flops(weight: Shape, y: Shape) -> usize {
-    2 * weight.elements() * y.pixels()
+fn variant(recorder: &Recorder, pass: Pass, sizes: Sizes) -> Variant {
+    choose(&Problem { pass, sizes }, &recorder.tuning().tiling)
 }
 
 impl Op for Conv2d {
@@ -138,17 +63,7 @@ impl Op for Conv2d {
         if !(2..=4).contains(&inputs.len()) {
             return Err(Error::shape(self.name(), "number of arguments", "2 to 4", inputs.len()));
         }
-        let (x, weight) = (inputs[0], inputs[1]);
-        if weight.c() != x.c() {
-            return Err(Error::shape(self.name(), "input channels of x", weight.c(), x.c()));
-        }
-        let [kh, kw] = [weight.h(), weight.w()];
-        let oh = windows(x.h(), kh, self.stride[0], self.padding[0], false);
-        let ow = windows(x.w(), kw, self.stride[1], self.padding[1], false);
-        let (Some(oh), Some(ow)) = (oh, ow) else {
-            return Err(Error::TooSmall { op: self.name().into(), input: x, kernel: format!("{kh}x{kw}") });
-        };
-        let y = Shape::new(x.n(), weight.n(), oh, ow);
+        let y = Sizes::of(inputs[0], inputs[1], self.stride, self.padding)?.y;
         for ((what, expected), &found) in
             [("bias", Shape::channels(y.c())), ("residual", y)].into_iter().zip(&inputs[2..])
         {
@@ -159,77 +74,44 @@ impl Op for Conv2d {
 
     fn forward(&self, recorder: &mut Recorder, pass: &Forward) {
         let (x, weight, y) = (pass.inputs[0], pass.inputs[1], pass.output);
+        let sizes = self.sizes(x.shape, weight.shape, y.shape);
         let bias = pass.inputs.get(2);
         let residual = pass.inputs.get(3).copied();
-        if let Variant::Tiled(tile, splits) = self.variant(recorder, Pass::Forward, x.shape, weight.shape, y.shape) {
+        if let Variant::Tiled(tile, splits) = variant(recorder, Pass::Forward, sizes) {
             let epilogue = Epilogue { bias: bias.copied(), addend: residual, relu: self.relu, mask: None };
-            return self.forward_tiled(recorder, [x, weight, y], epilogue, (tile, splits));
+            return tiled::forward(recorder, &sizes, [x, weight, y], epilogue, (tile, splits));
         }
-        let params = Params {
-            has_bias: bias.is_some().into(),
-            relu: self.relu.into(),
-            ..self.params(x, weight.shape, y).adding(residual)
-        };
+        let params = Params::new(&sizes, x, y).activated(bias.is_some(), self.relu).adding(residual);
         // The kernel names what it may read, so something must be bound there.
         let bias = bias.unwrap_or(&weight).buffer;
         let addend = residual.unwrap_or(weight).buffer;
         let bindings = [(1, x.buffer), (2, weight.buffer), (3, bias), (4, addend), (6, y.buffer)];
-        let flops = flops(weight.shape, y.shape);
-        if subgroup::suits(recorder, y.shape) {
-            return subgroup::forward(recorder, params, &bindings, y.shape, flops);
+        if subgroup::suits(recorder, sizes.y) {
+            subgroup::forward(recorder, &sizes, &params, &bindings);
+        } else {
+            registers::forward(recorder, &sizes, &params, &bindings);
         }
-        let kernel = Kernel::new(&SHADER, "forward");
-        let invocations = y.shape.pixels().div_ceil(BLOCK) * y.shape.groups();
-        recorder.launch(kernel, &params, &bindings, invocations, 1, flops);
     }
 
     fn backward(&self, recorder: &mut Recorder, pass: &Backward) -> Result<()> {
         let (x, weight, g) = (pass.inputs[0], pass.inputs[1], pass.grad_output);
-        let flops = flops(weight.shape, g.shape);
-        let variant = |recorder: &Recorder, pass| self.variant(recorder, pass, x.shape, weight.shape, g.shape);
-        let [grad_x, grad_weight] = [pass.grads[0], pass.grads[1]];
-        let grad_bias = pass.grads.get(2).copied().flatten();
-        let Finish { addend, mask } = pass.finish;
-        if let Some(grad_x) = grad_x
-            && let Variant::Tiled(tile, splits) = variant(recorder, Pass::GradInput)
-        {
-            let epilogue = Epilogue { addend, mask: mask.then_some(x), ..Epilogue::default() };
-            self.grad_input_tiled(recorder, [g, weight, grad_x], epilogue, (tile, splits));
-        } else if let Some(grad_x) = grad_x {
-            let params = self.params(grad_x, weight.shape, g).adding(addend);
-            let params = Params { mask: mask.into(), m_offset: x.offset, m_stride: x.stride, ..params };
-            let [rows, columns] = [x.shape.h().div_ceil(self.stride[0]), x.shape.w().div_ceil(self.stride[1])];
-            let invocations = (x.shape.n() * rows * columns).div_ceil(BLOCK) * x.shape.groups();
-            let phases = self.stride[0] * self.stride[1];
-            // The kernel names what it may read, so something must be bound there.
-            let addend = addend.unwrap_or(weight).buffer;
-            let mask = if mask { x } else { weight }.buffer;
-            let bindings = [(1, mask), (2, weight.buffer), (4, addend), (5, g.buffer), (6, grad_x.buffer)];
-            if subgroup::suits(recorder, x.shape) {
-                subgroup::grad_input(recorder, params, &bindings, (x.shape, self.stride), flops);
-            } else {
-                recorder.launch(Kernel::new(&SHADER, "grad_input"), &params, &bindings, invocations, phases, flops);
+        let sizes = self.sizes(x.shape, weight.shape, g.shape);
+        if let Some(grad_x) = pass.grads[0] {
+            record_grad_input(recorder, &sizes, [x, weight, g, grad_x], pass.finish);
+        }
+        if let Some(grad_weight) = pass.grads[1] {
+            match variant(recorder, Pass::GradWeight, sizes) {
+                Variant::Tiled(tile, splits) => {
+                    tiled_weight::grad_weight(recorder, &sizes, [x, g, grad_weight], (tile, splits));
+                }
+                Variant::Registers => registers::grad_weight(recorder, &sizes, [x, g, grad_weight]),
             }
         }
-        if let Some(grad_weight) = grad_weight
-            && let Variant::Tiled(tile, splits) = variant(recorder, Pass::GradWeight)
-        {
-            self.grad_weight_tiled(recorder, [x, g, grad_weight], (tile, splits));
-        } else if let Some(grad_weight) = grad_weight {
-            let params = self.params(x, weight.shape, g);
-            let taps = weight.shape.h() * weight.shape.w();
-            let invocations = taps * x.shape.groups().div_ceil(2) * g.shape.groups();
-            let bindings = [(1, x.buffer), (5, g.buffer), (6, grad_weight.buffer)];
-            recorder.launch(Kernel::new(&SHADER, "grad_weight"), &params, &bindings, invocations, 1, flops);
-        }
-        let on_gpu = !matches!(recorder.tuning().tiling, Tiling::Always(Variant::Registers));
-        if let Some(grad_bias) = grad_bias.filter(|_| on_gpu) {
-            self.grad_bias_tiled(recorder, x, weight.shape, [g, grad_bias]);
-        } else if let Some(grad_bias) = grad_bias {
-            let params = self.params(x, weight.shape, g);
-            let bindings = [(5, g.buffer), (6, grad_bias.buffer)];
-            let kernel = Kernel::new(&SHADER, "grad_bias");
-            recorder.launch_workgroups(kernel, &params, &bindings, g.shape.groups(), g.vectors() * 4);
+        if let Some(grad_bias) = pass.grads.get(2).copied().flatten() {
+            match recorder.tuning().tiling {
+                Tiling::Always(Variant::Registers) => registers::grad_bias(recorder, &sizes, [x, g, grad_bias]),
+                _ => tiled_weight::grad_bias(recorder, &sizes, [x, g, grad_bias]),
+            }
         }
         Ok(())
     }
@@ -249,6 +131,24 @@ impl Op for Conv2d {
 
     fn has_tiles(&self) -> bool {
         true
+    }
+}
+
+fn record_grad_input(recorder: &mut Recorder, sizes: &Sizes, [x, weight, g, grad_x]: [View; 4], finish: Finish) {
+    let Finish { addend, mask } = finish;
+    let mask = mask.then_some(x);
+    if let Variant::Tiled(tile, splits) = variant(recorder, Pass::GradInput, *sizes) {
+        let epilogue = Epilogue { addend, mask, ..Epilogue::default() };
+        return tiled::grad_input(recorder, sizes, [g, weight, grad_x], epilogue, (tile, splits));
+    }
+    let params = Params::new(sizes, grad_x, g).adding(addend).masking(mask);
+    // The kernel names what it may read, so something must be bound there.
+    let [addend, mask] = [addend, mask].map(|value| value.unwrap_or(weight).buffer);
+    let bindings = [(1, mask), (2, weight.buffer), (4, addend), (5, g.buffer), (6, grad_x.buffer)];
+    if subgroup::suits(recorder, sizes.x) {
+        subgroup::grad_input(recorder, sizes, &params, &bindings);
+    } else {
+        registers::grad_input(recorder, sizes, &params, &bindings);
     }
 }
 

@@ -1,7 +1,8 @@
-//! [`Conv2d`](super::Conv2d) for adapters that compute on a CPU and share registers between the lanes of a vector.
+//! [`registers`](super::registers) for adapters that compute on a CPU and share registers between the lanes of a vector.
 
 use super::super::shader;
-use super::Params;
+use super::registers::Params;
+use super::sizes::Sizes;
 use crate::device::{BufferId, Kernel, Recorder};
 use crate::tensor::Shape;
 
@@ -18,21 +19,14 @@ pub(super) fn suits(recorder: &Recorder, channels: Shape) -> bool {
     recorder.tuning().subgroup && 2 * channels.groups() >= LANES
 }
 
-/// Appends the forward pass to `y`.
-pub(super) fn forward(recorder: &mut Recorder, params: Params, bindings: &[(u32, BufferId)], y: Shape, flops: usize) {
-    let workgroups = y.pixels().div_ceil(PIXELS) * y.groups().div_ceil(LANES);
-    recorder.launch_workgroups(Kernel::new(&SHADER, "forward"), &params, bindings, workgroups, flops);
+/// Appends the forward pass.
+pub(super) fn forward(recorder: &mut Recorder, sizes: &Sizes, params: &Params, bindings: &[(u32, BufferId)]) {
+    let workgroups = sizes.y.pixels().div_ceil(PIXELS) * sizes.y.groups().div_ceil(LANES);
+    recorder.launch_workgroups(Kernel::new(&SHADER, "forward"), params, bindings, workgroups, sizes.flops());
 }
 
 /// Appends the gradient of `x`, whose pixels belong to as many phases as the stride has steps.
-pub(super) fn grad_input(
-    recorder: &mut Recorder,
-    params: Params,
-    bindings: &[(u32, BufferId)],
-    (x, stride): (Shape, [usize; 2]),
-    flops: usize,
-) {
-    let pixels = x.n() * x.h().div_ceil(stride[0]) * x.w().div_ceil(stride[1]);
-    let workgroups = stride[0] * stride[1] * pixels.div_ceil(PIXELS) * x.groups().div_ceil(LANES);
-    recorder.launch_workgroups(Kernel::new(&SHADER, "grad_input"), &params, bindings, workgroups, flops);
+pub(super) fn grad_input(recorder: &mut Recorder, sizes: &Sizes, params: &Params, bindings: &[(u32, BufferId)]) {
+    let workgroups = sizes.phases() * sizes.pixels_of_phase().div_ceil(PIXELS) * sizes.x.groups().div_ceil(LANES);
+    recorder.launch_workgroups(Kernel::new(&SHADER, "grad_input"), params, bindings, workgroups, sizes.flops());
 }

@@ -2,26 +2,13 @@
 
 use super::super::pass::View;
 use super::super::shader;
-use super::Conv2d;
+use super::sizes::{Sizes, Uniform};
 use crate::device::{BufferId, Kernel, Recorder, Source, Tile};
-use crate::tensor::Shape;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
-    n: u32,
-    h: u32,
-    w: u32,
-    c_in: u32,
-    oh: u32,
-    ow: u32,
-    c_out: u32,
-    kh: u32,
-    kw: u32,
-    stride_h: u32,
-    stride_w: u32,
-    pad_h: u32,
-    pad_w: u32,
+    sizes: Uniform,
     source_offset: u32,
     source_stride: u32,
     out_offset: u32,
@@ -62,111 +49,92 @@ struct Product {
     source: View,
     weight: View,
     result: View,
-    /// The shape that windows lie over, and the one that they make.
-    over: [Shape; 2],
     /// Pixels of the result that are computed as one matrix, and how many such matrices there are.
     phase: usize,
     phases: usize,
 }
 
-impl Conv2d {
-    /// Appends the forward pass by tiles, each sum in so many parts.
-    pub(super) fn forward_tiled(
-        &self,
-        recorder: &mut Recorder,
-        [source, weight, result]: [View; 3],
-        epilogue: Epilogue,
-        (tile, splits): (Tile, u32),
-    ) {
-        let (over, phase) = ([source.shape, result.shape], result.shape.pixels());
-        let product = Product { entry: "forward", source, weight, result, over, phase, phases: 1 };
-        self.record_product(recorder, &product, epilogue, tile, splits);
-    }
+/// Appends the forward pass by tiles, each sum in so many parts.
+pub(super) fn forward(
+    recorder: &mut Recorder,
+    sizes: &Sizes,
+    [source, weight, result]: [View; 3],
+    epilogue: Epilogue,
+    parts: (Tile, u32),
+) {
+    let product = Product { entry: "forward", source, weight, result, phase: sizes.y.pixels(), phases: 1 };
+    record_product(recorder, sizes, &product, epilogue, parts);
+}
 
-    /// Appends the gradient of the input by tiles, each sum in so many parts.
-    pub(super) fn grad_input_tiled(
-        &self,
-        recorder: &mut Recorder,
-        [source, weight, result]: [View; 3],
-        epilogue: Epilogue,
-        (tile, splits): (Tile, u32),
-    ) {
-        let (x, [sh, sw]) = (result.shape, self.stride);
-        let phase = x.n() * x.h().div_ceil(sh) * x.w().div_ceil(sw);
-        let over = [x, source.shape];
-        let product = Product { entry: "grad_input", source, weight, result, over, phase, phases: sh * sw };
-        self.record_product(recorder, &product, epilogue, tile, splits);
-    }
+/// Appends the gradient of the input by tiles, each sum in so many parts.
+pub(super) fn grad_input(
+    recorder: &mut Recorder,
+    sizes: &Sizes,
+    [source, weight, result]: [View; 3],
+    epilogue: Epilogue,
+    parts: (Tile, u32),
+) {
+    let (phase, phases) = (sizes.pixels_of_phase(), sizes.phases());
+    let product = Product { entry: "grad_input", source, weight, result, phase, phases };
+    record_product(recorder, sizes, &product, epilogue, parts);
+}
 
-    fn record_product(&self, recorder: &mut Recorder, product: &Product, epilogue: Epilogue, tile: Tile, splits: u32) {
-        let Product { weight, result, .. } = *product;
-        let Epilogue { bias, addend, mask, .. } = epilogue;
-        let [rows, columns] = tile.size();
-        let tiles = product.phase.div_ceil(rows);
-        let params = self.product_params(product, epilogue, tiles as u32, splits);
-        let scratch = partial_sums(recorder, result.vectors(), splits);
-        // Kernels name what they may read, so something must be bound there.
-        let read = |value: Option<View>| value.unwrap_or(weight).buffer;
-        let finish = [(3, read(bias)), (4, read(addend)), (5, read(mask))];
-        let sums = [(1, product.source.buffer), (2, weight.buffer), (6, scratch.unwrap_or(result.buffer))];
-        let form = tile.form();
-        let kernel = Kernel::new(&SHADER, product.entry)
-            .with("LANES_X", form.lanes_x)
-            .with("LANES_Y", form.lanes_y)
-            .with("PIXELS", form.rows)
-            .with("GROUPS", form.columns / 4)
-            .with("DEPTH", form.summands / 4);
-        let workgroups = tiles * (result.shape.groups() * 4).div_ceil(columns) * product.phases * splits as usize;
-        let flops = flops(weight.shape, product.over[1]);
-        recorder.launch_workgroups(kernel, &params, &[&sums[..], &finish].concat(), workgroups, flops);
-        if let Some(scratch) = scratch {
-            let bindings = [&[(1, scratch), (6, result.buffer)][..], &finish].concat();
-            let flops = result.vectors() * 4 * splits as usize;
-            recorder.launch(Kernel::new(&SHADER, "reduce"), &params, &bindings, result.vectors(), 1, flops);
-        }
-    }
-
-    fn product_params(&self, product: &Product, epilogue: Epilogue, tiles: u32, splits: u32) -> Params {
-        let Product { source, weight, result, over: [x, y], .. } = *product;
-        let Epilogue { bias, addend, relu, mask } = epilogue;
-        Params {
-            n: x.n() as u32,
-            h: x.h() as u32,
-            w: x.w() as u32,
-            c_in: x.groups() as u32,
-            oh: y.h() as u32,
-            ow: y.w() as u32,
-            c_out: y.groups() as u32,
-            kh: weight.shape.h() as u32,
-            kw: weight.shape.w() as u32,
-            stride_h: self.stride[0] as u32,
-            stride_w: self.stride[1] as u32,
-            pad_h: self.padding[0] as u32,
-            pad_w: self.padding[1] as u32,
-            source_offset: source.offset,
-            source_stride: source.stride,
-            out_offset: result.offset,
-            out_stride: result.stride,
-            pixels: result.shape.pixels() as u32,
-            columns: result.shape.groups() as u32,
-            splits,
-            tiles,
-            has_bias: bias.is_some().into(),
-            has_addend: addend.is_some().into(),
-            a_offset: addend.map_or(0, |addend| addend.offset),
-            a_stride: addend.map_or(0, |addend| addend.stride),
-            relu: relu.into(),
-            has_mask: mask.is_some().into(),
-            m_offset: mask.map_or(0, |mask| mask.offset),
-            m_stride: mask.map_or(0, |mask| mask.stride),
-            pad: [0; 3],
-        }
+fn record_product(
+    recorder: &mut Recorder,
+    sizes: &Sizes,
+    product: &Product,
+    epilogue: Epilogue,
+    (tile, splits): (Tile, u32),
+) {
+    let Product { weight, result, .. } = *product;
+    let Epilogue { bias, addend, mask, .. } = epilogue;
+    let [rows, columns] = tile.size();
+    let tiles = product.phase.div_ceil(rows);
+    let params = product_params(sizes, product, epilogue, tiles as u32, splits);
+    let scratch = partial_sums(recorder, result.vectors(), splits);
+    // Kernels name what they may read, so something must be bound there.
+    let read = |value: Option<View>| value.unwrap_or(weight).buffer;
+    let finish = [(3, read(bias)), (4, read(addend)), (5, read(mask))];
+    let sums = [(1, product.source.buffer), (2, weight.buffer), (6, scratch.unwrap_or(result.buffer))];
+    let form = tile.form();
+    let kernel = Kernel::new(&SHADER, product.entry)
+        .with("LANES_X", form.lanes_x)
+        .with("LANES_Y", form.lanes_y)
+        .with("PIXELS", form.rows)
+        .with("GROUPS", form.columns / 4)
+        .with("DEPTH", form.summands / 4);
+    let workgroups = tiles * (result.shape.groups() * 4).div_ceil(columns) * product.phases * splits as usize;
+    recorder.launch_workgroups(kernel, &params, &[&sums[..], &finish].concat(), workgroups, sizes.flops());
+    if let Some(scratch) = scratch {
+        let bindings = [&[(1, scratch), (6, result.buffer)][..], &finish].concat();
+        let flops = result.vectors() * 4 * splits as usize;
+        recorder.launch(Kernel::new(&SHADER, "reduce"), &params, &bindings, result.vectors(), 1, flops);
     }
 }
 
-/// Multiplications and additions of a convolution; its gradients cost the same.
-pub(super) fn flops(weight: Shape, y: Shape) -> usize {
-    2 * weight.elements() * y.pixels()
+fn product_params(sizes: &Sizes, product: &Product, epilogue: Epilogue, tiles: u32, splits: u32) -> Params {
+    let Product { source, result, .. } = *product;
+    let Epilogue { bias, addend, relu, mask } = epilogue;
+    Params {
+        sizes: sizes.uniform(),
+        source_offset: source.offset,
+        source_stride: source.stride,
+        out_offset: result.offset,
+        out_stride: result.stride,
+        pixels: result.shape.pixels() as u32,
+        columns: result.shape.groups() as u32,
+        splits,
+        tiles,
+        has_bias: bias.is_some().into(),
+        has_addend: addend.is_some().into(),
+        a_offset: addend.map_or(0, |addend| addend.offset),
+        a_stride: addend.map_or(0, |addend| addend.stride),
+        relu: relu.into(),
+        has_mask: mask.is_some().into(),
+        m_offset: mask.map_or(0, |mask| mask.offset),
+        m_stride: mask.map_or(0, |mask| mask.stride),
+        pad: [0; 3],
+    }
 }
 
 /// A buffer for so many partial sums of each of `vectors` sums, where there are several.
