@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::explain;
+use super::fault::explain;
 use super::stage::Stage;
 use crate::error::{Error, Result};
 use crate::nets::Normalize;
