@@ -10,8 +10,8 @@ use entoptic::measure::{Pass, network, pass, peaks};
 use entoptic::nets::Architecture;
 use entoptic::tensor::Shape;
 
-use super::args::Global;
 use super::networks::open;
+use super::options::Global;
 
 #[derive(Args)]
 pub struct BenchArgs {

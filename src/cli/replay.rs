@@ -13,12 +13,12 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::synthesis::{Event, run};
 use entoptic::tensor::Array;
 
-use super::aim::{Aim, Target};
-use super::args::{Global, MakingArgs};
+use super::design::{Aim, Design, Init, Target};
 use super::events::print_path;
 use super::making::{Making, Picture};
 use super::networks::open;
-use super::origin::{Design, Init, Origin, Record};
+use super::options::{Global, MakingArgs};
+use super::origin::{Origin, Record};
 use super::progress::Watcher;
 use super::represent::Goal;
 use super::sources::Sources;

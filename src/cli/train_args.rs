@@ -7,7 +7,7 @@ use entoptic::nets::{Architecture, BatchNormMode};
 use entoptic::ops::Metric;
 use entoptic::training::{Schedule, TeacherLoss};
 
-use super::args::NormalizeArg;
+use super::options::NormalizeArg;
 
 /// `--teacher` and `--images`, or `--data`.
 #[derive(Args)]

@@ -11,12 +11,11 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::synthesis::{Event, Finished, Job, memory, resume};
 use entoptic::tensor::{Array, Shape};
 
-use super::super::aim::{Aim, Target};
-use super::super::args::{Global, MakingArgs, MetricArg};
+use super::super::design::{Aim, Init, Target};
+use super::super::interrupt;
 use super::super::making::{Making, Picture, largest};
 use super::super::networks::Loaded;
-use super::super::origin::Init;
-use super::super::progress;
+use super::super::options::{Global, MakingArgs, MetricArg};
 use super::super::represent::{Goal, class_picture, made_by};
 use super::ObjectiveArg;
 use super::manifest::{Judgement, Top};
@@ -139,7 +138,7 @@ impl Workshop<'_> {
                 let share = costs[progress.step - 1] / costs[costs.len() - 1];
                 watch(share, (progress.step, progress.steps));
             }
-            if progress::stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if interrupt::stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         Ok(match begun {
             Some(begun) => resume(device, &job, &begun, &mut observer)?,

@@ -7,7 +7,8 @@ use entoptic::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::origin::{Maker, hex};
+use super::super::design::Maker;
+use super::super::origin::hex;
 use super::ObjectiveArg;
 use super::shard::Shard;
 

@@ -12,10 +12,11 @@ use entoptic::synthesis::recipe::Recipe;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::super::args::{Global, MakingArgs};
+use super::super::design::Maker;
+use super::super::interrupt::{stopped, take_over_interrupts};
 use super::super::networks::{Loaded, check_recipe, load, open, shared_classes};
-use super::super::origin::{Maker, Place, hex};
-use super::super::progress::{stopped, take_over_interrupts};
+use super::super::options::{Global, MakingArgs};
+use super::super::origin::{Place, hex};
 use super::super::represent;
 use super::batch::{Made, Outcome, Workshop};
 use super::classes;
