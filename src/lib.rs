@@ -3,6 +3,7 @@
 //!
 //! Rooms import only from rooms above them in this list.
 
+pub mod digest;
 mod error;
 pub mod files;
 

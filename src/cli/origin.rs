@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use entoptic::autotune;
 use entoptic::device::Device;
+use entoptic::digest::hex;
 use entoptic::picture;
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::Array;
@@ -178,9 +179,4 @@ pub fn file_sum(path: &Path) -> anyhow::Result<String> {
             count => sum.update(&piece[..count]),
         }
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::entry::Index;
 use super::{names, safetensors, torch_file};
+use crate::digest::hex;
 use crate::{Error, Result};
 
 /// A file of weights: arrays by name and a few words about them.
@@ -196,7 +197,7 @@ impl Checkpoint {
                 sum.update(&self.bytes.get()[part.clone()]);
                 self.bytes.release(part);
             }
-            sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+            hex(&sum.finalize())
         };
         self.sha256.get_or_init(digest).clone()
     }

@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use sha2::{Digest, Sha256};
-
 use super::sizes::Sizes;
 use crate::device::{Choices, Tile, Tiling, Variant};
+use crate::digest::sha256;
 
 /// What a convolution computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -218,8 +217,7 @@ impl Choices for Alone {
         };
         let chosen = self.chosen.lock().expect("no panic happens while the lock is held");
         let lines: String = chosen.iter().map(|(problem, variant)| format!("{problem} {variant}\n")).collect();
-        let digits: String = Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{how}, for a picture alone {}", &digits[..12])
+        format!("{how}, for a picture alone {}", &sha256(lines)[..12])
     }
 }
 
