@@ -234,7 +234,7 @@ fn make(
         ensure!(index < start.shape.n(), "it starts from picture {index} of a file that has {}", start.shape.n());
         job.start = Some(start.picture(index));
     }
-    let all: usize = recipe.stages.iter().map(|stage| stage.iterations as usize).sum();
+    let all = recipe.steps();
     let steps = steps.unwrap_or(all);
     ensure!((1..=all).contains(&steps), "it was made in {steps} steps, its recipe has {all}");
     // A picture of a run that was stopped is compared with the same step.

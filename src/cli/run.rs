@@ -33,7 +33,7 @@ impl<'a> Making<'a> {
     pub fn make_at(&self, outs: &[PathBuf], pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Array> {
         let init = self.init()?;
         let mut watched = Watched::new(self, &pictures[0].aim)?;
-        let schedule_steps = self.recipe.stages.iter().map(|stage| stage.iterations as usize).sum::<usize>();
+        let schedule_steps = self.recipe.steps();
         let job = Job { frame_every: watched.every(schedule_steps, self.args.frames), ..self.job(pictures, goal)? };
         let mut watcher = Watcher::new(self.global, pictures[0].aim.measured())?;
         self.announce(outs, pictures, &init, schedule_steps);

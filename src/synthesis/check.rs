@@ -22,23 +22,21 @@ impl Recipe {
         if self.stages.is_empty() {
             return Err(Fault::new("stage", "the list is empty, at least one stage is needed"));
         }
-        let mut size = self.init.size;
-        for (index, stage) in self.stages.iter().enumerate() {
-            stage.check(size).map_err(|fault| fault.within(index))?;
-            size = stage.size_at(stage.start_size(size), stage.iterations);
+        for (index, (stage, start)) in self.starts().enumerate() {
+            stage.check(start).map_err(|fault| fault.within(index))?;
         }
         Ok(())
     }
 }
 
 impl Stage {
-    fn check(&self, size: u32) -> Result<(), Fault> {
-        within("size", self.start_size(size), 1, MAX_SIZE)?;
+    fn check(&self, start: u32) -> Result<(), Fault> {
+        within("size", start, 1, MAX_SIZE)?;
         within("iterations", self.iterations, 1, MAX_ITERATIONS)?;
         for rate in self.rate {
             within("rate", rate, 0.0, 1e6)?;
         }
-        let smallest = self.check_sizes(self.start_size(size))?;
+        let smallest = self.check_sizes(start)?;
         let window = self.crop.unwrap_or(smallest);
         self.check_blur(if self.blur_on == BlurOn::Crop { window } else { smallest })?;
         if let Some([low, high]) = self.clamp {

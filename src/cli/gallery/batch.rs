@@ -88,7 +88,7 @@ impl Workshop<'_> {
                 let finished = self.steps(other, &shown, None, begun.take(), &mut |share, steps| {
                     watch(share / 2.0, steps);
                 })?;
-                if finished.steps < steps(&other.recipe) {
+                if finished.steps < other.recipe.steps() {
                     return stopped(finished, None);
                 }
                 targets = Some(eight_bit(&finished.pictures));
@@ -106,7 +106,7 @@ impl Workshop<'_> {
         let finished = self.steps(&making, &pictures, goal.as_ref(), begun, &mut |share, steps| {
             watch(first + (1.0 - first) * share, steps);
         })?;
-        if finished.steps < steps(&making.recipe) {
+        if finished.steps < making.recipe.steps() {
             return stopped(finished, targets);
         }
         let files = files(&making, &pictures, &finished)?;
@@ -234,22 +234,15 @@ fn files(making: &Making, pictures: &[Picture], finished: &Finished) -> anyhow::
     pictures.iter().enumerate().map(file).collect()
 }
 
-fn steps(recipe: &Recipe) -> usize {
-    recipe.stages.iter().map(|stage| stage.iterations as usize).sum()
-}
-
 /// What all steps up to each cost, about: as many parts as there are pixels that the networks see.
 fn costs(recipe: &Recipe) -> Vec<f64> {
-    let mut size = recipe.init.size;
     let mut sum = 0.0;
     let mut costs = Vec::new();
-    for stage in &recipe.stages {
-        let start = stage.start_size(size);
+    for (stage, start) in recipe.starts() {
         for step in 0..stage.iterations {
             sum += f64::from(stage.crop.unwrap_or(stage.size_at(start, step))).powi(2);
             costs.push(sum);
         }
-        size = stage.size_at(start, stage.iterations);
     }
     costs
 }
