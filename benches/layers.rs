@@ -70,14 +70,14 @@ fn main() {
         let mut totals = (0.0, 0);
         for (problem, layers) in &problems {
             let variant = choose(problem, &Tiling::Table { units: units as u32 });
-            let (gflop, bytes) = (problem.flops() as f64 / 1e9, problem.bytes() as f64);
+            let (gflop, bytes) = (problem.sizes.flops() as f64 / 1e9, problem.sizes.bytes() as f64);
             let workgroups = problem.workgroups(variant);
             totals = (totals.0 + gflop * *layers as f64, totals.1 + layers);
             let pass = problem.pass.entry().trim_start_matches("conv2d.");
             print!(
                 "| {pass} | {layers} | {} | {} | {variant} | {workgroups} | {gflop:.3} | {:.2} | {:.0} | {:.1} |",
-                problem.x,
-                problem.weight,
+                problem.sizes.x,
+                problem.sizes.weight,
                 bytes / f64::from(1 << 20),
                 gflop * 1e9 / bytes,
                 workgroups as f64 / units as f64,

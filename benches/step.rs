@@ -50,13 +50,13 @@ fn main() -> Result<()> {
     }
     let device = Device::open(&std::env::var("ENTOPTIC_ADAPTER").map(AdapterChoice::Named).unwrap_or_default())?;
     if one {
-        return names.into_iter().try_for_each(|name| steps(&device, name, 1, 1, 1).map(drop));
+        return names.into_iter().try_for_each(|name| steps(&device, &name, 1, 1, 1).map(drop));
     }
     println!("{}; {group} steps, {repeats} times\n", device.adapter());
     println!("| network | px | batch | parts | launches | plan, MiB | step, s | spread, s | host, ms |");
     println!("|---|---|---|---|---|---|---|---|---|");
     for architecture in names {
-        let Steps { size, parts, dispatches, bytes, looks } = steps(&device, architecture, batch, group, repeats + 1)?;
+        let Steps { size, parts, dispatches, bytes, looks } = steps(&device, &architecture, batch, group, repeats + 1)?;
         let mut times: Vec<f64> = looks.windows(2).map(|pair| (pair[1].0 - pair[0].0) / group as f64).collect();
         let host = looks[0].1.zip(looks[repeats].1).map(|(from, to)| 1e3 * (to - from) / (group * repeats) as f64);
         times.sort_by(f64::total_cmp);
@@ -85,8 +85,8 @@ struct Steps {
 }
 
 /// Runs `groups` groups of steps on so many pictures.
-fn steps(device: &Device, architecture: Structure, batch: usize, group: usize, groups: usize) -> Result<Steps> {
-    let network = network(device, &architecture)?;
+fn steps(device: &Device, architecture: &Structure, batch: usize, group: usize, groups: usize) -> Result<Steps> {
+    let network = network(device, architecture)?;
     let mut recipe = Recipe::named(architecture.name())?;
     recipe.stages.truncate(1);
     recipe.stages[0].iterations = (group * groups) as u32;

@@ -1,12 +1,16 @@
 //! Entoptic runs ResNet50, GoogLeNet and InceptionV3 forwards and backwards on any Vulkan, Metal or DX12 GPU, and uses
 //! the gradients to show what the networks see.
 //!
-//! Rooms import only from rooms above them in this list.
-
-mod error;
-pub mod files;
+//! Rooms import only from rooms above them in this list, and synthesis, training and analysis not from each other;
+//! `tests/arrows.rs` holds them to it.
 
 pub mod tensor;
+
+mod error;
+
+pub mod digest;
+
+pub mod files;
 
 pub mod device;
 
@@ -32,11 +36,11 @@ pub mod synthesis;
 
 pub mod training;
 
-pub mod measure;
-
 pub mod analysis;
 
 pub mod report;
+
+pub mod measure;
 
 pub mod oracle;
 

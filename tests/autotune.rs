@@ -11,18 +11,12 @@ use common::gpu::device;
 use entoptic::autotune::{Autotuner, Settings, install};
 use entoptic::device::{AdapterChoice, Choices, Class, Device, Recorder, Source, Tiling, Tuning, Variant};
 use entoptic::device::{Externals, Program};
-use entoptic::ops::{Conv2d, Forward, Op, Pass, Problem, View};
+use entoptic::ops::{Conv2d, Forward, Op, Pass, Problem, Sizes, View};
 use entoptic::tensor::{Array, Layout, Shape};
 
 fn problem(pass: Pass) -> Problem {
-    Problem {
-        pass,
-        x: Shape::new(3, 5, 9, 8),
-        weight: Shape::new(7, 5, 3, 3),
-        y: Shape::new(3, 7, 5, 4),
-        stride: [2, 2],
-        padding: [1, 1],
-    }
+    let (x, weight, y) = (Shape::new(3, 5, 9, 8), Shape::new(7, 5, 3, 3), Shape::new(3, 7, 5, 4));
+    Problem { pass, sizes: Sizes { x, weight, y, stride: [2, 2], padding: [1, 1] } }
 }
 
 fn settings(folder: &Path, time: Duration) -> Settings {
@@ -33,7 +27,7 @@ fn settings(folder: &Path, time: Duration) -> Settings {
 }
 
 fn ask(tuner: &Autotuner) -> Vec<Variant> {
-    Pass::ALL.map(|pass| tuner.variant(pass.entry(), &problem(pass).sizes())).to_vec()
+    Pass::ALL.map(|pass| tuner.variant(pass.entry(), &problem(pass).sizes.numbers())).to_vec()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -112,7 +106,7 @@ fn recordings_use_what_was_measured() {
     device.set_tiling(Tiling::Measured(Arc::clone(&tuner) as Arc<dyn Choices>));
     let shader = |tuning: Tuning| {
         let mut recorder = Recorder::new(tuning);
-        let Problem { x, weight, y, stride, padding, .. } = problem(Pass::Forward);
+        let Sizes { x, weight, y, stride, padding } = problem(Pass::Forward).sizes;
         let mut view = |shape, layout: Layout| {
             View::whole(recorder.buffer("value", layout.bytes(shape), Source::Transient), shape, layout)
         };
@@ -123,7 +117,7 @@ fn recordings_use_what_was_measured() {
     };
     let measured = shader(device.tuning());
     assert_eq!(tuner.measured().0, 1);
-    let chosen = tuner.variant(Pass::Forward.entry(), &problem(Pass::Forward).sizes());
+    let chosen = tuner.variant(Pass::Forward.entry(), &problem(Pass::Forward).sizes.numbers());
     assert_eq!(measured, shader(Tuning { tiling: Tiling::Always(chosen), ..device.tuning() }));
     assert_eq!(device.tuning().tiling.to_string(), tuner.digest());
 }

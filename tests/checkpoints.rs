@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::fixture;
 use common::generator::mix64;
+use entoptic::nets::Structure;
 use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 use serde_json::Value;
 
@@ -101,7 +102,7 @@ fn every_good_file_gives_exactly_the_expected_tensors() {
         names.sort_unstable();
         assert_eq!(checkpoint.names().collect::<Vec<_>>(), names, "{file}");
         assert!(checkpoint.metadata().is_empty(), "{file}");
-        assert_eq!(checkpoint.architecture(), None, "{file}");
+        assert_eq!(Structure::of(&checkpoint), None, "{file}");
         for (name, tensor) in expected {
             let numbers = |word: &str| tensor[word].as_array().expect("a list").iter();
             let shape: Vec<usize> = numbers("shape").map(|size| size.as_u64().unwrap() as usize).collect();
@@ -165,7 +166,7 @@ fn reading_a_network_takes_the_memory_of_its_largest_tensor() {
 fn networks_are_told_by_their_tensors() {
     for (file, network) in [("demo-resnet50", "resnet50"), ("demo-googlenet", "googlenet")] {
         let demo = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("weights/{file}.safetensors"));
-        assert_eq!(Checkpoint::open(&demo).unwrap().architecture(), Some(network));
+        assert_eq!(Structure::of(&Checkpoint::open(&demo).unwrap()).unwrap().name(), network);
     }
 }
 
@@ -258,7 +259,7 @@ fn put(bytes: &mut Vec<u8>, at: usize, piece: &[u8], over: bool) {
 /// Opens the bytes and reads every tensor; whether they could be opened.
 fn survive(bytes: Vec<u8>) -> bool {
     let Ok(checkpoint) = Checkpoint::from_bytes("mutant", bytes) else { return false };
-    checkpoint.architecture();
+    Structure::of(checkpoint);
     for name in checkpoint.names() {
         if let Ok(values) = checkpoint.read(name) {
             assert_eq!(values.len(), checkpoint.shape(name).expect("it is named").iter().product::<usize>(), "{name}");

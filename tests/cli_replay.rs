@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::desk::{Desk, text};
 use common::generator::Generator;
-use entoptic::nets::{Structure, Head};
+use entoptic::nets::Head;
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use serde_json::Value;

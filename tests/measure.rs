@@ -7,7 +7,6 @@ use common::reference::structure;
 use common::gpu::device;
 use entoptic::device::{Externals, Program, Recorder};
 use entoptic::measure::{Pass, kernels, network, pass, peaks, record};
-use entoptic::nets::Structure;
 use entoptic::ops::Peak;
 use entoptic::tensor::Shape;
 
@@ -60,7 +59,7 @@ fn peaks_are_finite_and_not_absurd() {
 fn every_launch_of_a_network_is_counted_once() {
     let network = network(device(), &structure("googlenet")).expect("room");
     let pictures = Shape::new(1, 3, 64, 64);
-    let recording = record(device(), &network, true, pictures).expect("records");
+    let (recording, _) = record(device(), &network, true, pictures).expect("records");
     let timings = kernels(device(), &recording, 1).expect("runs");
     assert_eq!(timings.iter().map(|timing| timing.count).sum::<usize>(), recording.dispatches.len());
     assert_eq!(timings.iter().map(|timing| timing.count as u64 * timing.flops).sum::<u64>(), recording.flops());

@@ -10,7 +10,7 @@ use common::reference::{demo_network, structure};
 use entoptic::Error;
 use entoptic::device::{AdapterChoice, Device};
 use entoptic::evaluate::{DeadEnd, Scene, dead_end, gradient, outputs};
-use entoptic::nets::{Structure, BatchNormMode, Head, Network, Normalize};
+use entoptic::nets::{BatchNormMode, Head, Network, Normalize};
 use entoptic::objective::{Objective, Place, class_input};
 use entoptic::ops::{Metric, Sgd};
 use entoptic::synthesis::octave::Stream;

@@ -15,7 +15,6 @@ mod browser;
 
 use browser::{Browser, DOWN, ENTER, ESCAPE, LEFT, RIGHT, UP};
 use common::desk::Desk;
-use entoptic::nets::Structure;
 use serde_json::{Value, json};
 
 const LIGHT: &str = "light";

@@ -40,11 +40,11 @@ fn run(architecture: Structure, width: f64) {
         assert_eq!(saved.dtype(tensor), Some("F16"), "{tensor}");
         assert_eq!(saved.read(tensor).expect("numbers"), twin.read(tensor).expect("numbers"), "{tensor}");
     }
-    assert_eq!(logits(architecture, &saved), logits(architecture, &twin));
+    assert_eq!(logits(&architecture, &saved), logits(&architecture, &twin));
 }
 
-fn logits(architecture: Structure, checkpoint: &Checkpoint) -> Vec<f32> {
-    let network = Network::load(device(), &architecture, checkpoint, "small").expect("weights that fit");
+fn logits(architecture: &Structure, checkpoint: &Checkpoint) -> Vec<f32> {
+    let network = Network::load(device(), architecture, checkpoint, "small").expect("weights that fit");
     let scene = Scene::of(vec![&network], Normalize::Source);
     let place = Place::Logits(0, Head::Main);
     let found = outputs(device(), &scene, &input(2, 96), &[place], true).expect("runs").remove(0).values;

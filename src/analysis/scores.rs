@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::spectrum::{Spectrum, spectrum};
+use super::spectrum::{Spectrum, luminance, spectrum};
 use crate::tensor::{Array, Shape};
 
 /// What pixels alone tell.
@@ -63,13 +63,6 @@ pub fn noise(seed: u64, h: usize, w: usize) -> Array {
     let mut numbers = ChaCha8Rng::seed_from_u64(seed);
     let values = (0..3 * h * w).map(|_| (numbers.next_u32() >> 24) as f32 / 255.0).collect();
     Array::new(Shape::new(1, 3, h, w), values)
-}
-
-/// BT.601's luma of the first picture.
-pub(super) fn luminance(picture: &Array) -> Vec<f64> {
-    let pixels = picture.shape.h() * picture.shape.w();
-    let [r, g, b] = [0, 1, 2].map(|c| &picture.values[c * pixels..(c + 1) * pixels]);
-    (0..pixels).map(|at| 0.299 * f64::from(r[at]) + 0.587 * f64::from(g[at]) + 0.114 * f64::from(b[at])).collect()
 }
 
 /// exp(x) over the sum of exp(x), without overflow.

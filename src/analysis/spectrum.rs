@@ -3,7 +3,6 @@
 use std::f64::consts::TAU;
 use std::sync::LazyLock;
 
-use super::scores::luminance;
 use crate::tensor::Array;
 
 /// Of larger pictures only the middle is looked at: the transform is a plain separable one, and its cost grows with the
@@ -54,6 +53,13 @@ pub struct Spectrum {
     /// Root of the mean square of their differences to the mean ones of photographs: 0.7 is a factor of two in power. NaN
     /// without contrast.
     pub difference: f64,
+}
+
+/// BT.601's luma of the first picture.
+pub(super) fn luminance(picture: &Array) -> Vec<f64> {
+    let pixels = picture.shape.h() * picture.shape.w();
+    let [r, g, b] = [0, 1, 2].map(|c| &picture.values[c * pixels..(c + 1) * pixels]);
+    (0..pixels).map(|at| 0.299 * f64::from(r[at]) + 0.587 * f64::from(g[at]) + 0.114 * f64::from(b[at])).collect()
 }
 
 /// Cycles per pixel of an entry of [`LogPower`].

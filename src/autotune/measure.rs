@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::device::{Device, Externals, Program, Recorder, Tiling, Tuning, Variant};
-use crate::ops::{Backward, Conv2d, Finish, Forward, Op, Pass, Problem, View};
+use crate::ops::{Backward, Conv2d, Finish, Forward, Op, Pass, Problem, Sizes, View};
 use crate::tensor::{Layout, Shape};
 
 /// Runs of which the fastest counts.
@@ -62,7 +62,8 @@ fn right(result: &[f32], reference: &[f32]) -> Result<(), String> {
 /// # Errors
 /// When the device cannot hold the problem, or fails at the reference.
 pub(super) fn measure(device: &Device, problem: &Problem, candidates: &[Variant]) -> Result<Tried> {
-    let small = problem.with_pictures(problem.x.n().min(CHECKED));
+    let sizes = problem.sizes.with_pictures(problem.sizes.x.n().min(CHECKED));
+    let small = Problem { sizes, ..*problem };
     let checked = Trial::new(device, &small)?.with_numbers()?;
     let reference = checked.result(Variant::Registers)?;
     let timed = Trial::new(device, problem)?;
@@ -113,7 +114,7 @@ impl<'a> Trial<'a> {
         let forms = forms(&self.problem);
         let [x, weight, y] = [0, 1, 2].map(|which| view(NAMES[which], forms[which]));
         let result = view("result", forms[result_of(self.problem.pass)]);
-        let Problem { pass, stride, padding, .. } = self.problem;
+        let Problem { pass, sizes: Sizes { stride, padding, .. } } = self.problem;
         let op = Conv2d { stride, padding, relu: false };
         let inputs = [x, weight];
         let grads = match pass {
@@ -152,7 +153,8 @@ impl<'a> Trial<'a> {
 
 /// Shapes and layouts of x, weight and y.
 fn forms(problem: &Problem) -> [(Shape, Layout); 3] {
-    [(problem.x, Layout::Picture), (problem.weight, Layout::Filter), (problem.y, Layout::Picture)]
+    let Sizes { x, weight, y, .. } = problem.sizes;
+    [(x, Layout::Picture), (weight, Layout::Filter), (y, Layout::Picture)]
 }
 
 /// Which of the three has the shape of what a pass computes.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Result;
 use crate::device::{AdapterSummary, Variant, expand};
+use crate::digest::{hex, sha256};
 use crate::files;
 use crate::ops::{Problem, shaders};
 
@@ -33,7 +34,7 @@ impl Place {
 
     /// Name of its file.
     pub(super) fn file(&self) -> String {
-        format!("kernels-{}.json", &hex(&Sha256::digest(self.about.to_string()))[..16])
+        format!("kernels-{}.json", &sha256(self.about.to_string())[..16])
     }
 }
 
@@ -42,11 +43,6 @@ pub fn kernels() -> String {
     let mut text = Sha256::new();
     shaders().for_each(|shader| text.update(expand(shader.text)));
     hex(&text.finalize())
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A problem as one line: `conv2d.forward 1 75 75 64 ...`.
@@ -83,7 +79,7 @@ fn read(path: &Path, place: &Place, units: u32) -> Option<BTreeMap<String, Varia
 }
 
 fn checksum(choices: &Value) -> String {
-    hex(&Sha256::digest(choices.to_string()))
+    sha256(choices.to_string())
 }
 
 /// Writes the choices, whole or not at all.

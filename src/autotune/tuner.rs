@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
 use super::measure::measure;
-use super::memory::{Place, hex, key, load, save};
+use super::memory::{Place, key, load, save};
 use crate::device::{Choices, Class, Device, Tiling, Variant};
+use crate::digest::sha256;
 use crate::ops::Problem;
 
 /// How much is measured, and where it is kept.
@@ -145,7 +144,7 @@ impl Choices for Autotuner {
     fn digest(&self) -> String {
         let state = self.state.lock().expect("no panic happens while the lock is held");
         let lines: String = state.told.iter().map(|(key, variant)| format!("{key} {variant}\n")).collect();
-        format!("measured {}", &hex(&Sha256::digest(lines))[..12])
+        format!("measured {}", &sha256(lines)[..12])
     }
 }
 

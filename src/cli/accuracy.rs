@@ -12,9 +12,9 @@ use entoptic::tensor::Shape;
 use entoptic::training::{Accuracy, Photograph, Strength, Validation, labelled};
 use serde_json::{Value, json};
 
-use super::args::{Global, NormalizeArg};
 use super::models::Models;
 use super::networks::{Loaded, check_normalize, file_name, load, open};
+use super::options::{Global, NormalizeArg};
 use super::progress::Watcher;
 
 #[derive(Args)]

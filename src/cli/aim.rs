@@ -1,139 +1,21 @@
-//! What a picture is to show, as data: its objective is built from this, now and when the picture is made again.
+//! The objective and the scene of what a picture is to show, now and when the picture is made again.
 
 use anyhow::bail;
-use entoptic::classes::ClassList;
 use entoptic::evaluate::Scene;
 use entoptic::nets::BatchNormMode;
 use entoptic::objective::{Measure, Objective, Place, class_input, goal_input};
 use entoptic::tape::Tape;
 use entoptic::tensor::{Array, Shape};
-use serde::{Deserialize, Serialize};
 
-use super::args::MetricArg;
+use super::design::Aim;
 use super::making::{Making, Picture};
-use super::networks::{Loaded, shared_classes};
+use super::networks::Loaded;
 use super::objectives;
-use super::origin::Design;
 
 /// Factor of the source's L1 loss, kept for every metric.
 const MATCH_WEIGHT: f32 = 0.05;
 
-/// The logit aimed at where the user gives none.
-pub const CONSTANT: f32 = 200.0;
-
-/// What a picture is to show; with its networks, its recipe and its random numbers this is all that makes it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Aim {
-    /// A class, as one network sees it.
-    Class { class: usize, name: String, constant: f32 },
-    /// A class, as several do.
-    Joint { class: usize, name: String, constant: f32 },
-    /// What the first networks see in a class and the last `minus` do not.
-    Difference { class: usize, name: String, minus: usize },
-    /// What is least like a class.
-    Opposite { class: usize, name: String },
-    /// From one class to another.
-    Blend { classes: [usize; 2], names: [String; 2] },
-    /// Two classes at once.
-    Merge { classes: [usize; 2], names: [String; 2], juxtapose: bool },
-    /// What a layer responds to, all of it, a channel, or a unit [channel, row, column].
-    Feature { layer: String, channel: Option<usize>, unit: Option<[usize; 3]> },
-    /// A photograph in which a layer exaggerates.
-    Dream { layer: String, channel: Option<usize> },
-    /// A picture to which a network answers as to another one; of a class, where that one is.
-    Match {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        name: Option<String>,
-        of: Target,
-        layer: Option<String>,
-        metric: MetricArg,
-    },
-}
-
-/// The picture that another one is to match.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Target {
-    /// Another network's picture of a class, made for this, by a recipe (its text).
-    Made { network: String, sha256: String, class: usize, name: String, made: Box<Design>, recipe: String },
-    /// Another network's picture of a class, made before.
-    Given { network: String, sha256: String, class: usize, name: String, picture: String, picture_sha256: String },
-    /// Any picture.
-    Image { image: String, image_sha256: String },
-}
-
-impl Target {
-    /// The class that it shows, where it is known.
-    fn class(&self) -> Option<&str> {
-        match self {
-            Target::Made { name, .. } | Target::Given { name, .. } => Some(name),
-            Target::Image { .. } => None,
-        }
-    }
-}
-
 impl Aim {
-    /// A picture that is to match another one.
-    pub fn matching(of: Target, layer: Option<String>, metric: MetricArg) -> Self {
-        Aim::Match { name: of.class().map(str::to_owned), of, layer, metric }
-    }
-
-    /// What the first number is called that the objective measures.
-    pub fn measured(&self) -> &'static str {
-        match self {
-            Aim::Class { .. } | Aim::Joint { .. } | Aim::Difference { .. } | Aim::Opposite { .. } => "logit",
-            Aim::Blend { .. } | Aim::Merge { .. } => "first logit",
-            Aim::Feature { .. } | Aim::Dream { .. } => "response",
-            Aim::Match { .. } => "distance",
-        }
-    }
-
-    /// The classes that it is about, by index and name.
-    pub fn classes(&self) -> Vec<(usize, &str)> {
-        match self {
-            Aim::Class { class, name, .. }
-            | Aim::Joint { class, name, .. }
-            | Aim::Difference { class, name, .. }
-            | Aim::Opposite { class, name } => vec![(*class, name)],
-            Aim::Blend { classes, names } | Aim::Merge { classes, names, .. } => {
-                vec![(classes[0], &names[0]), (classes[1], &names[1])]
-            }
-            Aim::Feature { .. } | Aim::Dream { .. } | Aim::Match { .. } => vec![],
-        }
-    }
-
-    /// Whether the networks can have made it: as many as it takes, with classes of these names.
-    pub fn check(&self, networks: &[Loaded]) -> anyhow::Result<()> {
-        let (least, most) = match self {
-            Aim::Joint { .. } => (2, usize::MAX),
-            Aim::Difference { minus, .. } => (minus + 1, usize::MAX),
-            Aim::Opposite { .. } | Aim::Blend { .. } | Aim::Merge { .. } => (1, usize::MAX),
-            Aim::Class { .. } | Aim::Feature { .. } | Aim::Dream { .. } | Aim::Match { .. } => (1, 1),
-        };
-        if !(least..=most).contains(&networks.len()) || matches!(self, Aim::Difference { minus: 0, .. }) {
-            bail!("it takes another number of networks than {}", networks.len());
-        }
-        if let Aim::Match { name, of, .. } = self
-            && name.as_deref() != of.class()
-        {
-            bail!("what it says of the picture that it matches does not agree with itself");
-        }
-        let about = self.classes();
-        if about.is_empty() {
-            return Ok(());
-        }
-        let known: &ClassList = shared_classes(networks)?;
-        for (class, name) in about {
-            match (class < known.len()).then(|| known.name(class)) {
-                Some(found) if found == name => {}
-                Some(found) => bail!("it calls class {class} {name}, its network calls it {found}"),
-                None => bail!("it names class {class}, its network has {}", known.len()),
-            }
-        }
-        Ok(())
-    }
-
     /// The objective, for the networks of a making.
     fn objective(&self, making: &Making) -> anyhow::Result<Objective> {
         let networks = making.networks;

@@ -10,8 +10,8 @@ use entoptic::measure::{usual, Pass, network, pass, peaks};
 use entoptic::nets::Structure;
 use entoptic::tensor::Shape;
 
-use super::args::Global;
 use super::networks::open;
+use super::options::Global;
 
 #[derive(Args)]
 pub struct BenchArgs {

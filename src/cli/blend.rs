@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use entoptic::synthesis::octave::Stream;
 
-use super::aim::Aim;
-use super::args::{Global, MakingArgs};
+use super::design::Aim;
 use super::making::{Making, Picture, file_stem};
 use super::models::Models;
 use super::networks::{load, open, shared_classes};
+use super::options::{Global, MakingArgs};
 
 #[derive(Args)]
 pub struct BlendArgs {

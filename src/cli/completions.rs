@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::args::{Arguments, Global};
 use super::events::print_path;
+use super::options::Global;
 
 #[derive(Args)]
 pub struct CompletionsArgs {
@@ -23,18 +23,17 @@ pub struct ManArgs {
     pub folder: PathBuf,
 }
 
-pub fn run(args: CompletionsArgs) -> anyhow::Result<()> {
+pub fn run(mut program: Command, args: CompletionsArgs) -> anyhow::Result<()> {
     let mut script = vec![];
-    let program = Arguments::command();
     let name = program.get_name().to_owned();
-    clap_complete::generate(args.shell, &mut program.clone(), name, &mut script);
+    clap_complete::generate(args.shell, &mut program, name, &mut script);
     std::io::Write::write_all(&mut std::io::stdout().lock(), &script)?;
     Ok(())
 }
 
-pub fn man(global: &Global, args: ManArgs) -> anyhow::Result<()> {
+pub fn man(program: Command, global: &Global, args: ManArgs) -> anyhow::Result<()> {
     fs::create_dir_all(&args.folder).with_context(|| format!("making folder {}", args.folder.display()))?;
-    let mut program = Arguments::command().disable_help_subcommand(true);
+    let mut program = program.disable_help_subcommand(true);
     program.build();
     let pages = pages(&program, &args.folder)?;
     global.say(format_args!("{pages} pages; man -M or man -l reads them"));

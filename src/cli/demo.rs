@@ -17,13 +17,13 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::{Array, Shape};
 use serde_json::{Value, json};
 
-use super::aim::{Aim, CONSTANT};
-use super::args::{Global, MakingArgs, MetricArg};
+use super::design::{Aim, CONSTANT};
+use super::interrupt;
 use super::making::{Making, Picture, file_stem, largest};
 use super::models::{Model, Weights};
 use super::networks::{Loaded, open, shared_classes};
+use super::options::{Global, MakingArgs, MetricArg};
 use super::origin::software;
-use super::progress;
 use super::represent::{Goal, class_picture, made_by};
 use super::terminal::{Screen, ShowArg};
 
@@ -244,7 +244,7 @@ impl Demo<'_> {
         for (kind, pictures) in KINDS.iter().zip(all) {
             print!("{:<12}", kind.label);
             for judge in &judges {
-                if progress::stopped() {
+                if interrupt::stopped() {
                     bail!("stopped before all was scored; the pictures are made, see {}", self.files.sheet.display());
                 }
                 let judged = match self.judged(judge, pictures)? {

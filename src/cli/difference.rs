@@ -3,11 +3,11 @@
 use anyhow::bail;
 use clap::Args;
 
-use super::aim::Aim;
-use super::args::{Global, MakingArgs, PicturesArgs};
+use super::design::Aim;
 use super::making::{Making, Set};
 use super::models::{Minus, Models};
 use super::networks::{Loaded, load, open};
+use super::options::{Global, MakingArgs, PicturesArgs};
 
 #[derive(Args)]
 pub struct DifferenceArgs {

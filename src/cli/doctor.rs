@@ -9,7 +9,7 @@ use entoptic::device::{AdapterChoice, Device, adapters};
 use entoptic::doctor::{Checkup, Report, Row, Settings, Verdict};
 use entoptic::picture::check_writable;
 
-use super::args::Global;
+use super::options::Global;
 
 #[derive(Args)]
 pub struct DoctorArgs {

@@ -8,11 +8,11 @@ use entoptic::evaluate;
 use entoptic::objective::Place;
 use entoptic::synthesis::octave::Stream;
 
-use super::aim::Aim;
-use super::args::{Global, MakingArgs};
+use super::design::Aim;
 use super::making::{Making, Picture, file_stem};
 use super::models::Models;
 use super::networks::{load, open};
+use super::options::{Global, MakingArgs};
 
 #[derive(Args)]
 pub struct FeatureArgs {

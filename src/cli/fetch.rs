@@ -11,9 +11,9 @@ use entoptic::Error;
 use entoptic::weights::{Download, Event, Fetched, KNOWN, Known, cache_folder, is_url};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::Global;
 use super::events::print_path;
-use super::progress::{stopped, take_over_interrupts};
+use super::interrupt::{stopped, take_over_interrupts};
+use super::options::Global;
 
 #[derive(Args)]
 pub struct FetchArgs {

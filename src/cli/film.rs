@@ -7,7 +7,7 @@ use entoptic::report::{self, Plot, beside};
 use entoptic::tensor::Array;
 use serde_json::json;
 
-use super::aim::Aim;
+use super::design::Aim;
 use super::making::Making;
 
 /// All films of a run, which have the same frames.

@@ -13,11 +13,11 @@ use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 
-use super::args::{Global, NormalizeArg};
 use super::events::print_path;
 use super::models::Models;
 use super::networks::{Loaded, check_normalize, load, open, shared_classes};
 use super::objectives;
+use super::options::{Global, NormalizeArg};
 use super::progress::memory;
 
 #[derive(Args)]

@@ -5,9 +5,9 @@ use entoptic::nets::BatchNormMode;
 use entoptic::tape::Tape;
 use entoptic::tensor::Shape;
 
-use super::args::Global;
 use super::models::Models;
 use super::networks::{load, open};
+use super::options::Global;
 
 #[derive(Args)]
 pub struct LayersArgs {

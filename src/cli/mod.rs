@@ -3,12 +3,14 @@
 mod accuracy;
 mod adapters;
 mod aim;
-mod args;
 mod bench;
 mod blend;
+mod command;
 mod compare;
 mod completions;
+mod cursor;
 mod demo;
+mod design;
 mod difference;
 mod doctor;
 mod events;
@@ -18,13 +20,16 @@ mod film;
 mod gallery;
 mod generate;
 mod gradient;
+mod interrupt;
 mod layers;
 mod making;
+mod making_events;
 mod merge;
 mod models;
 mod networks;
 mod objectives;
 mod opposite;
+mod options;
 mod origin;
 mod outputs;
 mod preview;
@@ -32,7 +37,9 @@ mod progress;
 mod recipes;
 mod replay;
 mod represent;
+mod run;
 mod score;
+mod score_bench;
 mod score_numbers;
 mod score_report;
 mod sources;
@@ -48,13 +55,15 @@ use std::time::Instant;
 use clap::{CommandFactory, FromArgMatches};
 use serde_json::json;
 
-use args::{Arguments, Command, Global};
+use command::{Arguments, Command};
+use options::Global;
 
 /// Parses the arguments (exit code 2 when they make no sense) and does what they say.
 pub fn run() -> anyhow::Result<()> {
     let started = Instant::now();
-    let matches = Arguments::command().try_get_matches().unwrap_or_else(|error| events::misuse(&error));
-    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| events::misuse(&error));
+    let program = Arguments::command();
+    let matches = program.clone().try_get_matches().unwrap_or_else(|error| events::misuse(&program, &error));
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| events::misuse(&program, &error));
     let global = Global { events: events::wanted(&matches), ..arguments.global };
     let result = perform(&global, arguments.command);
     let seconds = started.elapsed().as_secs_f64();
@@ -79,7 +88,7 @@ fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(global, args),
         Command::Blend(args) => blend::run(global, args),
         Command::Compare(args) => compare::run(global, args),
-        Command::Completions(args) => completions::run(args),
+        Command::Completions(args) => completions::run(Arguments::command(), args),
         Command::Demo(args) => demo::run(global, args),
         Command::Difference(args) => difference::run(global, args),
         Command::Doctor(args) => doctor::run(global, args),
@@ -89,7 +98,7 @@ fn perform(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Generate(args) => generate::run(global, args),
         Command::Gradient(args) => gradient::run(global, args),
         Command::Layers(args) => layers::run(global, args),
-        Command::Man(args) => completions::man(global, args),
+        Command::Man(args) => completions::man(Arguments::command(), global, args),
         Command::Match(args) => represent::run(global, args),
         Command::Merge(args) => merge::run(global, args),
         Command::Opposite(args) => opposite::run(global, args),

@@ -11,8 +11,8 @@ use entoptic::nets::{Head, Network, Normalize, Structure};
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::weights::{Checkpoint, KNOWN, Known, cache_folder, demo};
 
-use super::args::{Global, NormalizeArg};
 use super::models::{Model, Weights};
+use super::options::{Global, NormalizeArg};
 
 /// A network ready to run, with what its checkpoint says of itself.
 pub struct Loaded {

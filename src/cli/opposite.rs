@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use super::aim::Aim;
-use super::args::{Global, MakingArgs, PicturesArgs};
+use super::design::Aim;
 use super::making::{Making, Set, largest};
 use super::models::Models;
 use super::networks::{load, open};
+use super::options::{Global, MakingArgs, PicturesArgs};
 
 #[derive(Args)]
 pub struct OppositeArgs {

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use entoptic::autotune;
 use entoptic::device::Device;
+use entoptic::digest::hex;
 use entoptic::picture;
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::Array;
@@ -15,8 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::aim::{Aim, Target};
-use super::networks::{Loaded, file_name};
+use super::design::Design;
 
 /// Names of the texts in a file.
 const RECIPE: &str = "entoptic:recipe";
@@ -25,40 +25,6 @@ const CHECKSUM: &str = "entoptic:checksum";
 
 /// How [`Origin`] is written; files without it were written before pictures could be made again.
 const FORMAT: u32 = 2;
-
-/// What decides how a picture looks, besides its recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Design {
-    pub objective: Aim,
-    pub seed: u64,
-    pub stream: u64,
-    pub init: Init,
-    pub networks: Vec<Maker>,
-}
-
-/// What a picture starts from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Init {
-    Noise,
-    /// A file, and which of its pictures where it has several.
-    Image {
-        file: String,
-        sha256: String,
-        picture: Option<usize>,
-    },
-}
-
-/// A network that made a picture, and its part in the objective.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Maker {
-    pub network: String,
-    pub weights: String,
-    pub sha256: String,
-    pub transform_input: bool,
-    pub weight: f32,
-    pub head: String,
-}
 
 /// Where a picture was computed, and by what: the same gives the same bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,30 +68,6 @@ pub struct Record {
     /// As saved, [1, 3, H, W].
     pub picture: Array,
     pub texts: BTreeMap<String, String>,
-}
-
-impl From<&Loaded> for Maker {
-    fn from(Loaded { network, weight, head, .. }: &Loaded) -> Self {
-        Maker {
-            network: network.structure.name().to_owned(),
-            weights: file_name(Path::new(&network.source)),
-            sha256: network.checksum.clone(),
-            transform_input: network.transform_input,
-            weight: *weight,
-            head: head.name().to_owned(),
-        }
-    }
-}
-
-impl Design {
-    /// All networks that had a part in it, those of a picture that it matches included.
-    pub fn makers(&self) -> Vec<&Maker> {
-        let matched = match &self.objective {
-            Aim::Match { of: Target::Made { made, .. }, .. } => made.makers(),
-            _ => vec![],
-        };
-        self.networks.iter().chain(matched).collect()
-    }
 }
 
 impl Adapter {
@@ -237,9 +179,4 @@ pub fn file_sum(path: &Path) -> anyhow::Result<String> {
             count => sum.update(&piece[..count]),
         }
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

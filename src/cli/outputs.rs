@@ -11,11 +11,11 @@ use entoptic::objective::Place;
 use entoptic::picture;
 use entoptic::weights::{NamedArray, Precision, write};
 
-use super::args::{Global, NormalizeArg};
 use super::events::print_path;
 use super::making::largest;
 use super::models::Models;
 use super::networks::{check_normalize, load, open};
+use super::options::{Global, NormalizeArg};
 
 #[derive(Args)]
 pub struct OutputsArgs {

@@ -1,38 +1,20 @@
 //! The picture as it forms: in the terminal, always in the same place, and in a file.
 
-use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use entoptic::picture;
 use entoptic::tensor::Array;
 
+use super::cursor;
 use super::making::Making;
 use super::origin::software;
 use super::progress::Watcher;
-use super::terminal::Screen;
-use super::terminal::ShowArg;
+use super::terminal::{Screen, ShowArg};
 
 /// Between two pictures, at least.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Whether the cursor is hidden.
-static HIDDEN: AtomicBool = AtomicBool::new(false);
-
-/// Gives the terminal back as it was: the cursor, and the colours of what is written next.
-pub fn restore() {
-    if HIDDEN.swap(false, Ordering::Relaxed) {
-        write("\x1b[0m\x1b[?25h");
-    }
-}
-
-/// A terminal that is gone is no reason to lose a picture.
-fn write(text: &str) {
-    let mut terminal = std::io::stderr().lock();
-    let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
-}
 
 /// Shows pictures while they form.
 pub struct Preview<'a> {
@@ -90,7 +72,7 @@ impl<'a> Preview<'a> {
         self.shown = Some(Instant::now());
         if let Some(place) = &mut self.place {
             let text = place.text(picture)?;
-            watcher.aside(|| write(&text));
+            watcher.aside(|| cursor::write(&text));
         }
         if let Some(file) = self.file {
             picture::write_png(file, picture, &[software()]).context("--preview-file")?;
@@ -101,7 +83,7 @@ impl<'a> Preview<'a> {
 
 impl Drop for Preview<'_> {
     fn drop(&mut self) {
-        restore();
+        cursor::restore();
     }
 }
 
@@ -112,7 +94,7 @@ impl Place {
         let drawn = screen.draw_square(picture, *rows, std::process::id())?;
         // Room is made first: what is drawn then never scrolls, so that the cursor can be put back.
         let room = if std::mem::replace(taken, true) { String::new() } else { "\n".repeat(*rows) };
-        let hide = if HIDDEN.swap(true, Ordering::Relaxed) { "" } else { "\x1b[?25l" };
+        let hide = cursor::hide();
         Ok(format!("{hide}{room}\r\x1b[{rows}A\x1b7{drawn}\x1b8\x1b[{rows}B"))
     }
 }

@@ -2,46 +2,15 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::Context;
 use entoptic::device::Plan;
 use entoptic::synthesis::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::args::Global;
-use super::preview;
-
-/// Set by the first Ctrl-C; the second one ends the process.
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Makes Ctrl-C (and SIGTERM) end the run after its current step.
-pub fn take_over_interrupts() -> anyhow::Result<()> {
-    static ONCE: Once = Once::new();
-    let mut taken = Ok(());
-    ONCE.call_once(|| {
-        taken = ctrlc::set_handler(|| {
-            if STOP.swap(true, Ordering::Relaxed) {
-                preview::restore();
-                std::process::exit(130);
-            }
-        });
-    });
-    taken.context("taking over Ctrl-C")
-}
-
-/// Whether the user has asked to stop.
-pub fn stopped() -> bool {
-    STOP.load(Ordering::Relaxed)
-}
-
-/// Ends the run as if the user had asked for it.
-pub fn stop() {
-    STOP.store(true, Ordering::Relaxed);
-}
+use super::interrupt::{stopped, take_over_interrupts};
+use super::options::Global;
 
 /// Watches a run, shows it, and ends it when the user presses Ctrl-C.
 pub struct Watcher<'a> {

@@ -13,12 +13,12 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::synthesis::{Event, run};
 use entoptic::tensor::Array;
 
-use super::aim::{Aim, Target};
-use super::args::{Global, MakingArgs};
+use super::design::{Aim, Design, Init, Target};
 use super::events::print_path;
 use super::making::{Making, Picture};
 use super::networks::open;
-use super::origin::{Design, Init, Origin, Record};
+use super::options::{Global, MakingArgs};
+use super::origin::{Origin, Record};
 use super::progress::Watcher;
 use super::represent::Goal;
 use super::sources::Sources;
@@ -234,7 +234,7 @@ fn make(
         ensure!(index < start.shape.n(), "it starts from picture {index} of a file that has {}", start.shape.n());
         job.start = Some(start.picture(index));
     }
-    let all: usize = recipe.stages.iter().map(|stage| stage.iterations as usize).sum();
+    let all = recipe.steps();
     let steps = steps.unwrap_or(all);
     ensure!((1..=all).contains(&steps), "it was made in {steps} steps, its recipe has {all}");
     // A picture of a run that was stopped is compared with the same step.

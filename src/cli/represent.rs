@@ -13,13 +13,12 @@ use entoptic::synthesis::octave::Stream;
 use entoptic::tensor::Array;
 use serde_json::json;
 
-use super::aim::{Aim, CONSTANT, Target};
-use super::args::{Global, MakingArgs, MetricArg};
+use super::design::{Aim, CONSTANT, Target};
 use super::making::{Making, Picture, file_stem};
 use super::models::{self, Models};
 use super::networks::{Loaded, file_name, load, open};
+use super::options::{Global, MakingArgs, MetricArg, WatchingArgs};
 use super::origin::file_sum;
-use super::watching::WatchingArgs;
 
 #[derive(Args)]
 pub struct MatchArgs {

@@ -1,23 +1,21 @@
 //! `entoptic score`
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
-use entoptic::analysis::{Judge, Pixels, altered, noise, pixels};
-use entoptic::evaluate::Moments;
+use entoptic::analysis::{Judge, Pixels, noise, pixels};
 use serde_json::{Value, json};
 
-use super::args::{Global, NormalizeArg};
 use super::models::{Judges, Models};
-use super::networks::{Loaded, check_normalize, load, open, shared_classes};
+use super::networks::{Loaded, check_normalize, load, open};
+use super::options::{Global, NormalizeArg};
 use super::progress::Watcher;
-use super::score_numbers::{
-    Numbers, Scores, judge_numbers, mean, object, pixel_numbers, quantile, spectrum_rows, table,
-};
+use super::score_bench::{Bench, MOST_NOISE, NOISE};
+use super::score_numbers::{Numbers, mean, object, pixel_numbers, quantile, spectrum_rows, table};
 use super::score_report::Report;
-use super::subjects::{Maker, Subject, files, labels};
+use super::subjects::{Subject, files};
 
 #[derive(Args)]
 pub struct ScoreArgs {
@@ -49,13 +47,6 @@ pub struct ScoreArgs {
     pub json: bool,
 }
 
-/// Fewest and most pictures of noise that others are compared with: one is like the other, also to batch norms.
-pub const NOISE: usize = 2;
-const MOST_NOISE: usize = 16;
-
-/// Fewest photographs of a class that others are compared with, where there are as many.
-const PHOTOGRAPHS: usize = 8;
-
 pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
     if args.pictures.is_empty() {
         return photographs_alone(&args);
@@ -71,7 +62,7 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
         Judge::new(&device, (network, *head), normalize, global.check_finite)
     });
     let judges = judges.collect();
-    let mut bench = Bench { global, networks: &networks, judges, args: &args, done: 0, all: 0 };
+    let mut bench = Bench { global, networks: &networks, judges, class: args.class.as_deref(), done: 0, all: 0 };
 
     let classes = networks.first().map(|loaded| &loaded.network.classes);
     let read = |file: &PathBuf| Subject::read(file, args.size, classes);
@@ -97,7 +88,7 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
     let noises = bench.score(noises, &mut watcher)?;
     let photographs = bench.score(photographs, &mut watcher)?;
     drop(watcher);
-    let report = Report { bench: &bench, pictures, noises, photographs };
+    let report = Report { bench: &bench, each: args.each, pictures, noises, photographs };
     if args.json {
         println!("{:#}", report.json());
     } else {
@@ -149,119 +140,4 @@ fn photographs_alone(args: &ScoreArgs) -> anyhow::Result<()> {
     println!("\n# cycles per pixel, mean logarithm of power");
     spectrum.iter().for_each(|(frequency, power)| println!("{frequency:.4}\t{power:.4}"));
     Ok(())
-}
-
-/// Who judges.
-pub struct Bench<'a> {
-    global: &'a Global,
-    pub networks: &'a [Loaded],
-    pub judges: Vec<Judge<'a>>,
-    pub args: &'a ScoreArgs,
-    done: usize,
-    all: usize,
-}
-
-/// A picture that has been judged.
-pub struct Entry {
-    pub name: String,
-    pub class: Option<String>,
-    pub maker: Option<Maker>,
-    pub scores: Scores,
-    /// At the batch norms of each judge.
-    pub moments: Vec<Vec<Moments>>,
-}
-
-impl Bench<'_> {
-    /// Settles the class of each picture by its name in the first judge's list.
-    fn settle(&self, subjects: &mut [Subject]) -> anyhow::Result<()> {
-        let Some(first) = self.networks.first() else { return Ok(()) };
-        if self.args.class.as_ref().is_some_and(|text| text.parse::<usize>().is_ok()) {
-            shared_classes(self.networks)?;
-        }
-        for subject in subjects {
-            let Some(text) = self.args.class.as_ref().or(subject.class.as_ref()) else {
-                bail!(
-                    "{}: neither the file nor its name tells what it shows; give --class, or put it into a folder named \
-                     after its class",
-                    subject.name
-                );
-            };
-            let index = first.network.classes.find(text).with_context(|| subject.name.clone())?;
-            subject.class = Some(first.network.classes.name(index).to_owned());
-        }
-        Ok(())
-    }
-
-    /// The photographs to compare with, up to as many of each class as a set of pictures has.
-    fn photographs(
-        &self,
-        files: &[PathBuf],
-        side: u32,
-        wanted: &BTreeMap<Option<String>, usize>,
-    ) -> anyhow::Result<Vec<Subject>> {
-        let classes = self.networks.first().map(|loaded| &loaded.network.classes);
-        let folder = |file: &Path| file.parent().and_then(Path::file_name)?.to_str().map(str::to_owned);
-        let mut by_class: BTreeMap<Option<String>, Vec<&PathBuf>> = BTreeMap::new();
-        for file in files {
-            let index = folder(file).zip(classes).and_then(|(name, classes)| classes.find(&name).ok());
-            let class = index.zip(classes).map(|(index, classes)| classes.name(index).to_owned());
-            by_class.entry(class).or_default().push(file);
-        }
-        // A plain folder is one of the pictures' class, when they have one.
-        if let (Some(plain), [only]) = (by_class.remove(&None), &wanted.keys().collect::<Vec<_>>()[..]) {
-            by_class.entry((*only).clone()).or_default().extend(plain);
-        }
-        let mut chosen = vec![];
-        for (class, &count) in wanted {
-            let known = by_class.get(class).map_or(&[][..], Vec::as_slice);
-            let count = count.max(PHOTOGRAPHS).min(known.len());
-            for index in 0..count {
-                let mut subject = Subject::read(known[index * known.len() / count], Some(side), None)?;
-                (subject.class, subject.maker) = (class.clone(), None);
-                chosen.push(subject);
-            }
-        }
-        if chosen.is_empty() && !files.is_empty() {
-            bail!(
-                "--photographs: none is of a class that the pictures show; give a folder with a folder for each class, \
-                 named after it"
-            );
-        }
-        if !files.is_empty() {
-            self.global.say(format_args!("photographs to compare with: {} of {}", chosen.len(), files.len()));
-        }
-        Ok(chosen)
-    }
-
-    fn score(&mut self, subjects: Vec<Subject>, watcher: &mut Watcher) -> anyhow::Result<Vec<Entry>> {
-        let mut entries = Vec::with_capacity(subjects.len());
-        for Subject { name, picture, class, maker, .. } in subjects {
-            let altered = if self.judges.is_empty() { picture.clone() } else { altered(&picture) };
-            let (mut judges, mut moments) = (vec![], vec![]);
-            for (judge, Loaded { network, .. }) in self.judges.iter_mut().zip(self.networks) {
-                let index = network.classes.find(class.as_deref().unwrap_or_default())?;
-                let (judged, at_norms) = judge.judge(&altered, index)?;
-                judges.push(judge_numbers(&judged));
-                moments.push(at_norms);
-            }
-            let scores = Scores { pixels: pixel_numbers(&pixels(&picture)), judges };
-            entries.push(Entry { name, class, maker, scores, moments });
-            self.done += 1;
-            watcher.show(self.done, self.all, "", &entries[entries.len() - 1].name);
-            if watcher.stopped() {
-                bail!("stopped after {} of {} pictures", self.done, self.all);
-            }
-        }
-        Ok(entries)
-    }
-
-    /// A judge's name among the others.
-    pub fn label(&self, judge: usize) -> String {
-        labels(self.networks).swap_remove(judge)
-    }
-
-    /// Whether a judge had no part in a picture; nothing where nobody knows who made it.
-    pub fn held_out(&self, judge: usize, entry: &Entry) -> Option<bool> {
-        Some(!entry.maker.as_ref()?.checksums.contains(&self.networks[judge].network.checksum))
-    }
 }

@@ -8,7 +8,7 @@ use entoptic::evaluate::Moments;
 use serde_json::{Map, Value, json};
 
 use super::networks::{Loaded, file_name};
-use super::score::{Bench, Entry, NOISE};
+use super::score_bench::{Bench, Entry, NOISE};
 use super::score_numbers::{Numbers, Scores, TRANSFER, mean, object, quantile, table, value};
 
 /// Of more pictures only the means are shown, unless each is asked for.
@@ -20,6 +20,8 @@ const SPREAD: usize = 20;
 /// Everything that has been judged.
 pub struct Report<'a> {
     pub bench: &'a Bench<'a>,
+    /// Whether the numbers of every picture are shown.
+    pub each: bool,
     pub pictures: Vec<Entry>,
     pub noises: Vec<Entry>,
     pub photographs: Vec<Entry>,
@@ -109,7 +111,7 @@ impl Report<'_> {
     }
 
     pub fn tables(&self) {
-        let mut rows: Vec<(String, Scores)> = match self.bench.args.each || self.pictures.len() <= FEW {
+        let mut rows: Vec<(String, Scores)> = match self.each || self.pictures.len() <= FEW {
             true => self.pictures.iter().map(|entry| (entry.name.clone(), entry.scores.clone())).collect(),
             false => by_maker(&self.pictures).into_iter().map(|(name, set)| (name, scores(set))).collect(),
         };

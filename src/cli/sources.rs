@@ -9,8 +9,9 @@ use entoptic::picture;
 use entoptic::tensor::Array;
 use entoptic::weights::{Checkpoint, cache_folder, demo, demos};
 
+use super::design::{Design, Maker};
 use super::networks::{Loaded, file_name};
-use super::origin::{Design, Maker, file_sum};
+use super::origin::file_sum;
 
 /// Where to look for what pictures were made from.
 pub struct Sources<'a> {

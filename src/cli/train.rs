@@ -18,9 +18,9 @@ use entoptic::training::{self, Event, Folder, Job, Lesson, Optimiser, Schedule, 
 use entoptic::weights::{NamedArray, Precision, write};
 use serde_json::{Value, json};
 
-use super::args::Global;
 use super::models::{Model, Weights};
 use super::networks::{file_name, open};
+use super::options::Global;
 use super::origin::Adapter;
 use super::progress::{Watcher, memory};
 use super::train_args::{LossArg, TrainArgs};

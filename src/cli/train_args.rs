@@ -7,7 +7,7 @@ use entoptic::nets::{BatchNormMode, Structure};
 use entoptic::ops::Metric;
 use entoptic::training::{Schedule, TeacherLoss};
 
-use super::args::NormalizeArg;
+use super::options::NormalizeArg;
 
 /// `--teacher` and `--images`, or `--data`.
 #[derive(Args)]

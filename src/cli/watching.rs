@@ -1,34 +1,13 @@
 //! Pictures watched while they form: on film, in the terminal, in a file.
 
-use std::path::PathBuf;
-
-use clap::Args;
 use entoptic::synthesis::Event;
 use entoptic::tensor::Array;
 
-use super::aim::Aim;
+use super::design::Aim;
 use super::film::Film;
 use super::making::Making;
 use super::preview::Preview;
 use super::progress::Watcher;
-use super::terminal::ShowArg;
-
-/// How a run is watched.
-#[derive(Args, Clone, Default)]
-pub struct WatchingArgs {
-    /// Beside each frame of the film, what the networks make of it: their logits, the class in red
-    #[arg(long)]
-    pub film_logits: bool,
-    /// Show the first picture in the terminal while it forms; HOW is found out unless it is given
-    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "auto")]
-    pub preview: Option<ShowArg>,
-    /// Show it in a file instead, which is replaced every few steps
-    #[arg(long, value_name = "FILE.png")]
-    pub preview_file: Option<PathBuf>,
-    /// Print progress and results as lines of JSON (docs/json.md)
-    #[arg(id = "events", long = "json")]
-    pub json: bool,
-}
 
 /// All that watch a run.
 pub struct Watched<'a> {

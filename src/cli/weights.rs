@@ -11,10 +11,10 @@ use entoptic::nets::{Fit, Structure};
 use entoptic::picture;
 use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, demos, write};
 
-use super::args::Global;
 use super::events::print_path;
 use super::fetch::{self, FetchArgs};
 use super::networks::{file_name, no_network};
+use super::options::Global;
 
 #[derive(Args)]
 pub struct WeightsArgs {

@@ -6,12 +6,13 @@ use std::sync::{Mutex, OnceLock};
 
 use super::kept::Kept;
 use super::recording::Kernel;
-use super::shader::expand;
+use super::shader::{Shader, expand};
 
 /// Compiled modules and pipelines, each made once per device.
 #[derive(Default)]
 pub(super) struct Pipelines {
-    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    /// By name and text: a shader with a name that another one has is another module.
+    modules: Mutex<HashMap<&'static Shader, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
     /// What the driver keeps on disk, where the user and the driver want that.
     kept: OnceLock<Option<Kept>>,
@@ -30,11 +31,11 @@ impl Pipelines {
 
     /// Puts another text in a shader's place, before any kernel of it is made: mistakes on purpose.
     #[cfg(test)]
-    pub(super) fn replace(&self, device: &wgpu::Device, shader: &'static super::Shader, text: String) {
+    pub(super) fn replace(&self, device: &wgpu::Device, shader: &'static Shader, text: String) {
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(shader.name), source: wgpu::ShaderSource::Wgsl(text.into()) };
         let module = device.create_shader_module(descriptor);
-        self.modules.lock().expect("no panic happens while the lock is held").insert(shader.name, module);
+        self.modules.lock().expect("no panic happens while the lock is held").insert(shader, module);
     }
 
     pub(super) fn get(&self, device: &wgpu::Device, kernel: &Kernel) -> wgpu::ComputePipeline {
@@ -43,7 +44,7 @@ impl Pipelines {
             return pipeline.clone();
         }
         let mut modules = self.modules.lock().expect("no panic happens while the lock is held");
-        let module = modules.entry(kernel.shader.name).or_insert_with(|| {
+        let module = modules.entry(kernel.shader).or_insert_with(|| {
             device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(kernel.shader.name),
                 source: wgpu::ShaderSource::Wgsl(expand(kernel.shader.text).into()),
@@ -64,5 +65,60 @@ impl Pipelines {
         });
         pipelines.insert(kernel.clone(), pipeline.clone());
         pipeline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::device::{AdapterChoice, Device, Externals, Kernel, Program, Recorder, Shader};
+
+    macro_rules! filling {
+        ($value:literal) => {
+            Shader {
+                name: "fill",
+                text: concat!(
+                    "@group(0) @binding(0) var<uniform> params: vec4<f32>;\n",
+                    "@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;\n",
+                    "@compute @workgroup_size(1) fn update() { y[0] = params + vec4<f32>(",
+                    $value,
+                    "); }\n",
+                ),
+                params_size: 16,
+            }
+        };
+    }
+
+    static ONE: Shader = filling!("1.0");
+    static TWO: Shader = filling!("2.0");
+
+    fn device() -> Device {
+        let choice = std::env::var("ENTOPTIC_ADAPTER").map(AdapterChoice::Named).unwrap_or_default();
+        Device::open(&choice).expect("the tests need a Vulkan, Metal or DX12 adapter")
+    }
+
+    fn filled(device: &Device, shader: &'static Shader) -> Vec<f32> {
+        let y = device.buffer("y", 16).expect("room");
+        let mut recorder = Recorder::new(device.tuning());
+        let out = recorder.external("y", 16);
+        recorder.launch_workgroups(Kernel::new(shader, "update"), &[0.5f32; 4], &[(1, out)], 1, 4);
+        let externals = Externals::from([("y".to_owned(), y.clone())]);
+        let mut program = Program::prepare(device, "fill", &recorder.finish(), &externals).expect("compiles");
+        program.run().expect("runs");
+        device.readback(16).expect("room").read(device, &y).expect("reads")
+    }
+
+    #[test]
+    fn shaders_of_one_name_are_told_apart_by_their_texts() {
+        let device = device();
+        assert_eq!(filled(&device, &ONE), [1.5; 4]);
+        assert_eq!(filled(&device, &TWO), [2.5; 4]);
+    }
+
+    #[test]
+    fn a_text_takes_the_place_of_one_shader_alone() {
+        let device = device();
+        device.replace_shader(&ONE, TWO.text.replace("2.0", "3.0"));
+        assert_eq!(filled(&device, &ONE), [3.5; 4]);
+        assert_eq!(filled(&device, &TWO), [2.5; 4]);
     }
 }

@@ -156,7 +156,7 @@ impl<'a> Bench<'a> {
         let buffer = &self.externals[name];
         let read = self.device.readback(buffer.bytes).and_then(|readback| readback.read(self.device, buffer));
         let stored: Vec<f32> = read.map_err(|error| error.to_string())?;
-        let whole = view.offset == 0 && view.stride as usize == view.shape.groups();
+        let whole = *view == View::whole(view.buffer, view.shape, view.layout);
         let narrow = if whole { stored } else { narrow(view, &stored)? };
         let found = view.layout.unpack(view.shape, &narrow);
         let Wanted::Numbers(values) = wanted else {

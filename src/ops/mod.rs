@@ -17,10 +17,6 @@ mod channel_affine;
 mod check_finite;
 mod concat;
 mod conv2d;
-mod conv2d_choice;
-mod conv2d_subgroup;
-mod conv2d_tiled;
-mod conv2d_tiled_weight;
 mod crop;
 mod cross_entropy;
 mod descend;
@@ -47,7 +43,7 @@ pub use adam::Adam;
 pub use advance::Advance;
 pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
-pub use conv2d_choice::{Pass, Problem, alone, choose};
+pub use conv2d::{Pass, Problem, Sizes, alone, choose};
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use concat::ConcatFilters;
@@ -87,9 +83,9 @@ macro_rules! ops {
 /// The text and parameter size of the kernel file that belongs to a module.
 macro_rules! shader {
     ($name:literal, $params:ty) => {
-        pub(super) static SHADER: crate::device::Shader = crate::device::Shader {
+        pub(in crate::ops) static SHADER: crate::device::Shader = crate::device::Shader {
             name: $name,
-            text: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
             params_size: size_of::<$params>(),
         };
     };
@@ -136,10 +132,7 @@ const UPDATES: &[&Shader] = &[
     &sgd::SHADER,
 ];
 
-/// Kernel files that compute what another one does, for other adapters.
-const VARIANTS: &[&Shader] = &[&conv2d_subgroup::SHADER, &conv2d_tiled::SHADER, &conv2d_tiled_weight::SHADER];
-
 /// Every kernel file.
 pub fn shaders() -> impl Iterator<Item = &'static Shader> {
-    DIFFERENTIABLE.iter().chain(UPDATES).chain(VARIANTS).copied()
+    DIFFERENTIABLE.iter().chain(UPDATES).chain(conv2d::VARIANTS).copied()
 }

@@ -4,6 +4,7 @@
 
 mod canvas;
 mod check;
+mod fault;
 pub mod octave;
 pub mod recipe;
 mod run;

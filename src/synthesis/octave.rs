@@ -118,15 +118,10 @@ impl Schedule {
     /// [`Error::Recipe`] when the recipe is not valid.
     pub fn new(recipe: &Recipe, pictures: &[Stream]) -> Result<Schedule> {
         recipe.validate()?;
-        let mut size = recipe.init.size;
-        let stages = recipe.stages.iter().enumerate().map(|(index, stage)| {
-            let start = stage.start_size(size);
-            size = stage.size_at(start, stage.iterations);
-            StageNumbers {
-                steps: (0..stage.iterations).map(|i| step_numbers(stage, index, start, i, pictures)).collect(),
-                sizes: (0..=stage.iterations).map(|i| stage.size_at(start, i)).collect(),
-                crop: stage.crop,
-            }
+        let stages = recipe.starts().enumerate().map(|(index, (stage, start))| StageNumbers {
+            steps: (0..stage.iterations).map(|i| step_numbers(stage, index, start, i, pictures)).collect(),
+            sizes: (0..=stage.iterations).map(|i| stage.size_at(start, i)).collect(),
+            crop: stage.crop,
         });
         Ok(Schedule { stages: stages.collect() })
     }

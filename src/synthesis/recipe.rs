@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::explain;
+use super::fault::explain;
 use super::stage::Stage;
 use crate::error::{Error, Result};
 use crate::nets::Normalize;
@@ -194,13 +194,23 @@ impl Recipe {
 
     /// Side of the picture at the last step of a run.
     pub fn final_side(&self) -> u32 {
-        let (mut size, mut side) = (self.init.size, self.init.size);
-        for stage in &self.stages {
-            let start = stage.start_size(size);
-            size = stage.size_at(start, stage.iterations);
-            side = stage.size_at(start, stage.iterations - 1);
-        }
-        side
+        let last = self.starts().last();
+        last.map_or(self.init.size, |(stage, start)| stage.size_at(start, stage.iterations - 1))
+    }
+
+    /// Steps of a whole run.
+    pub fn steps(&self) -> usize {
+        self.stages.iter().map(|stage| stage.iterations as usize).sum()
+    }
+
+    /// The stages in order, each with the side of the picture at its first step.
+    pub fn starts(&self) -> impl Iterator<Item = (&Stage, u32)> {
+        let mut before: Option<(&Stage, u32)> = None;
+        self.stages.iter().map(move |stage| {
+            // The sizes of a stage are asked for only after it was seen: the check may have refused it.
+            let left = before.map_or(self.init.size, |(stage, start)| stage.size_at(start, stage.iterations));
+            *before.insert((stage, stage.start_size(left)))
+        })
     }
 
     /// Checks a recipe that was changed after it was read.

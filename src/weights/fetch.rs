@@ -19,6 +19,7 @@ use ureq::Agent;
 use ureq::http::{HeaderName, Response, header};
 
 use super::Known;
+use crate::digest::hex;
 use crate::files::Lock;
 use crate::{Error, Result};
 
@@ -282,7 +283,7 @@ impl Part {
     }
 
     fn digest(&self) -> String {
-        self.sum.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.sum.clone().finalize())
     }
 }
 

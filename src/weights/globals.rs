@@ -1,6 +1,6 @@
 //! The closed list of names that a file of tensors may refer to, and what stands for each here.
 
-use super::checkpoint::Element;
+use super::entry::Element;
 
 /// Names that a pickle may refer to.
 #[derive(Clone, Copy, Debug, PartialEq)]

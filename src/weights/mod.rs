@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod demo;
+mod entry;
 mod fetch;
 mod globals;
 mod known;

@@ -7,7 +7,7 @@ use half::f16;
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 use serde_json::{Map, Value, json};
 
-use super::checkpoint::{Element, Entry, Index};
+use super::entry::{Element, Entry, Index};
 use crate::{Error, Result, files};
 
 /// An array under the name that files give it.

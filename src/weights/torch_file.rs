@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::checkpoint::{Entry, Index};
+use super::entry::{Entry, Index};
 use super::pickle::{Pickle, Storage, Value};
 use super::zip::{Archive, Deflated, Member};
 

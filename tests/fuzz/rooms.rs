@@ -3,6 +3,8 @@
 // What other rooms use of these is not used here.
 #![allow(dead_code)]
 
+#[path = "../../src/digest.rs"]
+mod digest;
 #[path = "../../src/error.rs"]
 mod error;
 #[path = "../../src/files.rs"]
@@ -14,6 +16,8 @@ pub mod synthesis {
     //! Recipes alone.
     #[path = "../../src/synthesis/check.rs"]
     mod check;
+    #[path = "../../src/synthesis/fault.rs"]
+    mod fault;
     #[path = "../../src/synthesis/recipe.rs"]
     pub mod recipe;
     #[path = "../../src/synthesis/stage.rs"]
@@ -90,7 +94,6 @@ pub fn survive(bytes: Vec<u8>) {
     let held = HELD.get();
     PEAK.set(held);
     if let Ok(checkpoint) = Checkpoint::from_bytes("fuzzed", bytes) {
-        checkpoint.architecture();
         for name in checkpoint.names() {
             let count: usize = checkpoint.shape(name).expect("it is named").iter().product();
             checkpoint.dtype(name).expect("it is named");

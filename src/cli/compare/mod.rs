@@ -16,9 +16,9 @@ use entoptic::tape::Tape;
 use entoptic::tensor::{Array, Shape};
 use tempfile::TempDir;
 
-use super::args::{Global, NormalizeArg};
 use super::models::Models;
 use super::networks::{Loaded, check_normalize, file_name, load, open, shared_classes};
+use super::options::{Global, NormalizeArg};
 use super::progress::Watcher;
 use super::subjects::{files, labels};
 use pictures::{About, Eyes, Picture, Seen, Source};

@@ -11,12 +11,11 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::synthesis::{Event, Finished, Job, memory, resume};
 use entoptic::tensor::{Array, Shape};
 
-use super::super::aim::{Aim, Target};
-use super::super::args::{Global, MakingArgs, MetricArg};
+use super::super::design::{Aim, Init, Target};
+use super::super::interrupt;
 use super::super::making::{Making, Picture, largest};
 use super::super::networks::Loaded;
-use super::super::origin::Init;
-use super::super::progress;
+use super::super::options::{Global, MakingArgs, MetricArg};
 use super::super::represent::{Goal, class_picture, made_by};
 use super::ObjectiveArg;
 use super::manifest::{Judgement, Top};
@@ -89,7 +88,7 @@ impl Workshop<'_> {
                 let finished = self.steps(other, &shown, None, begun.take(), &mut |share, steps| {
                     watch(share / 2.0, steps);
                 })?;
-                if finished.steps < steps(&other.recipe) {
+                if finished.steps < other.recipe.steps() {
                     return stopped(finished, None);
                 }
                 targets = Some(eight_bit(&finished.pictures));
@@ -107,7 +106,7 @@ impl Workshop<'_> {
         let finished = self.steps(&making, &pictures, goal.as_ref(), begun, &mut |share, steps| {
             watch(first + (1.0 - first) * share, steps);
         })?;
-        if finished.steps < steps(&making.recipe) {
+        if finished.steps < making.recipe.steps() {
             return stopped(finished, targets);
         }
         let files = files(&making, &pictures, &finished)?;
@@ -139,7 +138,7 @@ impl Workshop<'_> {
                 let share = costs[progress.step - 1] / costs[costs.len() - 1];
                 watch(share, (progress.step, progress.steps));
             }
-            if progress::stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if interrupt::stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         Ok(match begun {
             Some(begun) => resume(device, &job, &begun, &mut observer)?,
@@ -235,22 +234,15 @@ fn files(making: &Making, pictures: &[Picture], finished: &Finished) -> anyhow::
     pictures.iter().enumerate().map(file).collect()
 }
 
-fn steps(recipe: &Recipe) -> usize {
-    recipe.stages.iter().map(|stage| stage.iterations as usize).sum()
-}
-
 /// What all steps up to each cost, about: as many parts as there are pixels that the networks see.
 fn costs(recipe: &Recipe) -> Vec<f64> {
-    let mut size = recipe.init.size;
     let mut sum = 0.0;
     let mut costs = Vec::new();
-    for stage in &recipe.stages {
-        let start = stage.start_size(size);
+    for (stage, start) in recipe.starts() {
         for step in 0..stage.iterations {
             sum += f64::from(stage.crop.unwrap_or(stage.size_at(start, step))).powi(2);
             costs.push(sum);
         }
-        size = stage.size_at(start, stage.iterations);
     }
     costs
 }

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::Context;
+use entoptic::digest::sha256;
 use entoptic::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::origin::{Maker, hex};
+use super::super::design::Maker;
 use super::ObjectiveArg;
 use super::shard::Shard;
 
@@ -99,8 +100,7 @@ impl Identity {
 
     /// SHA-256, by which a state knows its gallery.
     pub fn sum(&self) -> String {
-        use sha2::{Digest, Sha256};
-        hex(&Sha256::digest(serde_json::to_vec(self).expect("it has a form in JSON")))
+        sha256(serde_json::to_vec(self).expect("it has a form in JSON"))
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use entoptic::files;
 
-use super::super::args::Global;
 use super::super::events::print_path;
+use super::super::options::Global;
 use super::super::origin::file_sum;
 use super::MergeArgs;
 use super::folder::{Folder, lock};

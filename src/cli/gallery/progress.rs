@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::super::args::Global;
+use super::super::options::Global;
 
 pub struct Shown<'a> {
     global: &'a Global,

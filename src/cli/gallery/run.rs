@@ -7,15 +7,16 @@ use std::time::Instant;
 use anyhow::bail;
 use entoptic::Error;
 use entoptic::device::{Class, Device};
+use entoptic::digest::sha256;
 use entoptic::files;
 use entoptic::synthesis::recipe::Recipe;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use super::super::args::{Global, MakingArgs};
+use super::super::design::Maker;
+use super::super::interrupt::{stopped, take_over_interrupts};
 use super::super::networks::{Loaded, check_recipe, load, open, shared_classes};
-use super::super::origin::{Maker, Place, hex};
-use super::super::progress::{stopped, take_over_interrupts};
+use super::super::options::{Global, MakingArgs};
+use super::super::origin::Place;
 use super::super::represent;
 use super::batch::{Made, Outcome, Workshop};
 use super::classes;
@@ -241,7 +242,7 @@ impl Gallery<'_> {
             if let Ok(bytes) = &file {
                 let written = classes::file(*index, class);
                 files::replace(&self.folder.path.join(&written), |out| out.write_all(bytes))?;
-                (name, sum) = (Some(written), Some(hex(&Sha256::digest(bytes))));
+                (name, sum) = (Some(written), Some(sha256(bytes)));
             }
             let failed = file.err();
             if let Some(why) = &failed {

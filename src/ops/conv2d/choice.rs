@@ -5,11 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use sha2::{Digest, Sha256};
-
-use super::conv2d::Conv2d;
+use super::sizes::Sizes;
 use crate::device::{Choices, Tile, Tiling, Variant};
-use crate::tensor::Shape;
+use crate::digest::sha256;
 
 /// What a convolution computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,16 +39,8 @@ impl Pass {
 pub struct Problem {
     /// What is computed.
     pub pass: Pass,
-    /// Its input.
-    pub x: Shape,
-    /// Its weights.
-    pub weight: Shape,
-    /// Its result.
-    pub y: Shape,
-    /// Step of the window, [height, width].
-    pub stride: [usize; 2],
-    /// Zeros around the input, [height, width].
-    pub padding: [usize; 2],
+    /// Of what.
+    pub sizes: Sizes,
 }
 
 /// A problem as a product of matrices, several of them side by side.
@@ -70,56 +60,28 @@ const SCRATCH: usize = 64 << 20;
 const LONGEST_RUN: usize = 4096;
 
 impl Problem {
-    /// The sizes by which measurements are told apart: n, h, w, c_in, c_out, kernel, stride, padding.
-    pub fn sizes(&self) -> [u32; 11] {
-        let ([n, c, h, w], [c_out, _, kh, kw]) = (self.x.0, self.weight.0);
-        let ([sh, sw], [ph, pw]) = (self.stride, self.padding);
-        [n, h, w, c, c_out, kh, kw, sh, sw, ph, pw].map(|size| size as u32)
-    }
-
-    /// The problem that has these [`Problem::sizes`], if there is one.
-    pub fn from_sizes(entry: &str, sizes: &[u32]) -> Option<Problem> {
-        use super::Op;
+    /// The problem of this kernel and these [`Sizes::numbers`], if there is one.
+    pub fn from_sizes(entry: &str, numbers: &[u32]) -> Option<Problem> {
         let pass = Pass::ALL.into_iter().find(|pass| pass.entry() == entry)?;
-        let sizes: [usize; 11] = sizes.iter().map(|&size| size as usize).collect::<Vec<_>>().try_into().ok()?;
-        let [n, h, w, c, c_out, kh, kw, sh, sw, ph, pw] = sizes;
-        let (x, weight) = (Shape::new(n, c, h, w), Shape::new(c_out, c, kh, kw));
-        let (stride, padding) = ([sh, sw], [ph, pw]);
-        if sizes[..9].contains(&0) {
-            return None;
-        }
-        let y = Conv2d { stride, padding, relu: false }.output_shape(&[x, weight]).ok()?;
-        Some(Problem { pass, x, weight, y, stride, padding })
-    }
-
-    /// The same layer with another number of pictures.
-    pub fn with_pictures(&self, n: usize) -> Problem {
-        let of = |Shape([_, c, h, w]): Shape| Shape::new(n, c, h, w);
-        Problem { x: of(self.x), y: of(self.y), ..*self }
-    }
-
-    /// Multiplications and additions.
-    pub fn flops(&self) -> usize {
-        2 * self.weight.elements() * self.y.pixels()
-    }
-
-    /// Bytes that must move at least once: both arguments and the result.
-    pub fn bytes(&self) -> usize {
-        4 * (self.x.elements() + self.weight.elements() + self.y.elements())
+        Some(Problem { pass, sizes: Sizes::from_numbers(numbers)? })
     }
 
     fn product(&self) -> Product {
-        let taps = self.weight.h() * self.weight.w();
-        let [c_in, c_out] = [self.x.groups() * 4, self.y.groups() * 4];
+        let sizes = &self.sizes;
+        let [c_in, c_out] = [sizes.x.groups() * 4, sizes.y.groups() * 4];
         match self.pass {
-            Pass::Forward => Product { rows: self.y.pixels(), columns: c_out, depth: taps * c_in, products: 1 },
-            Pass::GradInput => {
-                let [sh, sw] = self.stride;
-                let rows = self.x.n() * self.x.h().div_ceil(sh) * self.x.w().div_ceil(sw);
-                let taps = self.weight.h().div_ceil(sh) * self.weight.w().div_ceil(sw);
-                Product { rows, columns: c_in, depth: taps * c_out, products: sh * sw }
+            Pass::Forward => {
+                Product { rows: sizes.y.pixels(), columns: c_out, depth: sizes.taps() * c_in, products: 1 }
             }
-            Pass::GradWeight => Product { rows: taps * c_in, columns: c_out, depth: self.y.pixels(), products: 1 },
+            Pass::GradInput => {
+                let [sh, sw] = sizes.stride;
+                let taps = sizes.weight.h().div_ceil(sh) * sizes.weight.w().div_ceil(sw);
+                let rows = sizes.pixels_of_phase();
+                Product { rows, columns: c_in, depth: taps * c_out, products: sizes.phases() }
+            }
+            Pass::GradWeight => {
+                Product { rows: sizes.taps() * c_in, columns: c_out, depth: sizes.y.pixels(), products: 1 }
+            }
         }
     }
 
@@ -138,10 +100,11 @@ impl Problem {
 
     /// Bytes of partial sums.
     pub fn scratch(&self, splits: u32) -> usize {
+        let Sizes { x, y, .. } = self.sizes;
         let result = match self.pass {
-            Pass::Forward => self.y.pixels() * self.y.groups(),
-            Pass::GradInput => self.x.pixels() * self.x.groups(),
-            Pass::GradWeight => self.weight.h() * self.weight.w() * self.x.groups() * 4 * self.y.groups(),
+            Pass::Forward => y.pixels() * y.groups(),
+            Pass::GradInput => x.pixels() * x.groups(),
+            Pass::GradWeight => self.sizes.taps() * x.groups() * 4 * y.groups(),
         };
         if splits > 1 { result * 16 * splits as usize } else { 0 }
     }
@@ -218,7 +181,7 @@ pub fn choose(problem: &Problem, tiling: &Tiling) -> Variant {
     match tiling {
         Tiling::Always(variant) => *variant,
         Tiling::Table { units } => problem.candidates(*units)[0],
-        Tiling::Measured(choices) => choices.variant(problem.pass.entry(), &problem.sizes()),
+        Tiling::Measured(choices) => choices.variant(problem.pass.entry(), &problem.sizes.numbers()),
     }
 }
 
@@ -240,10 +203,10 @@ struct Alone {
 impl Choices for Alone {
     fn variant(&self, entry: &str, sizes: &[u32]) -> Variant {
         let problem = Problem::from_sizes(entry, sizes).expect("a layer that is recorded has been checked");
-        let problem = problem.with_pictures(1);
+        let problem = Problem { sizes: problem.sizes.with_pictures(1), ..problem };
         let variant = choose(&problem, &self.tiling);
         let mut chosen = self.chosen.lock().expect("no panic happens while the lock is held");
-        chosen.insert(format!("{entry} {:?}", problem.sizes()), variant);
+        chosen.insert(format!("{entry} {:?}", problem.sizes.numbers()), variant);
         variant
     }
 
@@ -254,14 +217,14 @@ impl Choices for Alone {
         };
         let chosen = self.chosen.lock().expect("no panic happens while the lock is held");
         let lines: String = chosen.iter().map(|(problem, variant)| format!("{problem} {variant}\n")).collect();
-        let digits: String = Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{how}, for a picture alone {}", &digits[..12])
+        format!("{how}, for a picture alone {}", &sha256(lines)[..12])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Shape;
 
     const GPU: Tiling = Tiling::Table { units: 132 };
 
@@ -270,15 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn sizes_make_the_problem_again() {
+    fn names_and_numbers_make_the_problem_again() {
         let sizes = [2, 75, 60, 64, 128, 3, 1, 2, 1, 1, 0];
         for pass in Pass::ALL {
             let problem = problem(pass, sizes);
-            assert_eq!(problem.sizes(), sizes);
-            assert_eq!(problem.y, Shape::new(2, 128, 38, 60));
-            assert_eq!(problem.flops(), 2 * 2 * 38 * 60 * 128 * 64 * 3);
+            assert_eq!((problem.pass, problem.sizes.numbers()), (pass, sizes));
         }
-        assert_eq!(Problem::from_sizes("conv2d.forward", &[1; 10]), None);
         assert_eq!(Problem::from_sizes("relu.forward", &sizes), None);
     }
 
@@ -302,7 +262,7 @@ mod tests {
         let stem = problem(Pass::GradWeight, [32, 299, 299, 3, 64, 7, 7, 2, 2, 3, 3]);
         for variant in stem.candidates(132) {
             let Variant::Tiled(_, splits) = variant else { panic!("{variant}") };
-            assert!(stem.y.pixels() <= LONGEST_RUN * splits as usize, "{variant}");
+            assert!(stem.sizes.y.pixels() <= LONGEST_RUN * splits as usize, "{variant}");
         }
     }
 
@@ -332,8 +292,8 @@ mod tests {
     #[test]
     fn a_picture_alone_is_no_different_in_a_batch() {
         let conv = |n: usize| {
-            let (x, weight, y) = (Shape::new(n, 64, 14, 14), Shape::new(64, 64, 3, 3), Shape::new(n, 64, 14, 14));
-            Problem { pass: Pass::Forward, x, weight, y, stride: [1; 2], padding: [1; 2] }
+            let sizes = Sizes::of(Shape::new(n, 64, 14, 14), Shape::new(64, 64, 3, 3), [1; 2], [1; 2]);
+            Problem { pass: Pass::Forward, sizes: sizes.expect("a layer") }
         };
         assert_ne!(choose(&conv(1), &GPU), choose(&conv(64), &GPU), "or the test shows nothing");
         let [one, many] = [1, 64].map(|n| {
