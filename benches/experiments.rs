@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use entoptic::device::{AdapterChoice, Device};
 use entoptic::evaluate::{Scene, outputs};
-use entoptic::nets::{Structure, BatchNormMode, Head, Network, Normalize};
+use entoptic::nets::{BatchNormMode, Head, Network, Normalize, Structure};
 use entoptic::objective::{Form, Objective, Place, Term, class_input, goal_input};
 use entoptic::ops::{Metric, Sgd};
 use entoptic::picture;

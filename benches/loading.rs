@@ -15,7 +15,7 @@ use common::generator::checksum;
 use common::gpu::device;
 use common::reference::input;
 use entoptic::evaluate::{Scene, outputs};
-use entoptic::nets::{Structure, Head, Network, Normalize};
+use entoptic::nets::{Head, Network, Normalize, Structure};
 use entoptic::objective::Place;
 use entoptic::weights::Checkpoint;
 

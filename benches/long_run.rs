@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Counters, Device};
 use entoptic::evaluate::Scene;
-use entoptic::nets::{Structure, Network, Normalize};
+use entoptic::nets::{Network, Normalize, Structure};
 use entoptic::objective::{Objective, class_input};
 use entoptic::synthesis::octave::Stream;
 use entoptic::synthesis::recipe::Recipe;
@@ -51,7 +51,16 @@ fn main() -> Result<()> {
     let device = Device::open(&std::env::var("ENTOPTIC_ADAPTER").map(AdapterChoice::Named).unwrap_or_default())?;
     let (network, side) = if name == "TINY" {
         let arrays = initial_weights(&"resnet50".parse().map_err(anyhow::Error::msg)?, 0.1, 10, 1)?;
-        (Network::from_arrays(&device, &"resnet50".parse().map_err(anyhow::Error::msg)?, &arrays, ClassList::unnamed(10), "0")?, 32)
+        (
+            Network::from_arrays(
+                &device,
+                &"resnet50".parse().map_err(anyhow::Error::msg)?,
+                &arrays,
+                ClassList::unnamed(10),
+                "0",
+            )?,
+            32,
+        )
     } else {
         let architecture: Structure = name.parse().map_err(anyhow::Error::msg)?;
         let weights = demo(&name)?.context("there is no such demo network")?;

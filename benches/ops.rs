@@ -36,7 +36,8 @@ fn main() -> Result<()> {
     let (gflops, gbytes) = (peaks.flops / 1e9, peaks.bytes / 1e9);
     let (mut criterion, mut report) = (criterion(), String::new());
     for architecture in names {
-        let (recording, _) = record(&device, &network(&device, &architecture)?, true, Shape::new(batch, 3, size, size))?;
+        let (recording, _) =
+            record(&device, &network(&device, &architecture)?, true, Shape::new(batch, 3, size, size))?;
         // A first look, to know which are worth a longer one.
         let timings = kernels(&device, &recording, 1)?;
         let all: f64 = timings.iter().map(|timing| timing.total()).sum();

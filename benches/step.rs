@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use entoptic::device::{AdapterChoice, Device};
 use entoptic::evaluate::Scene;
 use entoptic::measure::{network, peak_resident, thread_seconds};
-use entoptic::nets::{Structure, Head};
+use entoptic::nets::{Head, Structure};
 use entoptic::objective::{Form, Objective, Term, class_input};
 use entoptic::synthesis::octave::Stream;
 use entoptic::synthesis::recipe::Recipe;

@@ -14,10 +14,7 @@ use petgraph::graph::DiGraph;
 const APART: [&str; 3] = ["synthesis", "training", "analysis"];
 
 /// Files that need each other, and why that is better than the alternative.
-const RINGS: &[(&[&str], &str)] = &[(
-    &["nets/network", "nets/preprocessing"],
-    "the misfit of pixel values is a method of a network, in a file of its own for its length",
-)];
+const RINGS: &[(&[&str], &str)] = &[];
 
 /// A module by its path below `src`, without `mod.rs` and the ending: `ops/conv2d/sizes`.
 type Module = String;

@@ -259,7 +259,7 @@ fn put(bytes: &mut Vec<u8>, at: usize, piece: &[u8], over: bool) {
 /// Opens the bytes and reads every tensor; whether they could be opened.
 fn survive(bytes: Vec<u8>) -> bool {
     let Ok(checkpoint) = Checkpoint::from_bytes("mutant", bytes) else { return false };
-    Structure::of(checkpoint);
+    Structure::of(&checkpoint);
     for name in checkpoint.names() {
         if let Ok(values) = checkpoint.read(name) {
             assert_eq!(values.len(), checkpoint.shape(name).expect("it is named").iter().product::<usize>(), "{name}");

@@ -506,7 +506,7 @@ fn misuse_is_exit_code_two() {
         ("paint", "paint"),
         ("generate --class 8", "--model"),
         ("generate --model resnet50", "--class"),
-        ("generate --model resnet51 --class 8", "resnet50, googlenet, inception_v3"),
+        ("generate --model resnet51 --class 8", "wide_resnet101_2, googlenet, inception_v3, vgg11"),
         ("generate --head main --model resnet50 --class 8", "--head belongs to the network before it"),
         ("difference --minus resnet50 --weights a --class 8", "no --model is given"),
         ("generate --model resnet50 --weights a --weights b --class 8", "twice"),

@@ -12,7 +12,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::desk::{Desk, text};
-use entoptic::nets::Structure;
 use serde_json::json;
 
 /// Rows of a table by the names of its columns.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use common::generator::Generator;
-use entoptic::nets::{Structure, Head};
+use entoptic::nets::Head;
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray, Precision, demo, write};
@@ -188,7 +188,11 @@ fn training_starts_with_the_same_weights() {
 fn networks_of_timm_have_the_same_names_and_shapes() {
     for (architecture, heads, expected) in [
         (structure("resnet50"), &[][..], "c67ecaef75aaf0f7ff01240e17727e9642664d14f9f2337cd070db9f0a218e26"),
-        (structure("inception_v3"), &[Head::Side("aux")], "01237fea1e0f3cc20469a503534309cd443b9d4413b77cd7be5a7610e274466e"),
+        (
+            structure("inception_v3"),
+            &[Head::Side("aux")],
+            "01237fea1e0f3cc20469a503534309cd443b9d4413b77cd7be5a7610e274466e",
+        ),
     ] {
         let tensors: BTreeMap<_, _> =
             architecture.tensors(1.0, 1000, heads).expect("any width fits").into_iter().collect();

@@ -15,7 +15,9 @@ use entoptic::device::{Externals, Program, Recorder, Tuning};
 use entoptic::evaluate::{self, Forward, PICTURE, Scene, gradient, outputs};
 use entoptic::nets::{BatchNormMode, Head, Network, Normalize, Outputs};
 use entoptic::objective::{Form, Measure, Objective, Place, Term};
-use entoptic::ops::{self, Add, AvgPool2d, BatchNorm, Concat, Conv2d, FoldBias, FoldWeight, MaxPool2d, Op, Relu, View, samples};
+use entoptic::ops::{
+    self, Add, AvgPool2d, BatchNorm, Concat, Conv2d, FoldBias, FoldWeight, MaxPool2d, Op, Relu, View, samples,
+};
 use entoptic::tape::passes::{self, Pass};
 use entoptic::tape::{Derived, Request, Tape, Var};
 use entoptic::tensor::{Array, Layout, Shape};
@@ -192,9 +194,7 @@ fn siblings(passes: &[Pass]) -> Vec<(Vec<Array>, Vec<String>)> {
         (vec![], pooled, vec![b, x]),
         (vec![], b, vec![x]),
     ];
-    let run = |(keep, loss, wrt)| {
-        run(passes, &net.tape, &Request { keep, loss: Some(loss), wrt }, &net.externals)
-    };
+    let run = |(keep, loss, wrt)| run(passes, &net.tape, &Request { keep, loss: Some(loss), wrt }, &net.externals);
     requests.map(run).into()
 }
 
@@ -353,11 +353,12 @@ impl Built {
 /// Every value that both have, and the gradient of each block from its end to its start.
 fn blocks_agree(name: &str, side: usize, heads: &[Head], least: usize) {
     let picture = input(2, side);
-    let [folded, apart] =
-        [passes::ALL, &[]].map(|passes| Built::new(network(name), &picture, passes, heads));
+    let [folded, apart] = [passes::ALL, &[]].map(|passes| Built::new(network(name), &picture, passes, heads));
     // Convolutions and batch norms that are looked at would not be folded.
     let fused = |name: &&str| ![".conv", ".bn"].iter().any(|end| name.ends_with(end)) && !name.contains("downsample");
-    let fused = |name: &&str| fused(name) && name.rsplit('.').next().is_none_or(|leaf| !leaf.starts_with("conv") && !leaf.starts_with("bn"));
+    let fused = |name: &&str| {
+        fused(name) && name.rsplit('.').next().is_none_or(|leaf| !leaf.starts_with("conv") && !leaf.starts_with("bn"))
+    };
     let taps: Vec<&str> = folded.outputs.taps.iter().map(|(name, _)| name.as_str()).filter(fused).collect();
     let vars = |built: &Built| taps.iter().map(|tap| built.outputs.tap(tap).unwrap()).collect::<Vec<Var>>();
     let found = [&folded, &apart].map(|built| built.run(vars(built), None, vec![]));
@@ -494,7 +495,8 @@ fn what_is_folded_follows_the_weights() {
     let scene = Scene::of(vec![&network], Normalize::Source);
     let logits = || outputs(device(), &scene, &picture, &[LOGITS], false).unwrap().remove(0).values;
     // Prepared before the change, it sees it.
-    let mut early = Forward::prepare(device(), &evaluate::Pass::of(&network, Normalize::Source, picture.shape)).unwrap();
+    let mut early =
+        Forward::prepare(device(), &evaluate::Pass::of(&network, Normalize::Source, picture.shape)).unwrap();
     let stored = Layout::Picture.pack(picture.shape, &picture.values);
     let before = early.logits(&stored).unwrap().values;
     assert_eq!(before, logits());

@@ -5,13 +5,13 @@
 
 mod common;
 
-use common::reference::structure;
 use common::compare::{Bound, assert_close};
 use common::generator::Generator;
 use common::gpu::device;
+use common::reference::structure;
 use entoptic::analysis::{ALTERATIONS, Judge, altered, distance, softmax};
 use entoptic::evaluate::{self, Forward, Pass, Scene};
-use entoptic::nets::{Structure, Head, Network, Normalize};
+use entoptic::nets::{Head, Network, Normalize};
 use entoptic::objective::{Form, Measure, Objective, Place, Term};
 use entoptic::tensor::{Array, Layout, Shape};
 use entoptic::weights::demo;

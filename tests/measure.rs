@@ -3,8 +3,8 @@
 // Compiled into each test program, of which each uses a part.
 mod common;
 
-use common::reference::structure;
 use common::gpu::device;
+use common::reference::structure;
 use entoptic::device::{Externals, Program, Recorder};
 use entoptic::measure::{Pass, kernels, network, pass, peaks, record};
 use entoptic::ops::Peak;

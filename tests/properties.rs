@@ -6,6 +6,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -27,7 +29,7 @@ const SHARES: usize = 26;
 type Ranges = &'static [RangeInclusive<usize>];
 
 /// What some numbers mean: an operation and its arguments.
-type Build = fn(&[usize]) -> (Box<dyn Op>, Vec<Domain>);
+type Build = fn(&[usize]) -> (Arc<dyn Op>, Vec<Domain>);
 
 /// One test for each operation; PROPERTIES lists them.
 macro_rules! properties {
@@ -86,8 +88,8 @@ fn shape(numbers: &[usize]) -> Shape {
     Shape::new(numbers[0], numbers[1], numbers[2], numbers[3])
 }
 
-fn boxed(op: impl Op + 'static, domains: impl Into<Vec<Domain>>) -> (Box<dyn Op>, Vec<Domain>) {
-    (Box::new(op), domains.into())
+fn boxed(op: impl Op + 'static, domains: impl Into<Vec<Domain>>) -> (Arc<dyn Op>, Vec<Domain>) {
+    (Arc::new(op), domains.into())
 }
 
 fn vectors(c: usize) -> [Domain; 4] {

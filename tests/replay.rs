@@ -206,7 +206,7 @@ fn the_first_layer_that_is_not_finite_is_named() {
         let network = demo_network(&device, "resnet50", "0");
         outputs(&device, &scene(&network), &picture, &[LOGITS], true).expect("good weights");
         for (tensor, value) in changes {
-            device.write(&network.buffers()[&network.key(tensor)], &[*value]).expect("uploads");
+            device.write(&network.buffers()[&network.parameters().key(tensor)], &[*value]).expect("uploads");
         }
         let found = |result: entoptic::Result<()>| match result {
             Err(Error::NotFinite { layer, step }) => (layer, step),

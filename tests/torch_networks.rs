@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use common::fixture;
 use common::gpu::device;
-use common::reference::{structure, SEED, input};
+use common::reference::{SEED, input, structure};
 use entoptic::evaluate::{Scene, outputs};
-use entoptic::nets::{Structure, Head, Network, Normalize};
+use entoptic::nets::{Head, Network, Normalize, Structure};
 use entoptic::objective::Place;
 use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 

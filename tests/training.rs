@@ -12,7 +12,7 @@ use std::path::Path;
 use common::generator::Generator;
 use common::gpu::device;
 use entoptic::classes::ClassList;
-use entoptic::nets::{Structure, BatchNormMode, Network, Normalize};
+use entoptic::nets::{BatchNormMode, Network, Normalize, Structure};
 use entoptic::ops::{Adam, Metric, Sgd};
 use entoptic::picture::write_png;
 use entoptic::tensor::{Array, Shape};

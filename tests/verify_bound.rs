@@ -9,7 +9,7 @@ use common::gpu::device;
 use common::reference::{demo_network, structure};
 use entoptic::device::{Device, Tile, Tiling, Variant};
 use entoptic::evaluate::Scene;
-use entoptic::nets::{Structure, Network};
+use entoptic::nets::{Network, Structure};
 use entoptic::objective::{Objective, class_input};
 use entoptic::picture;
 use entoptic::synthesis::octave::Stream;
@@ -82,7 +82,7 @@ impl Measures {
 }
 
 /// For a network and a class: other kernels, and other seeds.
-fn measure(recipe: &str, architecture: Structure, class: usize) -> [Measures; 2] {
+fn measure(recipe: &str, architecture: &Structure, class: usize) -> [Measures; 2] {
     let tiled = device().apart();
     tiled.set_tiling(Tiling::Always(Variant::Tiled(Tile::T32x32, 1)));
     let name = architecture.name();
@@ -96,7 +96,7 @@ fn measure(recipe: &str, architecture: Structure, class: usize) -> [Measures; 2]
 
 #[test]
 fn other_kernels_are_within_the_bounds_and_other_seeds_are_not() {
-    let [kernels, seeds] = measure("demo-quick", structure("googlenet"), 4);
+    let [kernels, seeds] = measure("demo-quick", &structure("googlenet"), 4);
     // Of losses near 200 the second part alone.
     let allowed = FIRST_LOSS[1] * 190.0;
     assert!(kernels.first.iter().all(|off| *off < allowed), "{kernels:?}");
@@ -115,7 +115,7 @@ fn figures_for_the_shipped_recipes() {
     for (recipe, classes) in [("demo-quick", &[1, 4, 8][..]), ("demo", &[4]), ("demo-robust", &[4])] {
         for architecture in [structure("resnet50"), structure("googlenet")] {
             for &class in classes {
-                measure(recipe, architecture, class);
+                measure(recipe, &architecture, class);
             }
         }
     }

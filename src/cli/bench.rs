@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use entoptic::files::{self, check_writable};
-use entoptic::measure::{usual, Pass, network, pass, peaks};
+use entoptic::measure::{Pass, network, pass, peaks, usual};
 use entoptic::nets::Structure;
 use entoptic::tensor::Shape;
 

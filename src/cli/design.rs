@@ -163,7 +163,7 @@ impl Aim {
 impl From<&Loaded> for Maker {
     fn from(Loaded { network, weight, head, .. }: &Loaded) -> Self {
         Maker {
-            network: network.architecture.name().to_owned(),
+            network: network.structure.name().to_owned(),
             weights: file_name(Path::new(&network.source)),
             sha256: network.checksum.clone(),
             transform_input: network.transform_input,

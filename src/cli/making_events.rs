@@ -52,7 +52,7 @@ impl Making<'_> {
         for (n, (picture, out)) in pictures.iter().zip(outs).enumerate() {
             let judged = |(loaded, found): (&Loaded, &Vec<Vec<f32>>)| {
                 json!({
-                    "network": loaded.network.architecture.name(),
+                    "network": loaded.network.structure.name(),
                     "classes": classes(&loaded.network.classes, &picture.aim, &found[n]),
                 })
             };

@@ -150,11 +150,7 @@ impl Model {
         if !network.classes.is_empty() || self.head != Head::Main {
             network.check_head(self.head)?;
         }
-        global.say(format_args!(
-            "network: {structure}, weights {}, {} classes",
-            network.source,
-            network.class_count()
-        ));
+        global.say(format_args!("network: {structure}, weights {}, {} classes", network.source, network.class_count()));
         global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
         Ok(Loaded::new(network, self.weight, self.head))
     }

@@ -10,7 +10,7 @@ use super::row::{Row, Tally, Verdict};
 use crate::device::{Device, Program};
 use crate::evaluate::{self, Scene};
 use crate::measure;
-use crate::nets::{Structure, Head, Network, Normalize};
+use crate::nets::{Head, Network, Normalize, Structure};
 use crate::objective::{Form, Objective, Place, Term, class_input};
 use crate::synthesis::octave::Stream;
 use crate::synthesis::recipe::Recipe;
@@ -83,8 +83,7 @@ pub(super) fn examine(device: &Device, tally: &mut Tally, made: &mut Run) -> Res
 }
 
 fn load(device: &Device, name: &str) -> Result<Network> {
-    let structure: Structure =
-        name.trim_end_matches("-plain").parse().expect("stored answers are of known networks");
+    let structure: Structure = name.trim_end_matches("-plain").parse().expect("stored answers are of known networks");
     let checkpoint = demo(name)?.expect("stored answers are of networks in the program");
     Network::load(device, &structure, &checkpoint, name)
 }

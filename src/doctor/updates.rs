@@ -6,8 +6,8 @@ use super::row::Tally;
 use crate::Result;
 use crate::device::{BufferId, Device};
 use crate::ops::{
-    Accumulate, Adam, Advance, Brighten, CheckFinite, Descend, FoldBias, FoldWeight, Forward, Op, Paste, Peak, Project, Rule, Sgd,
-    StatisticsDistance,
+    Accumulate, Adam, Advance, Brighten, CheckFinite, Descend, FoldBias, FoldWeight, Forward, Op, Paste, Peak, Project,
+    Rule, Sgd, StatisticsDistance,
 };
 use crate::oracle::{Number, Values, exact, updates};
 use crate::tensor::{Array, Layout, Shape};

@@ -1,6 +1,6 @@
 //! The one way from a recording with networks in it to a program.
 
-use super::FiniteChecks;
+use super::checks::FiniteChecks;
 use crate::Result;
 use crate::device::{Buffer, Device, Externals, Program, Recorder};
 use crate::nets::Network;

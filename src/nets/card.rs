@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::preprocessing::Normalize;
+use super::normalize::Normalize;
 use crate::weights::Checkpoint;
 
 /// What is known of a checkpoint besides its tensors. Published files say nothing of themselves.

@@ -7,9 +7,7 @@ use std::ops::Range;
 
 use super::head::Head;
 use crate::Result;
-use crate::ops::{
-    AdaptiveAvgPool2d, Add, BatchNorm, BatchNormTrain, Concat, Conv2d, MaxPool2d, Op, Relu,
-};
+use crate::ops::{AdaptiveAvgPool2d, Add, BatchNorm, BatchNormTrain, Concat, Conv2d, MaxPool2d, Op, Relu};
 use crate::tape::{Tape, Var};
 use crate::tensor::{Layout, Shape};
 
@@ -192,7 +190,8 @@ impl<'a> Layers<'a> {
     /// Some rows of a tensor, which lie in a shape of their own.
     fn rows(&mut self, tensor: &str, sizes: Vec<usize>, rows: Range<usize>, shape: Shape, layout: Layout) -> Var {
         let tensor = tensor.to_owned();
-        let name = if rows.len() == sizes[0] { tensor.clone() } else { format!("{tensor}[{}..{}]", rows.start, rows.end) };
+        let name =
+            if rows.len() == sizes[0] { tensor.clone() } else { format!("{tensor}[{}..{}]", rows.start, rows.end) };
         let var = self.tape.parameter(self.setting.prefix, &name, shape, layout);
         self.built.parameters.push(Parameter { name, var, shape, layout, tensor, sizes, rows });
         var
@@ -338,7 +337,15 @@ impl<'a> Layers<'a> {
     ///
     /// # Errors
     /// [`crate::Error::TooSmall`] when no window fits.
-    pub fn max_pool(&mut self, name: &str, x: Var, kernel: usize, stride: usize, padding: usize, ceil_mode: bool) -> Result<Var> {
+    pub fn max_pool(
+        &mut self,
+        name: &str,
+        x: Var,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        ceil_mode: bool,
+    ) -> Result<Var> {
         self.pool(name, x, MaxPool2d { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], ceil_mode })
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::card::Card;
 use super::head::Head;
 use super::layers::{BatchNormMode, Norm, Parameter, Setting};
+use super::normalize::transform_input;
 use super::parameters::Parameters;
-use super::preprocessing::transform_input;
 use super::structure::{Structure, shapes_of};
 use crate::classes::ClassList;
 use crate::device::{Device, Externals};
@@ -156,8 +156,7 @@ impl Network {
     ) -> Result<Outputs> {
         heads.iter().try_for_each(|&head| self.check_head(head))?;
         let x = if self.transform_input { transform_input(tape, x)? } else { x };
-        let setting =
-            Setting { shapes: &self.shapes, prefix: self.parameters.prefix(), mode, heads, width: None };
+        let setting = Setting { shapes: &self.shapes, prefix: self.parameters.prefix(), mode, heads, width: None };
         let (mut built, error) = self.structure.lay(tape, setting, x);
         if self.classes.is_empty() {
             built.heads.retain(|(head, _)| *head != Head::Main);

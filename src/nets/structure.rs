@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use super::head::Head;
 use super::layers::{BatchNormMode, Built, Layers, Setting};
-use super::zoo;
 use crate::classes::ClassList;
 use crate::tape::{Tape, Var};
 use crate::tensor::Shape;
@@ -31,9 +29,6 @@ struct Description {
     build: Arc<Build>,
 }
 
-/// The networks whose structure is known, by torchvision's names.
-static ZOO: LazyLock<Vec<Structure>> = LazyLock::new(zoo::families);
-
 impl Structure {
     /// A network of this name whose classes are the outputs of layer `classifier`.
     pub(super) fn new(
@@ -56,11 +51,6 @@ impl Structure {
     /// The same, of which torchvision's pretrained files are used with `transform_input`.
     pub(super) fn transforming_input(self) -> Self {
         Structure(Arc::new(Description { transforms_input: true, ..(*self.0).clone() }))
-    }
-
-    /// Every network whose structure is known.
-    pub fn all() -> &'static [Structure] {
-        &ZOO
     }
 
     /// torchvision's name.
@@ -126,7 +116,8 @@ impl Structure {
         let shapes = self.tensors(1.0, 1000, &[])?.into_iter().collect();
         let mut tape = Tape::default();
         let built = self.build(&mut tape, Setting { mode, ..Setting::of(&shapes) }, pictures)?;
-        let (_, logits) = built.heads.into_iter().find(|(head, _)| *head == Head::Main).expect("every network has a main head");
+        let (_, logits) =
+            built.heads.into_iter().find(|(head, _)| *head == Head::Main).expect("every network has a main head");
         Ok((tape, logits))
     }
 
@@ -135,13 +126,17 @@ impl Structure {
     /// # Errors
     /// None.
     pub fn smallest_side(&self) -> Result<usize> {
-        for side in 1..ANY_PICTURE.h() {
-            match self.sketch(Shape::new(1, 3, side, side), BatchNormMode::Frozen) {
-                Err(Error::TooSmall { .. }) => {}
-                other => return other.map(|_| side),
-            }
+        let passes = |side: usize| match self.sketch(Shape::new(1, 3, side, side), BatchNormMode::Frozen) {
+            Err(Error::TooSmall { .. }) => Ok(false),
+            other => other.map(|_| true),
+        };
+        // What a picture passes a larger one does too.
+        let (mut below, mut above) = (0, ANY_PICTURE.h());
+        while above - below > 1 {
+            let middle = (below + above) / 2;
+            if passes(middle)? { above = middle } else { below = middle }
         }
-        Ok(ANY_PICTURE.h())
+        Ok(above)
     }
 
     /// Checks the names and shapes of weights against the structure, without a GPU and without reading a number.
@@ -165,9 +160,8 @@ impl Structure {
         let setting = Setting { heads: &side_heads, ..Setting::of(shapes) };
         let refused = |problems| Error::Weights { network: self.name().to_owned(), problems };
         // Blocks whose parts do not fit together.
-        let mut built = self
-            .build(&mut Tape::default(), setting, ANY_PICTURE)
-            .map_err(|error| refused(vec![error.to_string()]))?;
+        let mut built =
+            self.build(&mut Tape::default(), setting, ANY_PICTURE).map_err(|error| refused(vec![error.to_string()]))?;
         let used: BTreeSet<&str> = built.parameters.iter().map(|parameter| parameter.tensor.as_str()).collect();
         let mut problems = std::mem::take(&mut built.problems);
         let unexpected: Vec<&String> =
@@ -175,7 +169,8 @@ impl Structure {
         let head = self.classifier(Head::Main).unwrap_or_default();
         let layer = head.trim_end_matches("weight").to_owned();
         let of_head = |name: &str| name.strip_prefix("missing: ").is_some_and(|name| name.starts_with(&layer));
-        let headless = unexpected.is_empty() && !shapes.contains_key(&head) && problems.iter().all(|line| of_head(line));
+        let headless =
+            unexpected.is_empty() && !shapes.contains_key(&head) && problems.iter().all(|line| of_head(line));
         if headless && !shapes.is_empty() {
             problems.clear();
             built.parameters.retain(|parameter| !parameter.tensor.starts_with(&layer));
@@ -228,7 +223,9 @@ impl Structure {
     fn is_of_a_side_head(&self, tensor: &str) -> bool {
         // What belongs to a side head begins as its classifier does.
         let begins = |(_, layer): &(Head, String)| {
-            layer.split_once('.').is_some_and(|(head, _)| tensor.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')))
+            layer
+                .split_once('.')
+                .is_some_and(|(head, _)| tensor.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')))
         };
         self.0.heads[1..].iter().any(begins)
     }
@@ -275,18 +272,6 @@ impl fmt::Debug for Structure {
 impl fmt::Display for Structure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl FromStr for Structure {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = Structure::all().iter().find(|structure| structure.name() == name);
-        found.cloned().ok_or_else(|| {
-            let known: Vec<&str> = Structure::all().iter().map(Structure::name).collect();
-            format!("no network is called \"{name}\"; there are: {}", known.join(", "))
-        })
     }
 }
 

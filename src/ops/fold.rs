@@ -59,7 +59,13 @@ fn checked(op: &str, inputs: &[Shape]) -> Result<Shape> {
 }
 
 /// Launches one of the two kernels on its own argument `x`, of so many rows.
-fn record(recorder: &mut Recorder, entry: &'static str, eps: f32, (x, rows): (Option<BufferId>, usize), pass: &Forward) {
+fn record(
+    recorder: &mut Recorder,
+    entry: &'static str,
+    eps: f32,
+    (x, rows): (Option<BufferId>, usize),
+    pass: &Forward,
+) {
     let (y, inputs) = (pass.output, pass.inputs);
     let norm: Vec<BufferId> = inputs[inputs.len() - 4..].iter().map(|view| view.buffer).collect();
     let groups = inputs[0].shape.n().div_ceil(4);

@@ -46,8 +46,7 @@ impl StepPrograms {
             let steps: Vec<StepNumbers> = steps.iter().map(of).collect();
             let scene = scene.pictures(pictures);
             let before = parts.first().map(|part| &part.program);
-            let part =
-                StepProgram::prepare(device, &scene, stage, &steps, run, canvas, check_finite, before)?;
+            let part = StepProgram::prepare(device, &scene, stage, &steps, run, canvas, check_finite, before)?;
             parts.push(part);
         }
         Ok(StepPrograms { parts })
@@ -298,8 +297,7 @@ impl StepProgram {
         let mut checks = check_finite.then(FiniteChecks::default);
         let (recorder, derived, gradient) = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
         let networks = &scene.networks;
-        let program =
-            prepare::Draft { label: "generation step", recorder, derived, networks, checks, after: before };
+        let program = prepare::Draft { label: "generation step", recorder, derived, networks, checks, after: before };
         let Prepared { program, externals, checks } = program.prepare(device, || {
             let mut externals = scene.uploads(device)?;
             externals.insert(PICTURE.into(), picture.clone());

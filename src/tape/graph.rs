@@ -35,8 +35,7 @@ impl Graph {
         }
         tape.nodes.retain(|node| needed[node.output.0]);
         let wrt = if request.loss.is_some() { request.wrt.clone() } else { vec![] };
-        let mut graph =
-            Graph { tape, wanted, wrt, differentiated: vec![], inside: vec![], rectified: vec![] };
+        let mut graph = Graph { tape, wanted, wrt, differentiated: vec![], inside: vec![], rectified: vec![] };
         graph.differentiate();
         graph
     }

@@ -113,7 +113,11 @@ fn take_derived(graph: &mut Graph, tuning: &Tuning) -> Vec<Derived> {
         let mut recorder = Recorder::new(tuning.clone());
         let mut watch = |_: &mut Recorder, _: &str, _: View| {};
         let mut lowering = Lowering::new(graph, &mut recorder, &mut watch);
-        lowering.needed.iter_mut().zip(&graph.tape.nodes).for_each(|(flag, node)| *flag = needed.contains(&node.output));
+        lowering
+            .needed
+            .iter_mut()
+            .zip(&graph.tape.nodes)
+            .for_each(|(flag, node)| *flag = needed.contains(&node.output));
         lowering.external(root, &name);
         lowering.forward();
         let set = fixed[root.0].clone().expect("it is fixed");

@@ -20,7 +20,10 @@ use crate::weights::NamedArray;
 pub fn initial_weights(structure: &Structure, width: f64, classes: usize, seed: u64) -> Result<Vec<NamedArray>> {
     let tensors = structure.tensors(width, classes, &[])?;
     let inputs = |layer: &str| {
-        tensors.iter().find(|(name, s)| *name == format!("{layer}.weight") && s.len() > 1).map(|(_, s)| s[1..].iter().product())
+        tensors
+            .iter()
+            .find(|(name, s)| *name == format!("{layer}.weight") && s.len() > 1)
+            .map(|(_, s)| s[1..].iter().product())
     };
     let array = |(name, shape): &(String, Vec<usize>)| {
         let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);

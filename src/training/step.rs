@@ -262,7 +262,8 @@ impl TrainStep {
         };
         let (_, mut goal) = given.make(&mut recorder, &name, Layout::Picture.bytes(shape))?;
         let mut checks = setup.check_finite.then(FiniteChecks::default);
-        let Recorded { kept, mut gradients, derived } = FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
+        let Recorded { kept, mut gradients, derived } =
+            FiniteChecks::record(&mut checks, &tape, &mut recorder, &request)?;
         recorder.layer("train");
         let (mut total, logits) = (total(&mut recorder, kept[0])?, kept[1]);
 

@@ -63,7 +63,10 @@ mod tests {
         let respelt = |name| respell(entries([name])).into_keys().next().expect("one");
         let old = "features.denseblock1.denselayer12.norm.2.running_mean";
         assert_eq!(respelt(old), "features.denseblock1.denselayer12.norm2.running_mean");
-        assert_eq!(respelt("features.denseblock1.denselayer1.conv.1.weight"), "features.denseblock1.denselayer1.conv1.weight");
+        assert_eq!(
+            respelt("features.denseblock1.denselayer1.conv.1.weight"),
+            "features.denseblock1.denselayer1.conv1.weight"
+        );
         for today in ["features.denseblock1.denselayer1.conv1.weight", "features.norm0.weight", "features.3.weight"] {
             assert_eq!(respelt(today), today);
         }

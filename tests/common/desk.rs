@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use entoptic::nets::{Structure, Head};
+use entoptic::nets::{Head, Structure};
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{NamedArray, Precision, write};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use entoptic::device::Device;
-use entoptic::nets::{Structure, Network};
+use entoptic::nets::{Network, Structure};
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray, Precision, demo, write};
 

@@ -1,5 +1,5 @@
 //! Families of networks, each in one file that describes its members plainly. A new family is a file here and a line in
-//! [`families`].
+//! `families`.
 //!
 //! **Reference** torchvision's `models`: names of networks, of layers and of tensors are its own, letter for letter.
 
@@ -11,10 +11,16 @@ mod resnet;
 mod squeezenet;
 mod vgg;
 
+use std::str::FromStr;
+use std::sync::LazyLock;
+
 use super::structure::Structure;
 
+/// The networks whose structure is known, by torchvision's names.
+static ZOO: LazyLock<Vec<Structure>> = LazyLock::new(families);
+
 /// Every network of every family.
-pub(super) fn families() -> Vec<Structure> {
+fn families() -> Vec<Structure> {
     [
         resnet::family(),
         googlenet::family(),
@@ -25,4 +31,23 @@ pub(super) fn families() -> Vec<Structure> {
         densenet::family(),
     ]
     .concat()
+}
+
+impl Structure {
+    /// Every network whose structure is known.
+    pub fn all() -> &'static [Structure] {
+        &ZOO
+    }
+}
+
+impl FromStr for Structure {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Structure::all().iter().find(|structure| structure.name() == name);
+        found.cloned().ok_or_else(|| {
+            let known: Vec<&str> = Structure::all().iter().map(Structure::name).collect();
+            format!("no network is called \"{name}\"; there are: {}", known.join(", "))
+        })
+    }
 }

@@ -50,7 +50,15 @@ fn forward(net: &mut Layers, x: Var, block: Block, stages: [usize; 4]) -> Result
         for place in 0..blocks {
             let stride = if index > 0 && place == 0 { 2 } else { 1 };
             let project = stride == 2 || before != channels * expansion;
-            x = residual(net, &format!("{stage}.{place}"), x, block, (channels, channels * expansion), stride, project)?;
+            x = residual(
+                net,
+                &format!("{stage}.{place}"),
+                x,
+                block,
+                (channels, channels * expansion),
+                stride,
+                project,
+            )?;
             before = channels * expansion;
         }
         net.tap(&stage, x);

@@ -21,19 +21,36 @@ use Layer::{Fire, Pool};
 
 /// The layers from `features.2` on.
 const V1_0: [Layer; 11] = [
-    Pool, Fire(16, 64), Fire(16, 64), Fire(32, 128), Pool, Fire(32, 128), Fire(48, 192), Fire(48, 192), Fire(64, 256), Pool,
+    Pool,
+    Fire(16, 64),
+    Fire(16, 64),
+    Fire(32, 128),
+    Pool,
+    Fire(32, 128),
+    Fire(48, 192),
+    Fire(48, 192),
+    Fire(64, 256),
+    Pool,
     Fire(64, 256),
 ];
 const V1_1: [Layer; 11] = [
-    Pool, Fire(16, 64), Fire(16, 64), Pool, Fire(32, 128), Fire(32, 128), Pool, Fire(48, 192), Fire(48, 192), Fire(64, 256),
+    Pool,
+    Fire(16, 64),
+    Fire(16, 64),
+    Pool,
+    Fire(32, 128),
+    Fire(32, 128),
+    Pool,
+    Fire(48, 192),
+    Fire(48, 192),
+    Fire(64, 256),
     Fire(64, 256),
 ];
 
 pub(super) fn family() -> Vec<Structure> {
     let members = [("squeezenet1_0", Conv::halving(96, 7, 0), V1_0), ("squeezenet1_1", Conv::halving(64, 3, 0), V1_1)];
-    let member = |(name, stem, layers)| {
-        Structure::new(name, "classifier.1", move |net, x| forward(net, x, stem, layers))
-    };
+    let member =
+        |(name, stem, layers)| Structure::new(name, "classifier.1", move |net, x| forward(net, x, stem, layers));
     members.map(member).into()
 }
 

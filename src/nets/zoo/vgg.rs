@@ -24,7 +24,10 @@ pub(super) fn family() -> Vec<Structure> {
         let name = if norms { format!("{name}_bn") } else { name };
         Structure::new(&name, "classifier.6", move |net, x| forward(net, x, stages, norms))
     };
-    [false, true].iter().flat_map(|&norms| MEMBERS.map(|(name, stages)| member((name.to_owned(), stages), norms))).collect()
+    [false, true]
+        .iter()
+        .flat_map(|&norms| MEMBERS.map(|(name, stages)| member((name.to_owned(), stages), norms)))
+        .collect()
 }
 
 /// x [N, 3, H, W] -> logits [N, classes, 1, 1].
