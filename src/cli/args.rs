@@ -47,6 +47,9 @@ pub struct Global {
     /// GPU to use: its number in `entoptic adapters`, or a part of its name
     #[arg(long, global = true, env = "ENTOPTIC_ADAPTER", value_name = "NAME-OR-INDEX")]
     pub adapter: Option<String>,
+    /// Memory that may be taken on the GPU, in MiB; by default all that there is
+    #[arg(long, global = true, env = "ENTOPTIC_MEMORY", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    pub memory: Option<u64>,
     /// Say more: checksums of weights, where memory goes, how many kernels a step launches, how long it all took
     #[arg(short, long, global = true)]
     pub verbose: bool,

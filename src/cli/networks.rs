@@ -90,6 +90,9 @@ pub fn check_normalize(
 pub fn open(global: &Global) -> anyhow::Result<Device> {
     let choice = global.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Named);
     let device = Device::open(&choice)?;
+    if let Some(mebibytes) = global.memory {
+        device.limit_memory(mebibytes << 20);
+    }
     global.say(format_args!("adapter: {}", device.adapter()));
     // A software driver has one kernel that is best, and keeps by itself what it compiles.
     if device.adapter().class != Class::Software {
