@@ -400,6 +400,25 @@ fn an_interrupt_keeps_what_has_come() {
     assert_eq!(server.asked()[1].header("range"), Some("bytes=40000-"));
 }
 
+/// A pipe from which nothing ever comes, in the place of each of its files.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_cache_is_not_waited_for() {
+    let (bytes, file) = payload(100_000);
+    let sent = bytes.clone();
+    let server = Server::new(move |_, request, stream| send(stream, request, &sent, "", usize::MAX));
+    for ending in [".part", ".part.etag", ""] {
+        let desk = Desk::new();
+        desk.good(&[&server.url(&file)], &file, &bytes);
+        fs::remove_file(desk.cache(&file)).expect("removed");
+        let pipe = desk.cache(&format!("{file}{ending}"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+        let output = desk.command(&[&server.url(&file)]).output().expect("the program starts");
+        let said = text(&output.stderr);
+        assert!(output.status.success() || said.contains("is not a regular file"), "{ending}: {said}");
+    }
+}
+
 #[test]
 fn two_processes_fetch_a_file_once() {
     let (bytes, file) = payload(100_000);

@@ -13,6 +13,7 @@ use entoptic::training::{Accuracy, Photograph, Strength, Validation, labelled};
 use serde_json::{Value, json};
 
 use super::args::{Global, NormalizeArg};
+use super::messages::shown;
 use super::models::Models;
 use super::networks::{Loaded, check_normalize, file_name, load, open};
 use super::progress::Watcher;
@@ -90,7 +91,7 @@ pub fn run(global: &Global, args: AccuracyArgs) -> anyhow::Result<()> {
     for (loaded, clean, attacked) in rows {
         let (side, count, top_1, top_5) = (side(&args, loaded), clean.count, clean.top_1(), clean.top_5());
         let attacked = attacked.map_or(String::new(), |attacked| format!("{:>16.4}", attacked.top_1()));
-        println!("{:<width$}{side:>6}{count:>13}{top_1:>8.4}{top_5:>8.4}{attacked}", name(loaded));
+        println!("{:<width$}{side:>6}{count:>13}{top_1:>8.4}{top_5:>8.4}{attacked}", shown(&name(loaded)));
     }
     Ok(())
 }

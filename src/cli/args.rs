@@ -21,6 +21,7 @@ use super::generate::GenerateArgs;
 use super::gradient::GradientArgs;
 use super::layers::LayersArgs;
 use super::merge::MergeArgs;
+use super::messages::tell;
 use super::opposite::OppositeArgs;
 use super::outputs::OutputsArgs;
 use super::recipes::RecipesArgs;
@@ -71,7 +72,7 @@ impl Global {
     /// A line for the user, unless quiet.
     pub fn say(&self, line: std::fmt::Arguments) {
         if !self.quiet {
-            eprintln!("{line}");
+            tell(line);
         }
     }
 
@@ -83,7 +84,7 @@ impl Global {
     /// A line for the curious.
     pub fn explain(&self, line: impl FnOnce() -> String) {
         if self.verbose {
-            eprintln!("{}", line());
+            tell(format_args!("{}", line()));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Progress and results as lines of JSON on standard output, for other programs. docs/json.md tells what they are.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::aim::Aim;
 use super::args::{Arguments, Global};
 use super::making::{Making, Picture, largest};
+use super::messages::{plain, tell};
 use super::networks::Loaded;
 use super::origin::{Init, Maker, Place};
 use super::progress;
@@ -43,9 +44,14 @@ impl Global {
 }
 
 /// A line with a path on standard output, byte for byte, so that whoever reads it finds the file also where its name is no text.
+/// A terminal gets no commands that a name may hold.
 pub fn print_path(path: &Path) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(path.as_os_str().as_encoded_bytes())?;
+    if out.is_terminal() {
+        out.write_all(plain(&path.to_string_lossy()).as_bytes())?;
+    } else {
+        out.write_all(path.as_os_str().as_encoded_bytes())?;
+    }
     Ok(out.write_all(b"\n")?)
 }
 
@@ -153,6 +159,10 @@ pub fn misuse(error: &clap::Error) -> ! {
         let text = error.to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
         print(&json!({ "event": "error", "text": text, "exit_code": error.exit_code() }));
+    }
+    if error.use_stderr() {
+        tell(format_args!("{}", error.to_string().trim_end()));
+        std::process::exit(error.exit_code());
     }
     error.exit()
 }

@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Global;
 use super::events::print_path;
+use super::messages::tell;
 use super::progress::{stopped, take_over_interrupts};
 
 #[derive(Args)]
@@ -107,7 +108,7 @@ impl Meter<'_> {
             bar.set_position(bytes);
         } else if bytes * 10 / total.max(1) > self.shown {
             self.shown = bytes * 10 / total.max(1);
-            eprintln!("{:.1} of {:.1} MiB", bytes as f64 / MEBIBYTE, total as f64 / MEBIBYTE);
+            tell(format_args!("{:.1} of {:.1} MiB", bytes as f64 / MEBIBYTE, total as f64 / MEBIBYTE));
         }
     }
 

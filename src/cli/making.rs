@@ -337,7 +337,7 @@ impl Set {
         let mut set = Set { classes: vec![], pictures: vec![] };
         for text in &args.class {
             let class = names.find(text)?;
-            for seed in making.args.seed..making.args.seed + args.seeds {
+            for seed in (0..args.seeds).map(|count| making.args.seed.wrapping_add(count)) {
                 let suffix = if args.seeds > 1 { format!("-seed{seed}") } else { String::new() };
                 let name = format!("{}{kind}{suffix}", file_stem(names.name(class)));
                 let stream = Stream { seed, picture: class as u64 };

@@ -21,6 +21,7 @@ mod gradient;
 mod layers;
 mod making;
 mod merge;
+mod messages;
 mod models;
 mod networks;
 mod objectives;
@@ -49,6 +50,7 @@ use clap::{CommandFactory, FromArgMatches};
 use serde_json::json;
 
 use args::{Arguments, Command, Global};
+pub use messages::tell;
 
 /// Parses the arguments (exit code 2 when they make no sense) and does what they say.
 pub fn run() -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::weights::{Checkpoint, KNOWN, Known, cache_folder, demo};
 
 use super::args::{Global, NormalizeArg};
+use super::messages::tell;
 use super::models::{Model, Weights};
 
 /// A network ready to run, with what its checkpoint says of itself.
@@ -104,7 +105,7 @@ pub fn open(global: &Global) -> anyhow::Result<Device> {
             let quiet = global.quiet;
             let warn = move |line: &str| {
                 if !quiet {
-                    eprintln!("{line}")
+                    tell(format_args!("{line}"));
                 }
             };
             autotune::install(&device, Settings::new(folder, warn));
