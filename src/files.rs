@@ -22,6 +22,21 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
+/// What is wrong with a file that is empty, or that stands in the place of another one, told by its first bytes.
+pub(crate) fn mistaken(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.is_empty() {
+        Some("file is empty; download it again")
+    } else if bytes.starts_with(b"version https://git-lfs") {
+        Some("is a pointer to a file in Git LFS; run `git lfs pull`")
+    } else if bytes.starts_with(b"\0\x05\x16\x07") {
+        Some("is what a Mac keeps about a file (AppleDouble), not the file; name the one without `._`")
+    } else if bytes.trim_ascii_start().starts_with(b"<") {
+        Some("is a web page, so the download failed; download it again")
+    } else {
+        None
+    }
+}
+
 /// An error for a folder, a pipe or a device.
 pub(crate) fn check_regular(metadata: &fs::Metadata) -> io::Result<()> {
     if metadata.is_file() { Ok(()) } else { Err(io::Error::other("is not a regular file; move it away")) }

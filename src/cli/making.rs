@@ -20,7 +20,7 @@ use entoptic::tensor::Array;
 use super::aim::{self, Aim};
 use super::args::{Global, MakingArgs, PicturesArgs};
 use super::events::print_path;
-use super::networks::{Loaded, check_recipe, file_name, shared_classes};
+use super::networks::{Loaded, check_range, check_recipe, file_name, shared_classes};
 use super::origin::{self, Design, Init, Maker, Origin};
 use super::progress::Watcher;
 use super::watching::{Watched, WatchingArgs};
@@ -260,7 +260,9 @@ impl<'a> Making<'a> {
         }
         let path = &self.args.init;
         let sha256 = origin::file_sum(path).context("--init")?;
-        let several = picture::read(path).context("--init")?.shape.n() > 1;
+        let photograph = picture::read(path).context("--init")?;
+        check_range(self.global, path, &photograph, self.recipe.normalize);
+        let several = photograph.shape.n() > 1;
         Ok(Init::Image { file: file_name(path), sha256, picture: several.then_some(0) })
     }
 

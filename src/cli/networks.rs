@@ -9,6 +9,7 @@ use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Class, Device};
 use entoptic::nets::{Architecture, Head, Network, Normalize};
 use entoptic::synthesis::recipe::Recipe;
+use entoptic::tensor::Array;
 use entoptic::weights::{Checkpoint, KNOWN, Known, cache_folder, demo};
 
 use super::args::{Global, NormalizeArg};
@@ -85,6 +86,24 @@ pub fn check_normalize(
 ) -> anyhow::Result<()> {
     let Some(chosen) = chosen.filter(|_| picture.extension().is_none_or(|e| e != "safetensors")) else { return Ok(()) };
     networks.iter().try_for_each(|loaded| loaded.check_preprocessing(global, device, chosen.into()))
+}
+
+/// Warns of values that are far from those of pixels, which only tensors and some TIFF files can hold.
+pub fn check_range(global: &Global, path: &Path, picture: &Array, normalize: Normalize) {
+    let (low, high) =
+        picture.values.iter().fold((0.0f32, 1.0f32), |(low, high), &value| (low.min(value), high.max(value)));
+    // As they are, values may have been normalised before: ImageNet's then go from -2.1 to 2.6.
+    let margin = if normalize == Normalize::Source { 9.0 } else { 1.0 };
+    if low < -margin || high > 1.0 + margin {
+        let advice = if high > 10.0 {
+            "divide them by 255 if they are bytes"
+        } else {
+            "--normalize source takes values that have been normalised"
+        };
+        let path = path.display();
+        global
+            .warn(format_args!("{path}: its values go from {low} to {high}, those of a picture from 0 to 1; {advice}"));
+    }
 }
 
 /// Opens the adapter that the user wants and says which it is.

@@ -17,11 +17,11 @@ use super::score_numbers::{
     Numbers, Scores, judge_numbers, mean, object, pixel_numbers, quantile, spectrum_rows, table,
 };
 use super::score_report::Report;
-use super::subjects::{Maker, Subject, files, labels};
+use super::subjects::{Maker, Subject, files, labels, readable, say_broken};
 
 #[derive(Args)]
 pub struct ScoreArgs {
-    /// Pictures, or folders of them (PNG, JPEG), also with a folder for each class
+    /// Pictures, or folders of them, also with a folder for each class
     #[arg(required_unless_present = "photographs", value_name = "PICTURE|FOLDER")]
     pub pictures: Vec<PathBuf>,
     /// The networks that judge; best also those that had no part in making the pictures
@@ -58,10 +58,10 @@ const PHOTOGRAPHS: usize = 8;
 
 pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
     if args.pictures.is_empty() {
-        return photographs_alone(&args);
+        return photographs_alone(global, &args);
     }
-    let files = files(&args.pictures)?;
-    let photographs = args.photographs.iter().map(|path| self::files(std::slice::from_ref(path)));
+    let files = files(global, &args.pictures)?;
+    let photographs = args.photographs.iter().map(|path| self::files(global, std::slice::from_ref(path)));
     let photographs = photographs.collect::<anyhow::Result<Vec<_>>>().context("--photographs")?.concat();
     let device = open(global)?;
     let networks = load(global, &device, &args.judges.models)?;
@@ -74,8 +74,7 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
     let mut bench = Bench { global, networks: &networks, judges, args: &args, done: 0, all: 0 };
 
     let classes = networks.first().map(|loaded| &loaded.network.classes);
-    let read = |file: &PathBuf| Subject::read(file, args.size, classes);
-    let mut subjects = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut subjects = readable(global, &files, &args.pictures, |file| Subject::read(file, args.size, classes))?;
     bench.settle(&mut subjects)?;
     let wanted = wanted(&subjects);
     let [_, _, h, w] = subjects[0].picture.shape.0;
@@ -122,13 +121,14 @@ fn wanted(subjects: &[Subject]) -> BTreeMap<Option<String>, usize> {
 }
 
 /// What pixels of photographs are like, and their spectrum.
-fn photographs_alone(args: &ScoreArgs) -> anyhow::Result<()> {
+fn photographs_alone(global: &Global, args: &ScoreArgs) -> anyhow::Result<()> {
     let path = args.photographs.as_ref().context("give pictures, or --photographs")?;
-    let files = files(std::slice::from_ref(path)).context("--photographs")?;
-    let mut all: Vec<Pixels> = Vec::with_capacity(files.len());
-    for file in &files {
-        all.push(pixels(&Subject::read(file, args.size, None)?.picture));
-    }
+    let files = files(global, std::slice::from_ref(path)).context("--photographs")?;
+    let measured = |file: &Path| -> anyhow::Result<Subject> { Subject::read(file, args.size, None) };
+    let all: Vec<Pixels> = readable(global, &files, std::slice::from_ref(path), measured)?
+        .iter()
+        .map(|subject| pixels(&subject.picture))
+        .collect();
     let numbers: Vec<Numbers> = all.iter().map(pixel_numbers).collect();
     let each: Vec<&Numbers> = numbers.iter().collect();
     let rows = [mean(&numbers), quantile(&each, 0.05), quantile(&each, 0.95)];
@@ -211,16 +211,18 @@ impl Bench<'_> {
         if let (Some(plain), [only]) = (by_class.remove(&None), &wanted.keys().collect::<Vec<_>>()[..]) {
             by_class.entry((*only).clone()).or_default().extend(plain);
         }
-        let mut chosen = vec![];
+        let (mut chosen, mut broken) = (vec![], vec![]);
         for (class, &count) in wanted {
             let known = by_class.get(class).map_or(&[][..], Vec::as_slice);
             let count = count.max(PHOTOGRAPHS).min(known.len());
             for index in 0..count {
-                let mut subject = Subject::read(known[index * known.len() / count], Some(side), None)?;
-                (subject.class, subject.maker) = (class.clone(), None);
-                chosen.push(subject);
+                match Subject::read(known[index * known.len() / count], Some(side), None) {
+                    Ok(subject) => chosen.push(Subject { class: class.clone(), maker: None, ..subject }),
+                    Err(error) => broken.push(format!("{error:#}")),
+                }
             }
         }
+        say_broken(self.global, &broken);
         if chosen.is_empty() && !files.is_empty() {
             bail!(
                 "--photographs: none is of a class that the pictures show; give a folder with a folder for each class, \

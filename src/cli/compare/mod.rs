@@ -30,7 +30,7 @@ use pictures::{About, Eyes, Picture, Seen, Source};
 pub struct CompareArgs {
     #[command(flatten)]
     pub models: Models,
-    /// A set of pictures (PNG, JPEG): a folder, also one with a folder for each class; several, one after another. What a
+    /// A set of pictures: a folder, also one with a folder for each class; several, one after another. What a
     /// picture shows is told by its texts, else by its folder, else by the beginning of its name
     #[arg(long, required = true, num_args = 1.., value_name = "FOLDER")]
     pub pictures: Vec<PathBuf>,
@@ -104,7 +104,7 @@ pub struct Report<'a> {
 
 pub fn run(global: &Global, args: CompareArgs) -> anyhow::Result<()> {
     let stage = Stage::new(&args.out)?;
-    let sets = args.pictures.iter().map(|path| subjects::files(std::slice::from_ref(path)));
+    let sets = args.pictures.iter().map(|path| subjects::files(global, std::slice::from_ref(path)));
     let sets = sets.collect::<anyhow::Result<Vec<_>>>().context("--pictures")?;
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
