@@ -2,7 +2,6 @@
 
 mod cli;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -13,7 +12,7 @@ fn main() -> ExitCode {
         _ if cli::unheard(&done) => ExitCode::from(BROKEN_PIPE),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            cli::tell(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -34,7 +33,7 @@ fn quiet_pipes() {
         if ["(os error 32)", "(os error 109)", "(os error 232)"].iter().any(|code| failure.ends_with(code)) {
             std::process::exit(BROKEN_PIPE.into());
         }
-        let _ = writeln!(std::io::stderr(), "error: printing to {failure}");
+        cli::tell(format_args!("error: printing to {failure}"));
         std::process::exit(1);
     }));
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{self, FilterType};
@@ -33,13 +33,13 @@ const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// Reads a picture.
 ///
-/// PNG and JPEG, told by their first bytes: 8 or 16 bit, grey becomes RGB, transparency goes over white, a camera's
-/// orientation is applied. A `.safetensors` file gives its tensor `image` as it is, several pictures and any values
-/// included.
+/// PNG, JPEG, WebP, GIF, TIFF and BMP, told by their first bytes: 8 or 16 bit, grey becomes RGB, transparency goes over white, a
+/// camera's orientation is applied; of several pictures in one file the first. A `.safetensors` file gives its tensor `image` as
+/// it is, several pictures and any finite values included; bytes are divided by 255.
 ///
 /// **Shapes** [1, 3, H, W]; [N, 3, H, W] from `.safetensors`.
 ///
-/// **Units and ranges** 0 to 1 for PNG and JPEG.
+/// **Units and ranges** 0 to 1, but for floating-point numbers in `.safetensors` and TIFF.
 ///
 /// # Errors
 /// [`Error::File`] when the file is none of these, damaged, or larger than [`MAX_SIDE`] or [`MAX_PIXELS`], checked
@@ -56,17 +56,116 @@ fn read_tensor(path: &Path) -> Result<Array> {
         return Err(Error::file(path, format!("tensor \"{NAME}\" is {sizes:?}, expected [N, 3, H, W]")));
     };
     check_size(path, n, w, h)?;
-    Ok(Array::new(Shape::new(n, 3, h, w), file.read(NAME)?))
+    let mut values = file.read_unchecked(NAME)?;
+    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+        let (picture, channel, row, column) = (at / (3 * h * w), at / (h * w) % 3, at / w % h, at % w);
+        return Err(Error::file(
+            path,
+            format!(
+                "picture {picture} holds {} in channel {channel}, row {row}, column {column}; every pixel must be a finite number",
+                values[at]
+            ),
+        ));
+    }
+    if file.dtype(NAME) == Some("U8") {
+        values.iter_mut().for_each(|value| *value /= 255.0);
+    }
+    Ok(Array::new(Shape::new(n, 3, h, w), values))
+}
+
+/// What [`read`] can decode.
+const READ: [ImageFormat; 6] =
+    [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::Bmp];
+
+/// The same for people.
+const KINDS: &str = "PNG, JPEG, WebP, GIF, TIFF, BMP";
+
+/// How the names of such files end.
+const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "tif", "tiff", "bmp"];
+
+/// What a folder holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Pictures that can be read, told by the endings of their names; sorted.
+    pub pictures: Vec<PathBuf>,
+    /// Folders, sorted.
+    pub folders: Vec<PathBuf>,
+    /// How many files are of other kinds, or hidden, with hidden folders and those that a Mac puts into archives (`__MACOSX`).
+    pub skipped: usize,
+}
+
+/// Lists a folder.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn list(folder: &Path) -> Result<Listing> {
+    let entries = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut paths: Vec<PathBuf> = entries.map_err(Error::io(folder))?;
+    paths.sort();
+    let mut listing = Listing::default();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        if name.starts_with(b".") || name == b"__MACOSX" {
+            listing.skipped += 1;
+        } else if path.is_dir() {
+            listing.folders.push(path);
+        } else if ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)) {
+            listing.pictures.push(path);
+        } else {
+            listing.skipped += 1;
+        }
+    }
+    Ok(listing)
+}
+
+/// What is wrong with a file that begins so, where it is no picture or one of a kind that is known and not read.
+fn unreadable(beginning: &[u8]) -> Option<String> {
+    let not_read = |what: &str| Some(format!("is {what}, which is not read; convert it to PNG or JPEG"));
+    let brands = beginning.get(8..).filter(|_| beginning.get(4..8) == Some(b"ftyp")).unwrap_or_default();
+    // The brand, a version, and the other brands that the file fits.
+    let length = beginning.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+    let brands = &brands[..brands.len().min(length.saturating_sub(8))];
+    let is = |known: &[&[u8; 4]]| brands.chunks_exact(4).any(|brand| known.iter().any(|known| brand == *known));
+    if is(&[b"avif", b"avis"]) {
+        return not_read("an AVIF picture");
+    }
+    if is(&[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"]) {
+        return not_read("a HEIC photograph, as telephones take them");
+    }
+    if beginning.starts_with(b"\xff\x0a") || beginning.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n") {
+        return not_read("a JPEG XL picture");
+    }
+    if beginning.starts_with(b"\xff\x4f\xff\x51") || beginning.starts_with(b"\0\0\0\x0cjP  \r\n\x87\n") {
+        return not_read("a JPEG 2000 picture");
+    }
+    if beginning.starts_with(b"\x89PNG\r\n\x1a\n") && beginning.get(12..16) == Some(b"CgBI") {
+        return not_read("a PNG from the inside of an iPhone app");
+    }
+    if beginning.starts_with(b"%PDF") {
+        return not_read("a PDF document");
+    }
+    let text = beginning.trim_ascii_start();
+    if text.starts_with(b"<") && beginning.windows(4).take(1024).any(|word| word == b"<svg") {
+        return not_read("an SVG drawing");
+    }
+    files::mistaken(beginning).map(str::to_owned)
 }
 
 fn decode(path: &Path) -> Result<Array> {
-    let mut reader = ImageReader::new(open(path)?).with_guessed_format().map_err(Error::io(path))?;
+    let mut file = open(path)?;
+    let beginning = file.fill_buf().map_err(Error::io(path))?;
+    if let Some(reason) = unreadable(beginning) {
+        return Err(Error::file(path, reason));
+    }
+    let mut reader = ImageReader::new(file).with_guessed_format().map_err(Error::io(path))?;
     match reader.format() {
-        Some(ImageFormat::Png) => {}
-        Some(ImageFormat::Jpeg) if has_end(&std::fs::read(path).map_err(Error::io(path))?) => {}
-        Some(ImageFormat::Jpeg) => return Err(Error::file(path, "file is truncated; copy or download it again")),
+        Some(format) if READ.contains(&format) => {}
         Some(other) => return Err(Error::file(path, format!("is {other:?}, which is not read; convert it to PNG"))),
-        None => return Err(Error::file(path, "is not a picture; give a PNG, JPEG or .safetensors file")),
+        None => return Err(Error::file(path, format!("is not a picture; give a {KINDS} or .safetensors file"))),
+    }
+    if reader.format() == Some(ImageFormat::Jpeg) && !has_end(&std::fs::read(path).map_err(Error::io(path))?) {
+        return Err(Error::file(path, "file is truncated; copy or download it again"));
     }
     let mut limits = image::Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
@@ -313,7 +412,6 @@ fn texts(file: impl BufRead + Seek) -> Result<BTreeMap<String, String>, png::Dec
 mod tests {
     use super::*;
     use crate::weights::{NamedArray, Precision, write};
-    use std::path::PathBuf;
     use tempfile::TempDir;
 
     /// A folder that goes away with the test, and a path in it.
@@ -466,6 +564,83 @@ mod tests {
         assert!(refused(100, 100).contains("cannot be decoded"));
     }
 
+    /// Without loss where the format has none.
+    #[test]
+    fn other_formats_are_read_as_png_is() {
+        let (_folder, path) = file("a");
+        let shades: Vec<u8> = (0..3 * 24 * 16).map(|at| (at * 7 % 256) as u8).collect();
+        let picture = image::RgbImage::from_raw(16, 24, shades).expect("three bytes a pixel");
+        for format in READ {
+            let given: DynamicImage = match format {
+                // Of 256 colours at most.
+                ImageFormat::Gif => {
+                    let few = |x: u32, y: u32| Rgb([(x * 16) as u8, (y % 8 * 32) as u8, 128]);
+                    image::RgbImage::from_fn(16, 24, few).into()
+                }
+                _ => picture.clone().into(),
+            };
+            let mut bytes = std::io::Cursor::new(vec![]);
+            given.write_to(&mut bytes, format).expect("encoded");
+            let bytes = bytes.into_inner();
+            std::fs::write(&path, &bytes).expect("written");
+            let (found, expected) = (read(&path).expect("a picture"), planes_of(&given));
+            let furthest = found.values.iter().zip(&expected.values).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
+            let lossy = [ImageFormat::Jpeg, ImageFormat::Gif].contains(&format);
+            assert!(
+                found.shape == expected.shape && furthest <= if lossy { 0.6 } else { 0.0 },
+                "{format:?}: {furthest}"
+            );
+            std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
+            assert!(message(read(&path)).len() > 10, "half a {format:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_picture_in_a_folder_is_counted() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in
+            ["b.PNG", "a.jpeg", "c.webp", "._a.jpeg", ".DS_Store", "Thumbs.db", "words.txt", "photo.heic", "none"]
+        {
+            std::fs::write(path(name), "").expect("written");
+        }
+        for name in ["class", ".hidden", "__MACOSX", "folder.png"] {
+            std::fs::create_dir(path(name)).expect("made");
+        }
+        let expected = Listing {
+            pictures: ["a.jpeg", "b.PNG", "c.webp"].map(path).into(),
+            folders: ["class", "folder.png"].map(path).into(),
+            skipped: 8,
+        };
+        assert_eq!(list(folder.path()).expect("a folder"), expected);
+        assert!(matches!(list(&path("absent")), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn bytes_are_pixels_and_a_pixel_that_is_no_number_is_named() {
+        let (_folder, path) = file("a.safetensors");
+        let mut header = br#"{"image":{"dtype":"U8","shape":[1,3,1,2],"data_offsets":[0,6]}}"#.to_vec();
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.append(&mut header);
+        bytes.extend([0, 51, 255, 102, 153, 204]);
+        std::fs::write(&path, bytes).expect("written");
+        let found = read(&path).expect("a picture");
+        assert_eq!(found, Array::new(Shape::new(1, 3, 1, 2), vec![0.0, 0.2, 1.0, 0.4, 0.6, 0.8]));
+
+        let mut values = [0.5f32; 2 * 3 * 2 * 4];
+        values[24 + 8 + 4 + 3] = f32::NAN;
+        let mut header = br#"{"image":{"dtype":"F32","shape":[2,3,2,4],"data_offsets":[0,192]}}"#.to_vec();
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.append(&mut header);
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        std::fs::write(&path, bytes).expect("written");
+        let said = message(read(&path));
+        assert!(
+            said.ends_with("picture 1 holds NaN in channel 1, row 1, column 3; every pixel must be a finite number"),
+            "{said}"
+        );
+    }
+
     #[test]
     fn tensors_are_taken_as_they_are() {
         let (_folder, path) = file("a.safetensors");
@@ -495,9 +670,43 @@ mod tests {
             std::fs::write(&path, bytes).expect("write");
             message(read(&path))
         };
-        assert!(refused(b"some text").ends_with("is not a picture; give a PNG, JPEG or .safetensors file"));
-        assert!(refused(b"").ends_with("is not a picture; give a PNG, JPEG or .safetensors file"));
-        assert!(refused(b"GIF89a\x01\0\x01\0").ends_with("is Gif, which is not read; convert it to PNG"));
+        for (bytes, words) in [
+            (&b"some text"[..], "is not a picture; give a PNG, JPEG, WebP, GIF, TIFF, BMP or .safetensors file"),
+            (b"", "file is empty; download it again"),
+            (b"\n<!DOCTYPE html><title>403</title>", "is a web page, so the download failed; download it again"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer to a file in Git LFS; run `git lfs pull`"),
+            (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", "(AppleDouble), not the file; name the one without `._`"),
+            (
+                b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+                "is a HEIC photograph, as telephones take them, which is not read; convert it to PNG or JPEG",
+            ),
+            (
+                b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic",
+                "is a HEIC photograph, as telephones take them, which is not read; convert it to PNG or JPEG",
+            ),
+            (
+                b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf",
+                "is an AVIF picture, which is not read; convert it to PNG or JPEG",
+            ),
+            (b"\xff\x0a\xfa\x1f", "is a JPEG XL picture, which is not read; convert it to PNG or JPEG"),
+            (b"\0\0\0\x0cJXL \r\n\x87\n\0", "is a JPEG XL picture, which is not read; convert it to PNG or JPEG"),
+            (b"\0\0\0\x0cjP  \r\n\x87\n\0", "is a JPEG 2000 picture, which is not read; convert it to PNG or JPEG"),
+            (b"\xff\x4f\xff\x51\0", "is a JPEG 2000 picture, which is not read; convert it to PNG or JPEG"),
+            (
+                b"\x89PNG\r\n\x1a\n\0\0\0\x04CgBIP\0 \x02",
+                "is a PNG from the inside of an iPhone app, which is not read; convert it to PNG or JPEG",
+            ),
+            (b"%PDF-1.7", "is a PDF document, which is not read; convert it to PNG or JPEG"),
+            (
+                b"<?xml version=\"1.0\"?><svg width=\"1\">",
+                "is an SVG drawing, which is not read; convert it to PNG or JPEG",
+            ),
+            (b"qoif\0\0\0\x01\0\0\0\x01\x03\0", "is Qoi, which is not read; convert it to PNG"),
+        ] {
+            let said = refused(bytes);
+            assert!(said.ends_with(words), "{said}");
+        }
+        assert!(refused(b"GIF89a\x01\0\x01\0").contains("cannot be decoded"));
         let whole = encode_png(&Array::filled(Shape::new(1, 3, 64, 64), 0.5), &[]).expect("bytes");
         assert!(refused(&whole[..whole.len() / 2]).contains("cannot be decoded"));
         assert!(message(read_metadata(&path)).contains("cannot be decoded"));

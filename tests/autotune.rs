@@ -170,4 +170,34 @@ fn compiled_pipelines_are_kept_where_the_driver_can() {
         device.save_pipelines().expect("writes");
     }
     assert_eq!(files(), kept);
+    #[cfg(unix)]
+    {
+        pipe_at(&kept[0]);
+        let device = open();
+        assert!(device.keep_pipelines(folder.path()));
+        run(&device);
+        assert!(device.save_pipelines().is_err(), "a pipe is not replaced");
+    }
+}
+
+/// Puts a pipe, from which nothing ever comes, in the place of a file.
+#[cfg(unix)]
+fn pipe_at(path: &Path) {
+    fs::remove_file(path).ok();
+    assert!(std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_measurements_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = Autotuner::new(device(), settings(folder.path(), MINUTE)).file().expect("a file");
+    pipe_at(&file);
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&said);
+    let mut settings = settings(folder.path(), Duration::ZERO);
+    settings.warn = Box::new(move |line| lines.lock().expect("one thread").push(line.to_owned()));
+    ask(&Autotuner::new(device(), settings));
+    let said = said.lock().expect("one thread");
+    assert!(said.len() == 1 && said[0].starts_with("measurements cannot be kept: "), "{said:?}");
 }

@@ -65,6 +65,9 @@ fn make_on(device: &Device, network: &Network, classes: &[usize]) -> (Array, Vec
     (finished.expect("runs").pictures, prepared, started.elapsed())
 }
 
+/// Rounds in which a batch may take more time than its pictures one by one.
+const ROUNDS: usize = 5;
+
 /// No kernel mixes pictures, and none orders its sums by the size of the batch, so the bound is zero: equal bits.
 fn batch_of_four(name: &str) {
     const CLASSES: [usize; 4] = [8, 0, 9, 3];
@@ -72,19 +75,24 @@ fn batch_of_four(name: &str) {
     // Compiles the kernels of both shapes, which later runs find ready.
     make(&network, &CLASSES[..1]);
     make(&network, &CLASSES);
-    let (together, batch) = make(&network, &CLASSES);
-    let mut singles = Duration::ZERO;
-    for (n, class) in CLASSES.into_iter().enumerate() {
-        let (alone, time) = make(&network, &[class]);
-        singles += time;
-        let bits = |array: &Array| array.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        let differing = bits(&alone).into_iter().zip(bits(&together.picture(n))).filter(|(a, b)| a != b).count();
-        assert_eq!(differing, 0, "{name}: values of picture {n} that differ, of {}", alone.values.len());
+    let (together, mut batch) = make(&network, &CLASSES);
+    let mut singles = [Duration::MAX; CLASSES.len()];
+    // The shortest times of some rounds, in case the machine is busy with something else.
+    for _ in 0..ROUNDS {
+        for ((n, class), single) in CLASSES.into_iter().enumerate().zip(&mut singles) {
+            let (alone, time) = make(&network, &[class]);
+            *single = time.min(*single);
+            let bits = |array: &Array| array.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            let differing = bits(&alone).into_iter().zip(bits(&together.picture(n))).filter(|(a, b)| a != b).count();
+            assert_eq!(differing, 0, "{name}: values of picture {n} that differ, of {}", alone.values.len());
+        }
+        batch = batch.min(make(&network, &CLASSES).1);
+        if batch < singles.iter().sum() {
+            println!("{name}: batch of four {batch:.2?}, one by one {singles:.2?}");
+            return;
+        }
     }
-    // Once more behind them, in case the machine was busy with something else before.
-    let batch = batch.min(make(&network, &CLASSES).1);
-    println!("{name}: batch of four {batch:.2?}, one by one {singles:.2?}");
-    assert!(batch < singles, "{name}: batch of four {batch:.2?}, one by one {singles:.2?}");
+    panic!("{name}: batch of four {batch:.2?}, one by one {singles:.2?}");
 }
 
 #[test]

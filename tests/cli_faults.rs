@@ -17,7 +17,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::generator::Generator;
-use entoptic::device::{Class, adapters};
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::State;
@@ -233,40 +232,52 @@ fn too_little_memory_is_said_before_and_while_it_is_taken() {
     let desk = Desk::new();
     desk.good("generate --model resnet50 --class church --recipe tiny.toml --out x.png");
     let old = desk.read("x.png");
-    // A picture is not done in parts, and WebGPU's limits are below what the first layer of this one needs.
-    desk.put("large.toml", recipe(4096, 2, STEPS));
-    let said =
-        refusal(&desk.run("generate --model resnet50 --class church --seeds 2 --recipe large.toml --out folder"));
+    // A picture is not done in parts, and no adapter binds the four gigabytes that the first layer of this one needs.
+    desk.put("large.toml", recipe(8192, 2, STEPS));
+    fs::create_dir(desk.path("folder")).expect("a folder");
+    let said = refusal(&desk.run("generate --model resnet50 --class church --recipe large.toml --out folder/y.png"));
     has(&said, &["bytes", "the adapter allows", "use a smaller picture"]);
-    assert!(fs::read_dir(desk.path("folder")).expect("made").next().is_none());
+    assert!(desk.read("x.png") == old && !desk.path("folder/y.png").exists());
 
-    // The memory that a process may have stands in for that of a GPU, where the processor is one.
-    let software = adapters().expect("adapters").into_iter().find(|adapter| adapter.class == Class::Software);
-    let Some(software) = software.filter(|_| cfg!(target_os = "linux")) else {
-        println!("not shown without a software adapter: running out of memory while it is taken");
-        return;
+    // What is enough for a small picture is not for a large one, which alone is not done in parts.
+    desk.put("small.toml", recipe(64, 2, STEPS));
+    desk.put("wide.toml", recipe(1024, 2, STEPS));
+    let make = |name: &str, out: &str| {
+        format!("--memory 64 generate --model resnet50 --class church --recipe {name}.toml --out {out}")
     };
-    let make = |seeds: usize, out: &str| {
-        format!(
-            "--adapter {} generate --model resnet50 --class church --seeds {seeds} --recipe wide.toml --out {out}",
-            software.index
-        )
-    };
-    desk.put("wide.toml", recipe(128, 400, STEPS));
-    // One arena: otherwise each thread reserves as much as it likes.
-    let mut command = desk.command(make(1, "one.png").split_whitespace());
-    let mut child = command.env("MALLOC_ARENA_MAX", "1").spawn().expect("starts");
-    wait_for(&mut child, "step 40/400");
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
-    let _ = child.kill().and_then(|()| child.wait());
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmPeak:")?.trim().strip_suffix(" kB")?.parse().ok());
-    let peak: usize = peak.expect("a number");
-    let script = format!("ulimit -v {}; exec \"$0\" --quiet {}", peak + (150 << 10), make(100, "folder"));
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &script, env!("CARGO_BIN_EXE_entoptic")]).env("MALLOC_ARENA_MAX", "1");
-    let said = refusal(&desk.equip(&mut shell).output().expect("a shell"));
-    has(&said, &["error: out of GPU memory at ", "use a smaller picture or batch, or another adapter"]);
-    assert!(desk.read("x.png") == old && fs::read_dir(desk.path("folder")).expect("made").next().is_none());
+    desk.good(&make("small", "small.png"));
+    for by_variable in [false, true] {
+        let make = make("wide", "folder/y.png");
+        let mut command = desk.command(make.split_whitespace().skip(if by_variable { 2 } else { 0 }));
+        if by_variable {
+            command.env("ENTOPTIC_MEMORY", "64");
+        }
+        let said = refusal(&command.output().expect("starts"));
+        has(&said, &["error: out of GPU memory at ", "use a smaller picture or batch, or another adapter"]);
+        assert!(desk.read("x.png") == old && fs::read_dir(desk.path("folder")).expect("made").next().is_none());
+    }
+    let said = refusal(&desk.run("--memory 1 outputs --model resnet50 --image a.png"));
+    has(&said, &["error: ", "out of GPU memory at "]);
+}
+
+/// Wherever a limit on the process strikes, in the program, its driver or the driver's compiler, and however the process then ends.
+#[test]
+fn a_process_that_finds_no_memory_loses_no_picture() {
+    let desk = Desk::new();
+    let make = "generate --model resnet50 --class church --recipe tiny.toml --out";
+    desk.good(&format!("{make} x.png"));
+    let old = desk.read("x.png");
+    let mut ends = BTreeSet::new();
+    for mebibytes in [16, 64, 150, 250, 400, 600, 1000] {
+        let script = format!("ulimit -c 0; ulimit -v {}; exec \"$0\" --quiet {make} x.png --seed 1", mebibytes << 10);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_entoptic")]);
+        let output = desk.equip(&mut shell).output().expect("a shell");
+        ends.insert(output.status.to_string());
+        assert_eq!(steps(&desk.path("x.png")), 6, "{mebibytes} MiB");
+        assert!(output.status.success() || desk.read("x.png") == old, "{mebibytes} MiB: {}", text(&output.stderr));
+    }
+    println!("such processes ended by {ends:?}");
 }
 
 #[test]
@@ -340,11 +351,14 @@ fn a_folder_that_goes_away_does_not_take_the_picture_along() {
     has(&said, &[&words]);
 }
 
+/// Longer than anything takes on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 #[track_caller]
 fn until(mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it never came");
+        assert!(begun.elapsed() < PATIENCE, "it never came");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -377,15 +391,15 @@ fn a_folder_that_may_not_be_written_is_said_at_once() {
         )
         .expect("weights");
         let mut child = Command::new(&program);
-        desk.equip(child.arg("--quiet").args(command.split_whitespace()));
+        desk.equip(child.args(command.split_whitespace()));
         if superuser {
             child.uid(65534).gid(65534);
         }
-        let begun = Instant::now();
-        let said = refusal(&child.output().expect("starts"));
-        has(&said, &["closed", "Permission denied (os error 13)"]);
+        let output = child.output().expect("starts");
+        has(&refusal(&output), &["closed", "Permission denied (os error 13)"]);
         // Before anything slow.
-        assert!(begun.elapsed() < Duration::from_secs(10), "{command}: {:?}", begun.elapsed());
+        let said = text(&output.stderr);
+        assert!(!said.lines().any(|line| line.starts_with("step ")), "{command}: {said}");
     }
     assert!(fs::read_dir(&closed).expect("a folder").next().is_none());
 }
@@ -436,16 +450,21 @@ fn signals_at_any_moment_leave_pictures_whole() {
                 }
                 other => panic!("{other:?}, {context}"),
             }
-            // A process that is killed may leave the beginning of a file under a hidden name, and nothing else.
+            // A process that is killed may leave the beginning of a file under a hidden name, until the next one comes.
             let litter = desk.names().into_iter().filter(|name| name.as_bytes().starts_with(b".entoptic-"));
             let litter: Vec<OsString> = litter.collect();
-            assert!(litter.is_empty() || name == "KILL", "{litter:?}, {context}");
-            litter.iter().for_each(|name| fs::remove_file(desk.path(name)).expect("removed"));
+            assert!(litter.len() <= 2 && (litter.is_empty() || name == "KILL"), "{litter:?}, {context}");
             old = new;
         }
     }
     println!("of 12 runs {stopped} were stopped, {ended} had ended");
-    assert!(stopped > 0, "no signal came while a picture was made");
+    // One that is stopped on any machine.
+    let mut child = desk.command(make(1, "long").split_whitespace()).spawn().expect("starts");
+    wait_for(&mut child, "step 40/400");
+    signal(&child, "INT");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    assert!((40..400).contains(&steps(&desk.path("x.png"))));
+    assert!(!desk.names().iter().any(|name| name.as_bytes().starts_with(b".entoptic-")), "{:?}", desk.names());
 }
 
 #[test]
@@ -457,15 +476,17 @@ fn signals_at_any_moment_lose_no_training_that_was_kept() {
     undisturbed.good(train);
     let whole = begun.elapsed().as_millis() as u64;
     let expected = ["s.safetensors", "s.state.safetensors", "s.csv"].map(|name| undisturbed.read(name));
-    let mut resumed = 0;
     for (seed, name) in ["INT", "TERM", "KILL"].into_iter().enumerate() {
         let desk = Desk::new();
         let mut context = String::new();
-        // Disturbed twice, and then left alone.
-        for moment in moments(7 + seed as u64, whole).take(2) {
+        // Disturbed twice, the second time with a state at hand, and then left alone.
+        for (index, moment) in moments(7 + seed as u64, whole).take(2).enumerate() {
             let state = State::read(&desk.path("s.state.safetensors")).ok();
             let command = format!("{train}{}", if state.is_some() { " --resume" } else { "" });
             let child = desk.command(command.split_whitespace()).spawn().expect("starts");
+            if index == 1 {
+                until(|| desk.path("s.state.safetensors").exists());
+            }
             std::thread::sleep(Duration::from_millis(moment));
             signal(&child, name);
             let output = child.wait_with_output().expect("it ends");
@@ -482,14 +503,11 @@ fn signals_at_any_moment_lose_no_training_that_was_kept() {
                 kept.transpose().unwrap_or_else(|error| panic!("{error}, {context}")).map_or(0, |state| state.step);
             assert!(kept >= state.map_or(0, |state| state.step), "{context}");
         }
-        let more = desk.path("s.state.safetensors").exists();
-        resumed += usize::from(more);
-        desk.good(&format!("{train}{}", if more { " --resume" } else { "" }));
+        desk.good(&format!("{train} --resume"));
         for (name, expected) in ["s.safetensors", "s.state.safetensors", "s.csv"].into_iter().zip(&expected) {
             assert!(desk.read(name) == *expected, "{name} differs from that of an undisturbed run; {context}");
         }
     }
-    assert!(resumed > 0, "no signal came after a state was kept");
 }
 
 #[test]
@@ -548,10 +566,10 @@ fn huge_pictures_are_refused_in_little_memory() {
     desk.put("huge.jpg", &jpeg);
     assert!(png.len() < 1000 && jpeg.len() < 1000);
     for file in ["huge.png", "huge.jpg"] {
-        // Its pixels alone would be 1.2 GB; this command reads pictures before it opens an adapter.
+        // Its pixels alone would be 1.2 GB; the program takes a tenth of that before it opens an adapter, and reads pictures first.
         let train =
             format!("train --student googlenet --teacher resnet50 --images {file} --steps 1 --out s.safetensors");
-        let script = format!("ulimit -v 400000; exec \"$0\" {train}");
+        let script = format!("ulimit -v 1000000; exec \"$0\" {train}");
         let mut shell = Command::new("sh");
         let output = desk.equip(shell.args(["-c", &script, env!("CARGO_BIN_EXE_entoptic")])).output();
         let said = refusal(&output.expect("a shell"));

@@ -278,8 +278,7 @@ fn a_picture_so_far_is_made_again() {
         desk.command("generate -m googlenet --class church --recipe long.toml --out a.png").spawn().expect("it starts");
     // Kept to the end: a program whose messages nobody takes any more cannot tell that it stopped.
     let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.starts_with("recipe: ")));
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert!(said.any(|line| line.starts_with("step 400/4000")));
     let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.expect("there is kill").success());
     assert_eq!(child.wait().expect("it ends").code(), Some(1));

@@ -151,6 +151,26 @@ fn a_lost_device_is_an_error() {
 }
 
 #[test]
+fn memory_that_may_not_be_taken_is_an_error_and_comes_back() {
+    let _alone = alone();
+    let device = open();
+    let network = demo_network(&device, "googlenet", "0");
+    let picture = |side: usize| Array::filled(Shape::new(1, 3, side, side), 0.5);
+    let scene = Scene { inputs: vec![(class_input(0), Array::filled(Shape::per_picture(1), 8.0))], ..scene(&network) };
+    gradient(&device, &scene, &picture(32), false).expect("runs");
+    let taken = device.counters().buffer_bytes as u64;
+    // Room for a small picture beside the weights, and not for a large one.
+    device.limit_memory(taken + (8 << 20));
+    for _ in 0..3 {
+        let error = gradient(&device, &scene, &picture(512), false).map(drop).expect_err("no room");
+        assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+        gradient(&device, &scene, &picture(32), false).expect("there is room again");
+    }
+    device.limit_memory(u64::MAX);
+    gradient(&device, &scene, &picture(512), false).expect("runs");
+}
+
+#[test]
 fn default_limits_are_enough() {
     let _alone = alone();
     let picture =

@@ -64,7 +64,7 @@ pub(super) fn load(path: &Path, place: &Place, units: u32) -> BTreeMap<String, V
 }
 
 fn read(path: &Path, place: &Place, units: u32) -> Option<BTreeMap<String, Variant>> {
-    let mut file: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    let mut file: Value = serde_json::from_slice(&files::read(path).ok()?).ok()?;
     if file["about"] != place.about || file["checksum"] != checksum(&file["choices"]) {
         return None;
     }

@@ -12,10 +12,12 @@ use entoptic::tensor::Shape;
 use entoptic::training::{Accuracy, Photograph, Strength, Validation, labelled};
 use serde_json::{Value, json};
 
+use super::messages::shown;
 use super::models::Models;
 use super::networks::{Loaded, check_normalize, file_name, load, open};
 use super::options::{Global, NormalizeArg};
 use super::progress::Watcher;
+use super::subjects::{say_broken, say_others};
 
 #[derive(Args)]
 pub struct AccuracyArgs {
@@ -60,7 +62,8 @@ pub fn run(global: &Global, args: AccuracyArgs) -> anyhow::Result<()> {
     }
     let val = args.data.join("val");
     let folder = if val.is_dir() { &val } else { &args.data };
-    let (names, mut photographs) = labelled(folder).context("--data")?;
+    let (names, mut photographs, others) = labelled(folder).context("--data")?;
+    say_others(global, folder, others);
     if let Some(limit) = args.limit.map(|limit| (limit as usize).min(photographs.len())) {
         photographs = (0..limit).map(|index| photographs[index * photographs.len() / limit].clone()).collect();
     }
@@ -68,19 +71,26 @@ pub fn run(global: &Global, args: AccuracyArgs) -> anyhow::Result<()> {
     let networks = load(global, &device, &args.models.models)?;
     check_normalize(global, &device, &networks, args.normalize, folder)?;
     let mut rows = Vec::with_capacity(networks.len());
+    let mut broken = vec![];
     for loaded in &networks {
         let photographs = relabelled(loaded, &names, &photographs)?;
-        let clean = measure(global, &device, &args, loaded, &photographs, None)?;
+        let (clean, skipped) = measure(global, &device, &args, loaded, &photographs, None)?;
+        // The same for every network.
+        if broken.is_empty() {
+            say_broken(global, &skipped);
+            broken = skipped;
+        }
         let strength = args.attack_eps.map(|eps| Strength { eps, steps: args.attack_steps as usize });
         let attacked = strength
             .map(|strength| measure(global, &device, &args, loaded, &photographs, Some(strength)))
-            .transpose()?;
+            .transpose()?
+            .map(|(accuracy, _)| accuracy);
         rows.push((loaded, clean, attacked));
     }
     if args.json {
         let rows: Vec<Value> =
             rows.iter().map(|(loaded, clean, attacked)| row(&args, loaded, clean, *attacked)).collect();
-        println!("{:#}", json!({ "networks": rows }));
+        println!("{:#}", json!({ "networks": rows, "skipped": { "broken": broken, "others": others } }));
         return Ok(());
     }
     let name = |loaded: &Loaded| file_name(Path::new(&loaded.network.source));
@@ -90,7 +100,7 @@ pub fn run(global: &Global, args: AccuracyArgs) -> anyhow::Result<()> {
     for (loaded, clean, attacked) in rows {
         let (side, count, top_1, top_5) = (side(&args, loaded), clean.count, clean.top_1(), clean.top_5());
         let attacked = attacked.map_or(String::new(), |attacked| format!("{:>16.4}", attacked.top_1()));
-        println!("{:<width$}{side:>6}{count:>13}{top_1:>8.4}{top_5:>8.4}{attacked}", name(loaded));
+        println!("{:<width$}{side:>6}{count:>13}{top_1:>8.4}{top_5:>8.4}{attacked}", shown(&name(loaded)));
     }
     Ok(())
 }
@@ -115,7 +125,7 @@ fn measure(
     loaded: &Loaded,
     photographs: &[Photograph],
     attack: Option<Strength>,
-) -> anyhow::Result<Accuracy> {
+) -> anyhow::Result<(Accuracy, Vec<String>)> {
     let (side, normalize) = (side(args, loaded), args.normalize.map_or(loaded.trained_with, Into::into));
     let batch = (args.batch as usize).min(photographs.len());
     let pass = Pass {
@@ -132,11 +142,12 @@ fn measure(
         stopped = watcher.stopped();
         if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    if stopped && accuracy.count < photographs.len() {
+    let skipped = validation.skipped().to_vec();
+    if stopped && accuracy.count + skipped.len() < photographs.len() {
         let (seen, all) = (accuracy.count, photographs.len());
         bail!("stopped after {seen} of {all} photographs; top 1 so far {:.4}", accuracy.top_1());
     }
-    Ok(accuracy)
+    Ok((accuracy, skipped))
 }
 
 fn row(args: &AccuracyArgs, loaded: &Loaded, clean: &Accuracy, attacked: Option<Accuracy>) -> Value {

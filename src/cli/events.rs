@@ -1,7 +1,7 @@
 //! Progress and results as lines of JSON on standard output, for other programs. docs/json.md tells what they are.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +9,7 @@ use clap::{ArgMatches, Command};
 use serde_json::{Value, json};
 
 use super::interrupt;
+use super::messages::{plain, tell};
 use super::options::Global;
 
 /// Name of the argument `--json` of commands that print events; others print one document.
@@ -35,9 +36,14 @@ impl Global {
 }
 
 /// A line with a path on standard output, byte for byte, so that whoever reads it finds the file also where its name is no text.
+/// A terminal gets no commands that a name may hold.
 pub fn print_path(path: &Path) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(path.as_os_str().as_encoded_bytes())?;
+    if out.is_terminal() {
+        out.write_all(plain(&path.to_string_lossy()).as_bytes())?;
+    } else {
+        out.write_all(path.as_os_str().as_encoded_bytes())?;
+    }
     Ok(out.write_all(b"\n")?)
 }
 
@@ -73,6 +79,10 @@ pub fn misuse(program: &Command, error: &clap::Error) -> ! {
         let text = error.to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
         print(&json!({ "event": "error", "text": text, "exit_code": error.exit_code() }));
+    }
+    if error.use_stderr() {
+        tell(format_args!("{}", error.to_string().trim_end()));
+        std::process::exit(error.exit_code());
     }
     error.exit()
 }

@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::events::print_path;
 use super::interrupt::{stopped, take_over_interrupts};
+use super::messages::tell;
 use super::options::Global;
 
 #[derive(Args)]
@@ -107,7 +108,7 @@ impl Meter<'_> {
             bar.set_position(bytes);
         } else if bytes * 10 / total.max(1) > self.shown {
             self.shown = bytes * 10 / total.max(1);
-            eprintln!("{:.1} of {:.1} MiB", bytes as f64 / MEBIBYTE, total as f64 / MEBIBYTE);
+            tell(format_args!("{:.1} of {:.1} MiB", bytes as f64 / MEBIBYTE, total as f64 / MEBIBYTE));
         }
     }
 

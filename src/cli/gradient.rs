@@ -15,7 +15,7 @@ use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 
 use super::events::print_path;
 use super::models::Models;
-use super::networks::{Loaded, check_normalize, load, open, shared_classes};
+use super::networks::{Loaded, check_normalize, check_range, load, open, shared_classes};
 use super::objectives;
 use super::options::{Global, NormalizeArg};
 use super::progress::memory;
@@ -24,7 +24,7 @@ use super::progress::memory;
 pub struct GradientArgs {
     #[command(flatten)]
     pub models: Models,
-    /// PNG, JPEG, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
     #[arg(long)]
     pub image: PathBuf,
     /// class:C, joint:C, difference:C (the last network is subtracted), opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER,
@@ -47,6 +47,7 @@ pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
     let normalize = args.normalize.map_or(networks[0].trained_with, Into::into);
     global.say(format_args!("pixel values {normalize:?}"));
     check_normalize(global, &device, &networks, args.normalize, &args.image)?;
+    check_range(global, &args.image, &image, normalize);
     let (objective, inputs) = parse(&args.objective, &networks, image.shape.n())?;
     let all = networks.iter().map(|loaded| &loaded.network).collect();
     let scene = Scene { objective, inputs, ..Scene::of(all, normalize) };

@@ -15,7 +15,7 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::Array;
 
 use super::design::{Aim, Init};
-use super::networks::{Loaded, check_recipe, file_name, shared_classes};
+use super::networks::{Loaded, check_range, check_recipe, file_name, shared_classes};
 use super::options::{Global, MakingArgs, PicturesArgs};
 use super::origin;
 
@@ -103,7 +103,9 @@ impl<'a> Making<'a> {
         }
         let path = &self.args.init;
         let sha256 = origin::file_sum(path).context("--init")?;
-        let several = picture::read(path).context("--init")?.shape.n() > 1;
+        let photograph = picture::read(path).context("--init")?;
+        check_range(self.global, path, &photograph, self.recipe.normalize);
+        let several = photograph.shape.n() > 1;
         Ok(Init::Image { file: file_name(path), sha256, picture: several.then_some(0) })
     }
 
@@ -155,7 +157,7 @@ impl Set {
         let mut set = Set { classes: vec![], pictures: vec![] };
         for text in &args.class {
             let class = names.find(text)?;
-            for seed in making.args.seed..making.args.seed + args.seeds {
+            for seed in (0..args.seeds).map(|count| making.args.seed.wrapping_add(count)) {
                 let suffix = if args.seeds > 1 { format!("-seed{seed}") } else { String::new() };
                 let name = format!("{}{kind}{suffix}", file_stem(names.name(class)));
                 let stream = Stream { seed, picture: class as u64 };

@@ -25,6 +25,7 @@ mod layers;
 mod making;
 mod making_events;
 mod merge;
+mod messages;
 mod models;
 mod networks;
 mod objectives;
@@ -56,6 +57,7 @@ use clap::{CommandFactory, FromArgMatches};
 use serde_json::json;
 
 use command::{Arguments, Command};
+pub use messages::tell;
 use options::Global;
 
 /// Parses the arguments (exit code 2 when they make no sense) and does what they say.

@@ -9,8 +9,10 @@ use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Class, Device};
 use entoptic::nets::{Head, Network, Normalize, Structure};
 use entoptic::synthesis::recipe::Recipe;
+use entoptic::tensor::Array;
 use entoptic::weights::{Checkpoint, KNOWN, Known, cache_folder, demo};
 
+use super::messages::tell;
 use super::models::{Model, Weights};
 use super::options::{Global, NormalizeArg};
 
@@ -83,10 +85,31 @@ pub fn check_normalize(
     networks.iter().try_for_each(|loaded| loaded.check_preprocessing(global, device, chosen.into()))
 }
 
+/// Warns of values that are far from those of pixels, which only tensors and some TIFF files can hold.
+pub fn check_range(global: &Global, path: &Path, picture: &Array, normalize: Normalize) {
+    let (low, high) =
+        picture.values.iter().fold((0.0f32, 1.0f32), |(low, high), &value| (low.min(value), high.max(value)));
+    // As they are, values may have been normalised before: ImageNet's then go from -2.1 to 2.6.
+    let margin = if normalize == Normalize::Source { 9.0 } else { 1.0 };
+    if low < -margin || high > 1.0 + margin {
+        let advice = if high > 10.0 {
+            "divide them by 255 if they are bytes"
+        } else {
+            "--normalize source takes values that have been normalised"
+        };
+        let path = path.display();
+        global
+            .warn(format_args!("{path}: its values go from {low} to {high}, those of a picture from 0 to 1; {advice}"));
+    }
+}
+
 /// Opens the adapter that the user wants and says which it is.
 pub fn open(global: &Global) -> anyhow::Result<Device> {
     let choice = global.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Named);
     let device = Device::open(&choice)?;
+    if let Some(mebibytes) = global.memory {
+        device.limit_memory(mebibytes << 20);
+    }
     global.say(format_args!("adapter: {}", device.adapter()));
     // A software driver has one kernel that is best, and keeps by itself what it compiles.
     if device.adapter().class != Class::Software {
@@ -98,7 +121,7 @@ pub fn open(global: &Global) -> anyhow::Result<Device> {
             let quiet = global.quiet;
             let warn = move |line: &str| {
                 if !quiet {
-                    eprintln!("{line}")
+                    tell(format_args!("{line}"));
                 }
             };
             autotune::install(&device, Settings::new(folder, warn));

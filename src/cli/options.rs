@@ -7,6 +7,7 @@ use entoptic::nets::Normalize;
 use entoptic::ops::Metric;
 use serde::{Deserialize, Serialize};
 
+use super::messages::tell;
 use super::terminal::ShowArg;
 
 /// What every command takes.
@@ -15,6 +16,9 @@ pub struct Global {
     /// GPU to use: its number in `entoptic adapters`, or a part of its name
     #[arg(long, global = true, env = "ENTOPTIC_ADAPTER", value_name = "NAME-OR-INDEX")]
     pub adapter: Option<String>,
+    /// Memory that may be taken on the GPU, in MiB; by default all that there is
+    #[arg(long, global = true, env = "ENTOPTIC_MEMORY", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    pub memory: Option<u64>,
     /// Say more: checksums of weights, where memory goes, how many kernels a step launches, how long it all took
     #[arg(short, long, global = true)]
     pub verbose: bool,
@@ -36,7 +40,7 @@ impl Global {
     /// A line for the user, unless quiet.
     pub fn say(&self, line: std::fmt::Arguments) {
         if !self.quiet {
-            eprintln!("{line}");
+            tell(line);
         }
     }
 
@@ -48,7 +52,7 @@ impl Global {
     /// A line for the curious.
     pub fn explain(&self, line: impl FnOnce() -> String) {
         if self.verbose {
-            eprintln!("{}", line());
+            tell(format_args!("{}", line()));
         }
     }
 }

@@ -14,14 +14,14 @@ use entoptic::weights::{NamedArray, Precision, write};
 use super::events::print_path;
 use super::making::largest;
 use super::models::Models;
-use super::networks::{check_normalize, load, open};
+use super::networks::{check_normalize, check_range, load, open};
 use super::options::{Global, NormalizeArg};
 
 #[derive(Args)]
 pub struct OutputsArgs {
     #[command(flatten)]
     pub models: Models,
-    /// PNG, JPEG, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
     #[arg(long)]
     pub image: PathBuf,
     /// Layer whose values to write instead of the logits
@@ -45,6 +45,7 @@ pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
     let normalize = args.normalize.map_or(networks[0].trained_with, Into::into);
     global.say(format_args!("pixel values {normalize:?}"));
     check_normalize(global, &device, &networks, args.normalize, &args.image)?;
+    check_range(global, &args.image, &image, normalize);
     let mut arrays = Vec::new();
     for (index, loaded) in networks.iter().enumerate() {
         let network = &loaded.network;

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::interrupt::{stopped, take_over_interrupts};
+use super::messages::{plain, tell};
 use super::options::Global;
 
 /// Watches a run, shows it, and ends it when the user presses Ctrl-C.
@@ -105,7 +106,7 @@ impl<'a> Watcher<'a> {
             return;
         }
         let rate = (step - self.begun) as f64 / self.started.elapsed().as_secs_f64();
-        let now = format!("{rate:.2} steps/s, {now}");
+        let now = plain(&format!("{rate:.2} steps/s, {now}")).into_owned();
         if std::io::stderr().is_terminal() {
             let bar = self.bar.get_or_insert_with(|| bar(steps));
             bar.set_position(step as u64);
@@ -115,13 +116,13 @@ impl<'a> Watcher<'a> {
             }
         } else if step == steps || step >= self.shown + steps.div_ceil(10) {
             self.shown = step;
-            eprintln!("step {step}/{steps}{place}: {now}");
+            tell(format_args!("step {step}/{steps}{place}: {now}"));
         }
     }
 
     fn warn(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(format!("warning: {line}")),
+            Some(bar) => bar.println(plain(&format!("warning: {line}"))),
             None => self.global.warn(format_args!("{line}")),
         }
     }

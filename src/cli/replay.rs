@@ -16,6 +16,7 @@ use entoptic::tensor::Array;
 use super::design::{Aim, Design, Init, Target};
 use super::events::print_path;
 use super::making::{Making, Picture};
+use super::messages::shown;
 use super::networks::open;
 use super::options::{Global, MakingArgs};
 use super::origin::{Origin, Record};
@@ -119,7 +120,7 @@ pub fn verify(global: &Global, args: VerifyArgs) -> anyhow::Result<()> {
             Err("was changed after it was made: its pixels and texts are not those of its checksum".into())
         };
         let (Ok(said) | Err(said)) = &found;
-        println!("{}: {said}", path.display());
+        println!("{}", shown(&format!("{}: {said}", path.display())));
         wrong += usize::from(found.is_err());
     }
     ensure!(wrong == 0, "{wrong} of {} do not come out the same", records.len());

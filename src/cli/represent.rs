@@ -16,7 +16,7 @@ use serde_json::json;
 use super::design::{Aim, CONSTANT, Target};
 use super::making::{Making, Picture, file_stem};
 use super::models::{self, Models};
-use super::networks::{Loaded, file_name, load, open};
+use super::networks::{Loaded, check_range, file_name, load, open};
 use super::options::{Global, MakingArgs, MetricArg, WatchingArgs};
 use super::origin::file_sum;
 
@@ -53,6 +53,7 @@ pub fn run(global: &Global, args: MatchArgs) -> anyhow::Result<()> {
     let (aimed_at, name, stream, of) = match &args.image {
         Some(image) => {
             let photograph = picture::read(image).context("--image")?;
+            check_range(global, image, &photograph, making.recipe.normalize);
             let name = format!("{}-seen", image.file_stem().unwrap_or_default().to_string_lossy());
             let of = Target::Image { image: file_name(image), image_sha256: file_sum(image).context("--image")? };
             (photograph, name, 0, of)

@@ -1,7 +1,7 @@
 //! `entoptic score`
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -15,11 +15,11 @@ use super::progress::Watcher;
 use super::score_bench::{Bench, MOST_NOISE, NOISE};
 use super::score_numbers::{Numbers, mean, object, pixel_numbers, quantile, spectrum_rows, table};
 use super::score_report::Report;
-use super::subjects::{Subject, files};
+use super::subjects::{Subject, files, readable};
 
 #[derive(Args)]
 pub struct ScoreArgs {
-    /// Pictures, or folders of them (PNG, JPEG), also with a folder for each class
+    /// Pictures, or folders of them, also with a folder for each class
     #[arg(required_unless_present = "photographs", value_name = "PICTURE|FOLDER")]
     pub pictures: Vec<PathBuf>,
     /// The networks that judge; best also those that had no part in making the pictures
@@ -49,10 +49,10 @@ pub struct ScoreArgs {
 
 pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
     if args.pictures.is_empty() {
-        return photographs_alone(&args);
+        return photographs_alone(global, &args);
     }
-    let files = files(&args.pictures)?;
-    let photographs = args.photographs.iter().map(|path| self::files(std::slice::from_ref(path)));
+    let files = files(global, &args.pictures)?;
+    let photographs = args.photographs.iter().map(|path| self::files(global, std::slice::from_ref(path)));
     let photographs = photographs.collect::<anyhow::Result<Vec<_>>>().context("--photographs")?.concat();
     let device = open(global)?;
     let networks = load(global, &device, &args.judges.models)?;
@@ -65,8 +65,7 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
     let mut bench = Bench { global, networks: &networks, judges, class: args.class.as_deref(), done: 0, all: 0 };
 
     let classes = networks.first().map(|loaded| &loaded.network.classes);
-    let read = |file: &PathBuf| Subject::read(file, args.size, classes);
-    let mut subjects = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut subjects = readable(global, &files, &args.pictures, |file| Subject::read(file, args.size, classes))?;
     bench.settle(&mut subjects)?;
     let wanted = wanted(&subjects);
     let [_, _, h, w] = subjects[0].picture.shape.0;
@@ -113,13 +112,14 @@ fn wanted(subjects: &[Subject]) -> BTreeMap<Option<String>, usize> {
 }
 
 /// What pixels of photographs are like, and their spectrum.
-fn photographs_alone(args: &ScoreArgs) -> anyhow::Result<()> {
+fn photographs_alone(global: &Global, args: &ScoreArgs) -> anyhow::Result<()> {
     let path = args.photographs.as_ref().context("give pictures, or --photographs")?;
-    let files = files(std::slice::from_ref(path)).context("--photographs")?;
-    let mut all: Vec<Pixels> = Vec::with_capacity(files.len());
-    for file in &files {
-        all.push(pixels(&Subject::read(file, args.size, None)?.picture));
-    }
+    let files = files(global, std::slice::from_ref(path)).context("--photographs")?;
+    let measured = |file: &Path| -> anyhow::Result<Subject> { Subject::read(file, args.size, None) };
+    let all: Vec<Pixels> = readable(global, &files, std::slice::from_ref(path), measured)?
+        .iter()
+        .map(|subject| pixels(&subject.picture))
+        .collect();
     let numbers: Vec<Numbers> = all.iter().map(pixel_numbers).collect();
     let each: Vec<&Numbers> = numbers.iter().collect();
     let rows = [mean(&numbers), quantile(&each, 0.05), quantile(&each, 0.95)];

@@ -11,7 +11,7 @@ use super::networks::{Loaded, shared_classes};
 use super::options::Global;
 use super::progress::Watcher;
 use super::score_numbers::{Scores, judge_numbers, pixel_numbers};
-use super::subjects::{Maker, Subject, labels};
+use super::subjects::{Maker, Subject, labels, say_broken};
 
 /// Fewest pictures of noise that others are compared with: one is like the other, also to batch norms.
 pub const NOISE: usize = 2;
@@ -84,16 +84,18 @@ impl Bench<'_> {
         if let (Some(plain), [only]) = (by_class.remove(&None), &wanted.keys().collect::<Vec<_>>()[..]) {
             by_class.entry((*only).clone()).or_default().extend(plain);
         }
-        let mut chosen = vec![];
+        let (mut chosen, mut broken) = (vec![], vec![]);
         for (class, &count) in wanted {
             let known = by_class.get(class).map_or(&[][..], Vec::as_slice);
             let count = count.max(PHOTOGRAPHS).min(known.len());
             for index in 0..count {
-                let mut subject = Subject::read(known[index * known.len() / count], Some(side), None)?;
-                (subject.class, subject.maker) = (class.clone(), None);
-                chosen.push(subject);
+                match Subject::read(known[index * known.len() / count], Some(side), None) {
+                    Ok(subject) => chosen.push(Subject { class: class.clone(), maker: None, ..subject }),
+                    Err(error) => broken.push(format!("{error:#}")),
+                }
             }
         }
+        say_broken(self.global, &broken);
         if chosen.is_empty() && !files.is_empty() {
             bail!(
                 "--photographs: none is of a class that the pictures show; give a folder with a folder for each class, \

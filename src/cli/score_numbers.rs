@@ -3,6 +3,8 @@
 use entoptic::analysis::{FREQUENCIES, Judged, Pixels, frequency};
 use serde_json::{Map, Value, json};
 
+use super::messages::shown;
+
 /// Named numbers, always the same names in the same order.
 pub type Numbers = Vec<(&'static str, f64)>;
 
@@ -111,7 +113,7 @@ pub fn table(title: &str, rows: &[(String, Numbers)]) {
             ("pictures", false) => format!("{value:>13}"),
             _ => format!("{value:>13.4}"),
         };
-        println!("{name:<width$}{}", numbers.iter().map(cell).collect::<String>());
+        println!("{:<width$}{}", shown(name), numbers.iter().map(cell).collect::<String>());
     }
 }
 

@@ -105,7 +105,8 @@ impl Sources<'_> {
 fn cached(name: &str) -> Vec<PathBuf> {
     let entries = cache_folder().and_then(|folder| std::fs::read_dir(folder).ok());
     let known = ["pth", "pt", "safetensors"];
-    let is_weights = |path: &PathBuf| path.extension().is_some_and(|end| known.iter().any(|known| end == *known));
+    let is_weights =
+        |path: &PathBuf| path.is_file() && path.extension().is_some_and(|end| known.iter().any(|known| end == *known));
     let mut paths: Vec<PathBuf> =
         entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).filter(is_weights).collect();
     paths.sort_by_key(|path| (file_name(path) != name, path.clone()));

@@ -6,10 +6,11 @@ use anyhow::{Context, bail};
 use entoptic::analysis::eight_bit;
 use entoptic::classes::ClassList;
 use entoptic::nets::Head;
-use entoptic::picture;
+use entoptic::picture::{self, Listing};
 use entoptic::tensor::Array;
 use serde_json::Value;
 
+use super::options::Global;
 use super::making::file_stem;
 use super::networks::{Loaded, file_name};
 
@@ -126,8 +127,30 @@ fn is_class(classes: &ClassList, index: usize, text: &str) -> bool {
     classes.synset(index) == Some(text) || classes.name(index) == text || file_stem(classes.name(index)) == text
 }
 
+/// Says how many files of a folder are left out because of their names.
+pub fn say_others(global: &Global, folder: &Path, count: usize) {
+    match count {
+        0 => {}
+        1 => global.say(format_args!("skipped 1 file of {} that is no picture, or hidden", folder.display())),
+        _ => global.say(format_args!("skipped {count} files of {} that are no pictures, or hidden", folder.display())),
+    }
+}
+
+/// Says which pictures are left out because they cannot be read: the first, and the others to the curious.
+pub fn say_broken(global: &Global, reasons: &[String]) {
+    match reasons {
+        [] => {}
+        [reason] => global.warn(format_args!("skipped 1 picture that cannot be read: {reason}")),
+        [first, others @ ..] => {
+            let count = reasons.len();
+            global.warn(format_args!("skipped {count} pictures that cannot be read; --verbose names all: {first}"));
+            others.iter().for_each(|reason| global.explain(|| format!("skipped {reason}")));
+        }
+    }
+}
+
 /// The files named, and the pictures in the folders named or one folder deeper, in the order of their names.
-pub fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub fn files(global: &Global, paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = vec![];
     for path in paths {
         std::fs::metadata(path).with_context(|| path.display().to_string())?;
@@ -135,34 +158,44 @@ pub fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             files.push(path.clone());
             continue;
         }
-        let mut found = pictures(path)?;
-        for folder in entries(path)?.into_iter().filter(|entry| entry.is_dir()) {
-            found.append(&mut pictures(&folder)?);
+        let Listing { pictures: mut found, folders, mut skipped } = picture::list(path)?;
+        for folder in folders {
+            let mut inside = picture::list(&folder)?;
+            found.append(&mut inside.pictures);
+            skipped += inside.skipped;
         }
         if found.is_empty() {
-            bail!("{}: there is no .png or .jpg file in it", path.display());
+            bail!(
+                "{}: there is no picture in it whose name ends in .png, .jpg, .webp, .gif, .tif or .bmp",
+                path.display()
+            );
         }
+        say_others(global, path, skipped);
         files.append(&mut found);
     }
     Ok(files)
 }
 
-fn pictures(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let known = ["png", "jpg", "jpeg"];
-    let mut found = entries(folder)?;
-    found.retain(|file| {
-        let ends = file.extension().is_some_and(|end| known.iter().any(|known| end.eq_ignore_ascii_case(known)));
-        ends && !file.is_dir()
-    });
-    Ok(found)
-}
-
-/// Paths in a folder, sorted.
-fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("reading folder {}", folder.display()))?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
+/// The subjects of `read`, without those that cannot be read; but one that is `named` by the user must be good.
+pub fn readable(
+    global: &Global,
+    files: &[PathBuf],
+    named: &[PathBuf],
+    read: impl Fn(&Path) -> anyhow::Result<Subject>,
+) -> anyhow::Result<Vec<Subject>> {
+    let (mut subjects, mut broken) = (vec![], vec![]);
+    for file in files {
+        match read(file) {
+            Ok(subject) => subjects.push(subject),
+            Err(error) if named.contains(file) => return Err(error),
+            Err(error) => broken.push(format!("{error:#}")),
+        }
+    }
+    if let (true, Some(first)) = (subjects.is_empty(), broken.first()) {
+        bail!("none of {} pictures can be read: {first}", broken.len());
+    }
+    say_broken(global, &broken);
+    Ok(subjects)
 }
 
 /// One picture as an 8-bit file holds it, brought to a side if one is given.

@@ -23,6 +23,7 @@ use super::networks::{file_name, open};
 use super::options::Global;
 use super::origin::Adapter;
 use super::progress::{Watcher, memory};
+use super::subjects::{say_broken, say_others};
 use super::train_args::{LossArg, TrainArgs};
 
 /// Side of new networks' pictures, where the user names none: that of the demo networks' photographs.
@@ -65,7 +66,7 @@ fn towards(
     let student = Model::new(args.model.clone(), weights(&args.weights));
     let mut words = student.find()?.1.metadata().clone();
     let side = args.size.or_else(|| words.get("side")?.parse().ok()).unwrap_or(SIDE);
-    let pictures = pictures(path, side)?;
+    let pictures = pictures(global, path, side)?;
     let device = open(global)?;
     let student = student.load(global, &device, 0)?;
     let teacher = Model::new(Some(teacher), weights(&args.teacher_weights)).load(global, &device, 1)?;
@@ -115,6 +116,7 @@ fn towards(
 
 fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: Option<State>) -> anyhow::Result<()> {
     let mut folder = Folder::open(data).with_context(|| format!("--data {}", data.display()))?;
+    say_others(global, data, folder.skipped);
     let device = open(global)?;
     let (student, mut words) = learner(global, args, &device, &mut folder)?;
     let (batch, fresh) = (args.batch.unwrap_or(64), args.weights.is_none());
@@ -200,14 +202,24 @@ fn optimiser(args: &TrainArgs, momentum: f32, weight_decay: f32, nesterov: bool)
     Optimiser::Sgd(Sgd { momentum, weight_decay, nesterov })
 }
 
-/// Pictures as squares of one side.
-fn pictures(path: &Path, side: usize) -> anyhow::Result<Array> {
+/// Pictures as squares of one side. Of a folder those that cannot be read are left out.
+fn pictures(global: &Global, path: &Path, side: usize) -> anyhow::Result<Array> {
     let files = training::picture_files(path).with_context(|| format!("--images {}", path.display()))?;
-    let mut values = Vec::new();
+    let (mut values, mut broken) = (Vec::new(), vec![]);
     for file in &files {
-        let picture = picture::read(file).with_context(|| format!("--images {}", file.display()))?;
-        values.extend(picture::fit(&picture, side).values);
+        match picture::read(file) {
+            Ok(picture) => values.extend(picture::fit(&picture, side).values),
+            Err(error) if file == path => return Err(error).with_context(|| format!("--images {}", path.display())),
+            Err(error) => broken.push(error.to_string()),
+        }
     }
+    if let (true, Some(first)) = (values.is_empty(), broken.first()) {
+        bail!("--images {}: none of {} pictures can be read: {first}", path.display(), broken.len());
+    }
+    if path.is_dir() {
+        say_others(global, path, picture::list(path)?.skipped);
+    }
+    say_broken(global, &broken);
     Ok(Array::new(Shape::new(values.len() / (3 * side * side), 3, side, side), values))
 }
 

@@ -13,6 +13,7 @@ use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_f
 
 use super::events::print_path;
 use super::fetch::{self, FetchArgs};
+use super::messages::shown;
 use super::networks::{file_name, no_network};
 use super::options::Global;
 
@@ -117,7 +118,7 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
 
 fn inspect(out: &mut impl Write, global: &Global, file: &Path) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(file)?;
-    writeln!(out, "file: {}, {} bytes", file.display(), checkpoint.size())?;
+    writeln!(out, "file: {}, {} bytes", shown(&file.to_string_lossy()), checkpoint.size())?;
     match Structure::of(&checkpoint) {
         None => writeln!(out, "network: none that is known here")?,
         Some(structure) => match structure.check(&checkpoint) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::adapter::{self, AdapterChoice, AdapterSummary, Class};
+use super::memory::{Claim, Memory};
 use super::pipelines::Pipelines;
 use super::tuning::{Tiling, Tuning, Variant};
 use crate::tensor::{Array, Layout, Shape};
@@ -23,6 +24,7 @@ pub struct Device {
     pub(super) budget: Arc<AtomicU64>,
     /// Largest binding that anybody may make, where that is less than the adapter's.
     binding: Arc<AtomicU64>,
+    memory: Arc<Memory>,
     tiling: Arc<Mutex<Tiling>>,
     /// Whether the lanes of a vector can read each other's registers.
     subgroup: bool,
@@ -44,6 +46,8 @@ pub struct Buffer {
     pub bytes: u64,
     /// Name in errors and GPU debuggers.
     pub label: Arc<str>,
+    /// Held for its `Drop`.
+    _claim: Arc<Claim>,
 }
 
 /// How much exists on the device right now, to show that replays allocate nothing.
@@ -131,6 +135,7 @@ impl Device {
             faults,
             budget: Arc::new(AtomicU64::new(budget)),
             binding: Arc::new(AtomicU64::new(u64::MAX)),
+            memory: Memory::unlimited(),
             tiling: Arc::new(Mutex::new(tiling)),
             subgroup,
         })
@@ -176,6 +181,12 @@ impl Device {
     /// Allows no binding from now on that is larger than this, as a lesser adapter would: batches are done in more parts.
     pub fn limit_bindings(&self, bytes: u64) {
         self.binding.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets buffers of this device take so many bytes in all from now on: one that would take more is refused as by a driver that
+    /// has no memory left. For a GPU that is shared, and to see what a smaller one would do.
+    pub fn limit_memory(&self, bytes: u64) {
+        self.memory.limit(bytes);
     }
 
     /// Keeps what the driver compiles in a folder, made where it is absent, for the next process; says whether the driver does
@@ -271,8 +282,9 @@ impl Device {
 
     pub(super) fn raw_buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer> {
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
+        let claim = self.memory.claim(bytes).ok_or_else(|| Error::OutOfMemory { label: label.to_owned() })?;
         let raw = self.checked(label, || self.raw.create_buffer(&descriptor))?;
-        Ok(Buffer { raw, bytes, label: label.into() })
+        Ok(Buffer { raw, bytes, label: label.into(), _claim: Arc::new(claim) })
     }
 
     /// A buffer that holds an array, in the engine's order.

@@ -23,7 +23,7 @@ impl Kept {
             return None;
         }
         let path = folder.join(format!("{key}.bin"));
-        let known = std::fs::read(&path).ok().and_then(|file| unseal(&file)).unwrap_or_default();
+        let known = files::read(&path).ok().and_then(|file| unseal(&file)).unwrap_or_default();
         let descriptor = wgpu::PipelineCacheDescriptor {
             label: Some("pipelines"),
             data: (!known.is_empty()).then_some(&known[..]),

@@ -5,6 +5,7 @@
 mod adapter;
 mod context;
 mod kept;
+mod memory;
 mod pipelines;
 mod plan;
 mod program;

@@ -29,7 +29,7 @@ const CENTRE: f64 = 0.875;
 /// A photograph and its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Photograph {
-    /// PNG or JPEG.
+    /// A picture in any format that is read.
     pub path: PathBuf,
     /// Position of the class in the network's list.
     pub label: usize,
@@ -44,10 +44,12 @@ pub struct Folder {
     pub train: Vec<Photograph>,
     /// Photographs to judge by.
     pub val: Vec<Photograph>,
+    /// Files that are no pictures, and hidden ones.
+    pub skipped: usize,
 }
 
 impl Folder {
-    /// Lists the pictures (`.jpg`, `.jpeg`, `.png`) of a folder.
+    /// Lists the pictures of a folder, as [`picture::list`] does.
     ///
     /// # Errors
     /// [`Error::File`] when a part is absent or empty or has other classes than the other; [`Error::Io`].
@@ -63,7 +65,9 @@ impl Folder {
             };
             return Err(Error::file(folder.join(part), format!("has no folder for class {class}")));
         }
-        Ok(Folder { train: photographs(&folder.join("train"), &classes)?, val: photographs(&part, &classes)?, classes })
+        let (train, skipped) = photographs(&folder.join("train"), &classes)?;
+        let (val, more) = photographs(&part, &classes)?;
+        Ok(Folder { train, val, classes, skipped: skipped + more })
     }
 
     /// Gives the classes the order that a network has them in; `order` holds the same names.
@@ -78,33 +82,33 @@ impl Folder {
     }
 }
 
-/// The photographs of a folder with a folder for each class, labelled by the class's position among the sorted names, and
-/// these names.
+/// The photographs of a folder with a folder for each class, labelled by the class's position among the sorted names; these
+/// names; and how many files are no pictures, or hidden.
 ///
 /// # Errors
 /// As [`Folder::open`].
-pub fn labelled(folder: &Path) -> Result<(Vec<String>, Vec<Photograph>)> {
+pub fn labelled(folder: &Path) -> Result<(Vec<String>, Vec<Photograph>, usize)> {
     let classes = class_folders(folder)?;
-    let photographs = photographs(folder, &classes)?;
-    Ok((classes, photographs))
+    let (photographs, skipped) = photographs(folder, &classes)?;
+    Ok((classes, photographs, skipped))
 }
 
-fn photographs(part: &Path, classes: &[String]) -> Result<Vec<Photograph>> {
-    let mut all = Vec::new();
+fn photographs(part: &Path, classes: &[String]) -> Result<(Vec<Photograph>, usize)> {
+    let (mut all, mut skipped) = (Vec::new(), picture::list(part)?.skipped);
     for (label, class) in classes.iter().enumerate() {
         let folder = part.join(class);
-        let found = entries(&folder)?.into_iter().filter(|path| is_picture(path));
-        let before = all.len();
-        all.extend(found.map(|path| Photograph { path, label }));
-        if all.len() == before {
-            return Err(Error::file(folder, "has no picture (.jpg, .jpeg, .png)"));
+        let found = picture::list(&folder)?;
+        if found.pictures.is_empty() {
+            return Err(Error::file(folder, NO_PICTURE));
         }
+        all.extend(found.pictures.into_iter().map(|path| Photograph { path, label }));
+        skipped += found.skipped;
     }
-    Ok(all)
+    Ok((all, skipped))
 }
 
 fn class_folders(part: &Path) -> Result<Vec<String>> {
-    let folders = entries(part)?.into_iter().filter(|path| path.is_dir());
+    let folders = picture::list(part)?.folders.into_iter();
     let names: Vec<String> =
         folders.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
     if let Some(name) = names.iter().find(|name| name.contains(',')) {
@@ -116,13 +120,7 @@ fn class_folders(part: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// Paths in a folder, sorted.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let paths = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    let mut paths: Vec<PathBuf> = paths.map_err(Error::io(folder))?;
-    paths.sort();
-    Ok(paths)
-}
+const NO_PICTURE: &str = "has no picture whose name ends in .jpg, .png, .webp, .gif, .tif or .bmp";
 
 /// The picture files of a folder, sorted, or the file itself.
 ///
@@ -132,13 +130,8 @@ pub fn picture_files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let files: Vec<PathBuf> = entries(path)?.into_iter().filter(|path| is_picture(path)).collect();
-    if files.is_empty() { Err(Error::file(path, "has no picture (.jpg, .jpeg, .png)")) } else { Ok(files) }
-}
-
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
-    extension.is_some_and(|extension| ["jpg", "jpeg", "png"].iter().any(|known| extension == *known))
+    let files = picture::list(path)?.pictures;
+    if files.is_empty() { Err(Error::file(path, NO_PICTURE)) } else { Ok(files) }
 }
 
 /// How photographs become batches.
@@ -151,7 +144,7 @@ pub struct Batches {
     /// Side of a picture in pixels.
     pub side: usize,
     /// Shuffled anew each epoch, random crops resized, mirrored half of the time, a last batch that is not full left out; if
-    /// absent: in order, the middle of each, once, the last batch filled up with black.
+    /// absent: in order, the middle of each, once, those left out that cannot be read, the last batch filled up with black.
     pub augment: Option<u64>,
 }
 
@@ -162,6 +155,8 @@ pub struct Batch {
     pub stored: Vec<f32>,
     /// One for each real picture.
     pub labels: Vec<usize>,
+    /// What is wrong with each picture that was left out.
+    pub skipped: Vec<String>,
 }
 
 impl Batches {
@@ -186,10 +181,18 @@ impl Batches {
     fn decode(&self, batch: usize) -> Result<Batch> {
         let (epoch, place) = (batch / self.per_epoch(), batch % self.per_epoch() * self.size);
         let shape = Shape::new(1, 3, self.side, self.side);
-        let mut made = Batch { stored: Vec::with_capacity(self.size * Layout::Picture.stored(shape)), labels: vec![] };
+        let stored = Vec::with_capacity(self.size * Layout::Picture.stored(shape));
+        let mut made = Batch { stored, labels: vec![], skipped: vec![] };
         for (index, member) in self.members(batch).into_iter().enumerate() {
             let Photograph { path, label } = &self.photographs[member];
-            let full = picture::read(path)?;
+            let full = match (picture::read(path), self.augment) {
+                (Ok(full), _) => full,
+                (Err(error), None) => {
+                    made.skipped.push(error.to_string());
+                    continue;
+                }
+                (Err(error), Some(_)) => return Err(error),
+            };
             let (window, flip) = match self.augment {
                 Some(seed) => {
                     let mut numbers = numbers(seed, epoch, 1 + place + index);

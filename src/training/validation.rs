@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 
 use super::attack::{Attack, Attacked, Strength};
 use super::dataset::{Batch, Batches, Photograph};
-use crate::Result;
 use crate::device::{Buffer, Device};
 use crate::evaluate::parts::at_a_time;
 use crate::evaluate::{Forward, Pass};
 use crate::tensor::{Array, Layout, Shape};
+use crate::{Error, Result};
 
 /// Right answers among the photographs looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub struct Validation {
     shape: Shape,
     forward: Forward,
     attack: Option<(Attack, Buffer, Buffer)>,
+    skipped: Vec<String>,
 }
 
 impl Validation {
@@ -71,13 +72,14 @@ impl Validation {
             Attack::prepare(device, pass.network, pass.normalize, strength, seed, attacked)
                 .map(|attack| (attack, labels, counter))
         });
-        Ok(Validation { device: device.clone(), shape, forward, attack: attack.transpose()? })
+        Ok(Validation { device: device.clone(), shape, forward, attack: attack.transpose()?, skipped: vec![] })
     }
 
-    /// Looks at photographs, and tells after each batch how it stands; [`ControlFlow::Break`] in answer ends it.
+    /// Looks at photographs, and tells after each batch how it stands; [`ControlFlow::Break`] in answer ends it. Those that cannot
+    /// be read do not count.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) and [`Error::Io`](crate::Error::Io) for photographs; those of the device.
+    /// Those of the device; [`Error::File`](crate::Error::File) where no photograph can be read.
     pub fn accuracy(
         &mut self,
         photographs: &[Photograph],
@@ -87,8 +89,10 @@ impl Validation {
         let batches = Batches { photographs: photographs.to_vec(), size, side, augment: None };
         let count = batches.per_epoch();
         let mut accuracy = Accuracy::default();
+        self.skipped.clear();
         for (index, batch) in batches.load(0, count).enumerate() {
-            let Batch { stored, labels } = batch?;
+            let Batch { stored, labels, mut skipped } = batch?;
+            self.skipped.append(&mut skipped);
             let logits = match &mut self.attack {
                 None => self.forward.logits(&stored)?,
                 Some((attack, label_buffer, counter)) => {
@@ -107,7 +111,18 @@ impl Validation {
                 break;
             }
         }
-        Ok(accuracy)
+        match (self.skipped.first(), photographs.first()) {
+            (Some(reason), Some(first)) if accuracy.count == 0 => Err(Error::file(
+                &first.path,
+                format!("none of {} photographs can be read: {reason}", photographs.len()),
+            )),
+            _ => Ok(accuracy),
+        }
+    }
+
+    /// What was wrong with each photograph that the last look left out.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
     }
 }
 

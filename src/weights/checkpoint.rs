@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::entry::Index;
 use super::{names, safetensors, torch_file};
 use crate::digest::hex;
+use crate::files::mistaken;
 use crate::{Error, Result};
 
 /// A file of weights: arrays by name and a few words about them.
@@ -40,8 +41,6 @@ enum Format {
     SafeTensors,
     Zip,
     Pickle,
-    WebPage,
-    LfsPointer,
     Unknown,
 }
 
@@ -99,13 +98,13 @@ impl Checkpoint {
             Format::SafeTensors => safetensors::index(bytes.get()),
             Format::Zip => torch_file::index_zip(bytes.get()),
             Format::Pickle => torch_file::index_legacy(bytes.get()),
-            Format::WebPage => Err("is a web page, so the download failed; download it again".into()),
-            Format::LfsPointer => Err("is a pointer to a file in Git LFS; run `git lfs pull`".into()),
-            Format::Unknown if bytes.get().len() < 16 => Err(format!(
-                "file is truncated: {} bytes cannot hold any weights; download it again",
-                bytes.get().len()
-            )),
-            Format::Unknown => Err("is not a file of weights; give a .safetensors or .pth file".into()),
+            Format::Unknown => Err(match (mistaken(bytes.get()), bytes.get().len()) {
+                (Some(reason), _) => reason.into(),
+                (None, length @ ..16) => {
+                    format!("file is truncated: {length} bytes cannot hold any weights; download it again")
+                }
+                _ => "is not a file of weights; give a .safetensors or .pth file".into(),
+            }),
         };
         match index.map(|index| Index { entries: names::respell(names::strip(index.entries)), ..index }) {
             Ok(index) => Ok(Checkpoint { name, bytes, index, sha256: OnceLock::new() }),
@@ -236,10 +235,6 @@ impl Format {
             Format::Zip
         } else if matches!(bytes, [0x80, 2..=5, ..]) {
             Format::Pickle
-        } else if bytes.trim_ascii_start().starts_with(b"<") {
-            Format::WebPage
-        } else if bytes.starts_with(b"version https://git-lfs") {
-            Format::LfsPointer
         } else {
             Format::Unknown
         }

@@ -21,7 +21,7 @@ use ureq::http::{HeaderName, Response, header};
 use super::Known;
 use crate::digest::hex;
 use crate::files::Lock;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// How often whoever waits looks whether it is to stop.
 const TICK: Duration = Duration::from_millis(100);
@@ -252,6 +252,7 @@ impl Part {
     fn open(path: PathBuf) -> Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(Error::io(&path))?;
+        file.metadata().and_then(|metadata| files::check_regular(&metadata)).map_err(Error::io(&path))?;
         Part::read(path, file)
     }
 

@@ -30,8 +30,15 @@ pub enum Precision {
     F16,
 }
 
+/// Longest header, in bytes. Those of networks are far shorter; parsed, a header takes some fifteen times its size in memory.
+const MAX_HEADER: u64 = 8 << 20;
+
 /// Reads the header; says in words what is wrong with it and what to do.
 pub(super) fn index(bytes: &[u8]) -> Result<Index, String> {
+    let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if (MAX_HEADER + 1..bytes.len() as u64).contains(&length) {
+        return Err(format!("header has {length} bytes, at most {MAX_HEADER} are read; that is no network"));
+    }
     let (length, header) = SafeTensors::read_metadata(bytes).map_err(|error| explain(&error, bytes))?;
     let start = 8 + length;
     let entry = |info: &safetensors::tensor::TensorInfo| Entry {
@@ -248,6 +255,13 @@ mod tests {
         assert!(message(r#"{"t":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#).contains("header is damaged"));
         let huge = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
         assert!(index(&huge).expect_err("refused").contains("too large"));
+        // Not parsed, which would take many times its size.
+        let mut many = (MAX_HEADER + 1).to_le_bytes().to_vec();
+        many.resize(8 + MAX_HEADER as usize + 1, b'[');
+        assert_eq!(
+            index(&many).expect_err("refused"),
+            "header has 8388609 bytes, at most 8388608 are read; that is no network"
+        );
     }
 
     #[test]

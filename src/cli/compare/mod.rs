@@ -11,23 +11,26 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use clap::Args;
 use entoptic::analysis::{Comparison, Shown, compare};
+use entoptic::files::{self, Lock, TEMPORARY};
 use entoptic::nets::BatchNormMode;
 use entoptic::tape::Tape;
 use entoptic::tensor::{Array, Shape};
 use tempfile::TempDir;
 
+use super::events::print_path;
+use super::messages::shown;
 use super::models::Models;
 use super::networks::{Loaded, check_normalize, file_name, load, open, shared_classes};
 use super::options::{Global, NormalizeArg};
 use super::progress::Watcher;
-use super::subjects::{files, labels};
+use super::subjects::{self, labels};
 use pictures::{About, Eyes, Picture, Seen, Source};
 
 #[derive(Args)]
 pub struct CompareArgs {
     #[command(flatten)]
     pub models: Models,
-    /// A set of pictures (PNG, JPEG): a folder, also one with a folder for each class; several, one after another. What a
+    /// A set of pictures: a folder, also one with a folder for each class; several, one after another. What a
     /// picture shows is told by its texts, else by its folder, else by the beginning of its name
     #[arg(long, required = true, num_args = 1.., value_name = "FOLDER")]
     pub pictures: Vec<PathBuf>,
@@ -100,8 +103,8 @@ pub struct Report<'a> {
 }
 
 pub fn run(global: &Global, args: CompareArgs) -> anyhow::Result<()> {
-    let stage = stage(&args.out)?;
-    let sets = args.pictures.iter().map(|path| files(std::slice::from_ref(path)));
+    let stage = Stage::new(&args.out)?;
+    let sets = args.pictures.iter().map(|path| subjects::files(global, std::slice::from_ref(path)));
     let sets = sets.collect::<anyhow::Result<Vec<_>>>().context("--pictures")?;
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
@@ -141,8 +144,7 @@ pub fn run(global: &Global, args: CompareArgs) -> anyhow::Result<()> {
     page::write(&report, &data, &stage.path().join(INDEX))?;
     settle(&stage, &args.out).with_context(|| format!("writing {}", args.out.display()))?;
     report.say(global);
-    println!("{}", args.out.join(INDEX).display());
-    Ok(())
+    print_path(&args.out.join(INDEX))
 }
 
 /// Pictures that all networks have seen.
@@ -283,24 +285,54 @@ const INDEX: &str = "index.html";
 /// What a report's folder holds.
 const PARTS: [&str; 4] = [INDEX, "data", "pictures", "small"];
 
-/// A folder inside the report's, in which the report is made before it is put in place. What stands there already must be an
-/// earlier report.
-fn stage(out: &Path) -> anyhow::Result<TempDir> {
-    if out.exists() && !out.is_dir() {
-        bail!("--out {}: is a file; name a folder", out.display());
+/// A folder inside the report's, in which the report is made before it is put in place, by one process at a time.
+struct Stage {
+    folder: TempDir,
+    /// Until it is removed.
+    lock: Option<Lock>,
+}
+
+impl Stage {
+    /// Makes the report's folder, in which nothing may stand but an earlier report.
+    fn new(out: &Path) -> anyhow::Result<Stage> {
+        if out.exists() && !out.is_dir() {
+            bail!("--out {}: is a file; name a folder", out.display());
+        }
+        fs::create_dir_all(out).with_context(|| format!("making folder {}", out.display()))?;
+        let there = PARTS.iter().find(|part| out.join(part).exists());
+        let index = String::from_utf8(files::read(&out.join(INDEX)).unwrap_or_default()).unwrap_or_default();
+        if let Some(part) = there.filter(|_| !index.contains(page::MARK)) {
+            bail!("--out {}: there is already {part}, of something else; name another folder", out.display());
+        }
+        let Some(lock) = Lock::take(&out.join(".lock"))? else {
+            bail!("--out {}: another process is at work in it; wait for it, or name another folder", out.display());
+        };
+        files::check_writable(&out.join(INDEX))?;
+        let writing = || format!("writing to {}", out.display());
+        // What a process has left that was killed.
+        for entry in fs::read_dir(out).with_context(writing)?.flatten() {
+            let temporary = entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes());
+            if temporary && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                fs::remove_dir_all(entry.path()).with_context(writing)?;
+            }
+        }
+        let folder = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(out).with_context(writing)?;
+        Ok(Stage { folder, lock: Some(lock) })
     }
-    fs::create_dir_all(out).with_context(|| format!("making folder {}", out.display()))?;
-    let there = PARTS.iter().find(|part| out.join(part).exists());
-    let index = fs::read_to_string(out.join(INDEX)).unwrap_or_default();
-    if let Some(part) = there.filter(|_| !index.contains(page::MARK)) {
-        bail!("--out {}: there is already {part}, of something else; name another folder", out.display());
+
+    fn path(&self) -> &Path {
+        self.folder.path()
     }
-    let stage = tempfile::Builder::new().prefix(".entoptic-").tempdir_in(out);
-    stage.with_context(|| format!("writing to {}", out.display()))
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.lock.take().into_iter().for_each(Lock::remove);
+    }
 }
 
 /// Puts a finished report in the place of an earlier one; its page goes first and comes last.
-fn settle(stage: &TempDir, out: &Path) -> std::io::Result<()> {
+fn settle(stage: &Stage, out: &Path) -> std::io::Result<()> {
     for part in PARTS {
         let old = out.join(part);
         if old.is_dir() {
@@ -347,7 +379,7 @@ impl Report<'_> {
             .collect();
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max("maker, judge".len());
         println!("{:<width$} pictures   top 1   top 5  probability     rank", "maker, judge");
-        rows.iter().for_each(|(name, numbers)| println!("{name:<width$}{numbers}"));
+        rows.iter().for_each(|(name, numbers)| println!("{:<width$}{numbers}", shown(name)));
         if !self.skipped.is_empty() {
             let (skipped, all) = (self.skipped.len(), self.skipped.len() + self.pictures.len());
             global.say(format_args!("skipped {skipped} of {all} pictures; the page lists them"));

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use entoptic::files::TEMPORARY;
 
 use super::super::origin::file_sum;
 use super::identity::Identity;
@@ -13,9 +14,6 @@ use super::{classes, state};
 
 /// Held by the process that works on the folder.
 const LOCK: &str = ".lock";
-
-/// Where [`entoptic::files`] writes before it renames.
-const TEMPORARY: &str = ".entoptic-";
 
 pub struct Folder {
     pub path: PathBuf,

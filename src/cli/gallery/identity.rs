@@ -77,7 +77,7 @@ impl Identity {
     /// Of the gallery in a folder, if one has been begun there.
     pub fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let path = folder.join(FILE);
-        let text = match std::fs::read(&path) {
+        let text = match files::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.with_context(|| format!("reading {}", path.display()))?,
         };
