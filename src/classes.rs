@@ -40,7 +40,7 @@ impl ClassList {
     }
 
     /// The classes of a checkpoint whose network has `count` logits: those of its metadata `classes` (synsets or names,
-    /// separated by commas), else ImageNet's when there are a thousand, else unnamed ones.
+    /// separated by commas, or a JSON list), else ImageNet's when there are a thousand, else unnamed ones.
     ///
     /// # Errors
     /// [`Error::File`] when the metadata lists another number of classes.
@@ -59,13 +59,18 @@ impl ClassList {
         }
     }
 
-    /// Synsets or names separated by commas, as checkpoints list them.
+    /// Synsets or names separated by commas, or as a JSON list of texts, as checkpoints list them.
     pub fn parse(text: &str) -> Self {
+        let list = serde_json::from_str::<Vec<String>>(text).ok();
         let class = |entry: &str| {
             let synset = is_synset(entry).then(|| entry.to_owned());
             Class { synset, name: NAMES.get(entry).copied().unwrap_or(entry).to_owned() }
         };
-        ClassList(text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(class).collect())
+        let entries: Vec<&str> = match &list {
+            Some(list) => list.iter().map(String::as_str).collect(),
+            None => text.split(',').collect(),
+        };
+        ClassList(entries.into_iter().map(str::trim).filter(|entry| !entry.is_empty()).map(class).collect())
     }
 
     /// Number of classes.
@@ -300,5 +305,9 @@ mod tests {
         assert_ne!(ClassList::parse(DEMO), ClassList::imagenet());
         assert_ne!(ClassList::parse("tench"), ClassList::parse("n01440764"));
         assert_ne!(ClassList::parse("cat,dog"), ClassList::parse("dog,cat"));
+        let list = DEMO.split(',').map(|synset| format!("\"{synset}\"")).collect::<Vec<_>>().join(", ");
+        assert_eq!(ClassList::parse(&format!("[{list}]")), ClassList::parse(DEMO));
+        let commas = ClassList::parse(r#"["crane, bird", "[b]"]"#);
+        assert_eq!((commas.len(), commas.name(0), commas.name(1)), (2, "crane, bird", "[b]"));
     }
 }

@@ -69,6 +69,13 @@ impl Checkpoint {
         if kind.len() == 0 {
             return Err(Error::file(path, "file is empty; download it again"));
         }
+        if path.extension().is_some_and(|extension| extension == "distcp") {
+            return Err(Error::file(
+                path,
+                "is one part of a distributed checkpoint, which is not read; put its folder together with `python -m \
+                 torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pth`",
+            ));
+        }
         let file = File::open(path).map_err(Error::io(path))?;
         // SAFETY: The map is read-only and outlives `file` by design. Its bytes would change under us only if another
         // program rewrote the file in place; ours replaces files by renaming, which leaves a mapped one intact.

@@ -36,7 +36,7 @@ pub(super) struct Kind {
 }
 
 /// Name of the storage type, name of the element type, how it is read, bytes.
-const KINDS: [(&str, &str, Option<Element>, usize); 15] = [
+const KINDS: [(&str, &str, Option<Element>, usize); 19] = [
     ("FloatStorage", "float32", Some(Element::F32), 4),
     ("HalfStorage", "float16", Some(Element::F16), 2),
     ("BFloat16Storage", "bfloat16", Some(Element::Bf16), 2),
@@ -52,10 +52,26 @@ const KINDS: [(&str, &str, Option<Element>, usize); 15] = [
     ("", "uint16", Some(Element::U16), 2),
     ("", "uint32", Some(Element::U32), 4),
     ("", "uint64", Some(Element::U64), 8),
+    ("", "float8_e4m3fn", None, 1),
+    ("", "float8_e5m2", None, 1),
+    ("", "float8_e4m3fnuz", None, 1),
+    ("", "float8_e5m2fnuz", None, 1),
 ];
 
 /// A storage of bytes, whose tensors say what they make of them.
 const BYTES: Kind = Kind { name: "bytes", element: None, bytes: 1 };
+
+impl Kind {
+    /// The name that safetensors gives to what is not read, where it has one.
+    pub fn shown(self) -> &'static str {
+        match self.name {
+            "complex64" => "C64",
+            "float8_e4m3fn" => "F8_E4M3",
+            "float8_e5m2" => "F8_E5M2",
+            other => other,
+        }
+    }
+}
 
 impl Global {
     /// The closed list of names.

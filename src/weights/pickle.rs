@@ -1,8 +1,8 @@
 //! The part of Python's pickle language that files of tensors use. Nothing is imported and nothing is called.
 //!
 //! A pickle is a program for a machine with a stack. This machine knows the instructions that build numbers, text,
-//! tuples, lists and dictionaries, and for each global on its list what stands for it here; anything else is refused
-//! by name. Values live in flat lists and refer to each other by position, so that none is too deep to walk or drop,
+//! tuples, lists and dictionaries, and for each global on its list what stands for it here. Any other global, and what a
+//! pickle would have it make, is an opaque value with that name: never looked up, built or called. Values live in flat lists and refer to each other by position, so that none is too deep to walk or drop,
 //! and a budget bounds the work and the memory whatever the pickle says.
 //!
 //! One file past 500 lines: who checks that nothing is executed reads all the instructions, their limits and tests in one
@@ -27,13 +27,17 @@ pub(super) struct Pickle<'a> {
     items: Vec<Vec<Value<'a>>>,
     storages: Vec<Storage<'a>>,
     tensors: Vec<Tensor>,
+    /// Module and name of the globals that are on no list.
+    unknown: Vec<[&'a str; 2]>,
 }
 
-/// One value. Numbers in `Tuple`, `List`, `Dict`, `Storage` and `Tensor` are positions in the pickle's lists.
+/// One value. Numbers in `Tuple`, `List`, `Dict`, `Storage`, `Tensor` and `Opaque` are positions in the pickle's lists.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
-    /// None, a float or a device: nothing that a tensor depends on.
+    /// None, a float, bytes, a set or a device: nothing that a tensor depends on.
     Other,
+    /// A global that is on no list, or what it would make.
+    Opaque(usize),
     Bool(bool),
     Int(i64),
     /// An integer of any length, little-endian.
@@ -69,7 +73,8 @@ pub(super) struct Tensor {
 impl<'a> Pickle<'a> {
     /// Reads the pickle that the bytes begin with; says what is wrong with it or what it must not ask for.
     pub fn read(bytes: &'a [u8]) -> Result<Self, String> {
-        let pickle = Pickle { value: Value::Other, end: 0, items: vec![], storages: vec![], tensors: vec![] };
+        let (value, end, unknown) = (Value::Other, 0, vec![]);
+        let pickle = Pickle { value, end, items: vec![], storages: vec![], tensors: vec![], unknown };
         let mut machine =
             Machine { bytes, at: 0, stack: vec![], marks: vec![], memo: HashMap::new(), budget: BUDGET, pickle };
         while machine.step()? {}
@@ -100,6 +105,17 @@ impl<'a> Pickle<'a> {
     pub fn tensor(&self, at: usize) -> (&Tensor, Storage<'a>) {
         let tensor = &self.tensors[at];
         (tensor, self.storages[tensor.storage])
+    }
+
+    /// The name of the global behind an opaque value; nothing for other values.
+    pub fn opaque(&self, value: Value) -> Option<String> {
+        let Value::Opaque(at) = value else { return None };
+        Some(shown(self.unknown[at]))
+    }
+
+    /// Names of the globals that are on no list, in the order in which they are asked for.
+    pub fn unknown(&self) -> impl Iterator<Item = String> {
+        self.unknown.iter().copied().map(shown)
     }
 
     /// Every storage, in the order in which they are named; one that is named again comes again.
@@ -140,25 +156,58 @@ impl<'a> Machine<'a> {
                 let number = i32::from_le_bytes(self.array()?);
                 self.stack.push(Value::Int(number.into()));
             }
-            0x8a => self.long()?,
+            0x8a => {
+                let length = self.take(1)?[0];
+                self.integer(length.into())?;
+            }
             b'G' => {
                 self.take(8)?;
                 self.stack.push(Value::Other);
             }
-            b'X' | b'T' => {
+            b'X' => {
                 let length = u32::from_le_bytes(self.array()?);
                 self.text(length as usize)?;
             }
-            0x8c | b'U' => {
+            0x8c => {
                 let length = self.take(1)?[0];
                 self.text(length.into())?;
+            }
+            0x8d => {
+                let length = u64::from_le_bytes(self.array()?);
+                self.text(length as usize)?;
+            }
+            b'T' => {
+                let length = u32::from_le_bytes(self.array()?);
+                self.old_text(length as usize)?;
+            }
+            b'U' => {
+                let length = self.take(1)?[0];
+                self.old_text(length.into())?;
+            }
+            b'C' => {
+                let length = self.take(1)?[0];
+                self.bytes(length.into())?;
+            }
+            b'B' => {
+                let length = u32::from_le_bytes(self.array()?);
+                self.bytes(length as usize)?;
+            }
+            0x8e | 0x96 => {
+                let length = u64::from_le_bytes(self.array()?);
+                self.bytes(length as usize)?;
+            }
+            0x8b => {
+                let length = u32::from_le_bytes(self.array()?);
+                self.integer(length as usize)?;
             }
             b'c' => {
                 let [module, name] = [self.line()?, self.line()?];
                 self.global(module, name)?;
             }
             0x93 => match (self.pop()?, self.pop()?) {
-                (Value::Text(name), Value::Text(module)) => self.global(module, name)?,
+                (Value::Text(name), Value::Text(module)) if module.len().max(name.len()) < MAX_NAME => {
+                    self.global(module, name)?;
+                }
                 _ => return Err(self.damaged("a global has no name")),
             },
             b'Q' => self.storage()?,
@@ -202,10 +251,29 @@ impl<'a> Machine<'a> {
                 self.recall(key)?;
             }
             b'R' => self.reduce()?,
+            0x81 => self.object(1)?,
+            0x92 => self.object(2)?,
+            0x8f => self.stack.push(Value::Other), // EMPTY_SET
+            0x91 => {
+                self.since_mark()?; // FROZENSET
+                self.stack.push(Value::Other);
+            }
+            0x90 => {
+                self.since_mark()?; // ADDITEMS
+                if !matches!(self.top()?, Value::Other | Value::Opaque(_)) {
+                    return Err(self.damaged("it adds to something that is no set"));
+                }
+            }
+            b'0' if self.stack.len() > self.floor() => drop(self.stack.pop()), // POP
+            b'0' | b'1' => drop(self.since_mark()?),                           // POP_MARK
+            b'2' => {
+                let value = self.top()?; // DUP
+                self.stack.push(value);
+            }
             b'b' => {
                 // Attributes of a tensor or a dictionary, such as the versions of the modules: not numbers.
                 self.pop()?;
-                if !matches!(self.top()?, Value::Dict(_) | Value::Tensor(_)) {
+                if !matches!(self.top()?, Value::Dict(_) | Value::Tensor(_) | Value::Opaque(_)) {
                     return Err("pickle asks to set attributes of something that is not a tensor; it is refused".into());
                 }
             }
@@ -248,9 +316,8 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn long(&mut self) -> Result<(), String> {
-        let length = self.take(1)?[0];
-        let bytes = self.take(length.into())?;
+    fn integer(&mut self, length: usize) -> Result<(), String> {
+        let bytes = self.take(length)?;
         let negative = bytes.last().is_some_and(|last| *last > 127);
         let mut wide = [if negative { 255 } else { 0 }; 8];
         self.stack.push(match wide.get_mut(..bytes.len()) {
@@ -269,12 +336,41 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
-        let global = Global::find(module, name).ok_or_else(|| {
-            let asked: String = format!("{module}.{name}").escape_debug().take(MAX_NAME).collect();
-            format!("pickle asks for {asked}, which weights have no use for; it was not run; {SAVE_NUMBERS}")
-        })?;
-        self.stack.push(Value::Global(global));
+    /// A text of Python 2, which may be bytes that are no text: those mean nothing here.
+    fn old_text(&mut self, length: usize) -> Result<(), String> {
+        let text = std::str::from_utf8(self.take(length)?);
+        self.stack.push(text.map_or(Value::Other, Value::Text));
+        Ok(())
+    }
+
+    fn bytes(&mut self, length: usize) -> Result<(), String> {
+        self.take(length)?;
+        self.stack.push(Value::Other);
+        Ok(())
+    }
+
+    fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), String> {
+        if runs_programs(module, name) {
+            return Err(useless(&shown([module, name])));
+        }
+        self.stack.push(match Global::find(module, name) {
+            Some(global) => Value::Global(global),
+            None => {
+                self.pickle.unknown.push([module, name]);
+                Value::Opaque(self.pickle.unknown.len() - 1)
+            }
+        });
+        Ok(())
+    }
+
+    /// An object of a class, from so many values; none on the list is made in this way.
+    fn object(&mut self, values: usize) -> Result<(), String> {
+        for _ in 0..values {
+            self.pop()?;
+        }
+        let class = self.pop()?;
+        let Value::Opaque(_) = class else { return Err(self.damaged("it makes an object of what is no class")) };
+        self.stack.push(class);
         Ok(())
     }
 
@@ -315,6 +411,10 @@ impl<'a> Machine<'a> {
     /// Adds to the list or the dictionary at the top.
     fn extend(&mut self, items: Vec<Value<'a>>) -> Result<(), String> {
         let (Value::List(at) | Value::Dict(at)) = self.top()? else {
+            // What an object on no list holds is not looked at.
+            if let Value::Opaque(_) = self.top()? {
+                return Ok(());
+            }
             return Err(self.damaged("it adds to something that is neither a list nor a dictionary"));
         };
         if matches!(self.top()?, Value::Dict(_)) && !items.len().is_multiple_of(2) {
@@ -339,6 +439,11 @@ impl<'a> Machine<'a> {
     /// `("storage", type, key, place, count)` and in old files the part of another storage that it is, or None.
     fn storage(&mut self) -> Result<(), String> {
         let named = self.pop()?;
+        // A storage of a type on no list, as quantized tensors have.
+        if let &[Value::Text("storage"), kind @ Value::Opaque(_), ..] = self.pickle.items(named) {
+            self.stack.push(kind);
+            return Ok(());
+        }
         let storage = match *self.pickle.items(named) {
             [Value::Text("storage"), Value::Global(Global::Storage(kind)), Value::Text(key), _, count]
             | [
@@ -365,6 +470,10 @@ impl<'a> Machine<'a> {
     /// What a call on the list stands for.
     fn reduce(&mut self) -> Result<(), String> {
         let (arguments, callable) = (self.pop()?, self.pop()?);
+        if let Value::Opaque(_) = callable {
+            self.stack.push(callable);
+            return Ok(());
+        }
         let Value::Global(global) = callable else {
             return Err(self.damaged("it calls something that is not a function"));
         };
@@ -372,6 +481,13 @@ impl<'a> Machine<'a> {
             return Err(self.damaged("it calls a function without a tuple of arguments"));
         };
         let arguments = &self.pickle.items[at];
+        // What is made of something that nobody made is not made either.
+        if let Some(opaque) = arguments.iter().find(|value| matches!(value, Value::Opaque(_)))
+            && !matches!(global, Global::Device)
+        {
+            self.stack.push(*opaque);
+            return Ok(());
+        }
         match (global, &arguments[..]) {
             (Global::OrderedDict, []) => self.make(Value::Dict, vec![]),
             (Global::OrderedDict, &[pairs @ Value::List(_)]) => self.dictionary(pairs)?,
@@ -446,17 +562,34 @@ const CUT: &str = "file is truncated: its pickle does not end; download it again
 
 const SAVE_NUMBERS: &str = "save the numbers alone, with torch.save(model.state_dict(), path)";
 
+/// Why a global is refused.
+pub(super) fn useless(global: &str) -> String {
+    format!("pickle asks for {global}, which weights have no use for; it was not run; {SAVE_NUMBERS}")
+}
+
+/// Whether a global runs what it is given. It would not be called, but a file that names one is made to attack whoever opens it.
+fn runs_programs(module: &str, name: &str) -> bool {
+    match module {
+        "builtins" | "__builtin__" => ["eval", "exec", "execfile", "compile", "open", "__import__"].contains(&name),
+        _ => {
+            let top = module.split('.').next().unwrap_or(module);
+            ["os", "posix", "nt", "subprocess", "sys", "shutil", "pty", "socket", "runpy", "importlib", "ctypes"]
+                .contains(&top)
+        }
+    }
+}
+
+/// The name of a global as messages show it.
+fn shown([module, name]: [&str; 2]) -> String {
+    format!("{module}.{name}").escape_debug().take(MAX_NAME).collect()
+}
+
 fn size(value: Value) -> Option<usize> {
     if let Value::Int(number) = value { usize::try_from(number).ok() } else { None }
 }
 
 /// Instructions of the language that make what weights have no use for.
-const REFUSED: [(u8, &str); 31] = [
-    (b'0', "POP"),
-    (b'1', "POP_MARK"),
-    (b'2', "DUP"),
-    (b'B', "BINBYTES"),
-    (b'C', "SHORT_BINBYTES"),
+const REFUSED: [(u8, &str); 17] = [
     (b'F', "FLOAT"),
     (b'I', "INT"),
     (b'L', "LONG"),
@@ -469,18 +602,9 @@ const REFUSED: [(u8, &str); 31] = [
     (b'l', "LIST"),
     (b'o', "OBJ"),
     (b'p', "PUT"),
-    (0x81, "NEWOBJ"),
     (0x82, "EXT1"),
     (0x83, "EXT2"),
     (0x84, "EXT4"),
-    (0x8b, "LONG4"),
-    (0x8d, "BINUNICODE8"),
-    (0x8e, "BINBYTES8"),
-    (0x8f, "EMPTY_SET"),
-    (0x90, "ADDITEMS"),
-    (0x91, "FROZENSET"),
-    (0x92, "NEWOBJ_EX"),
-    (0x96, "BYTEARRAY8"),
     (0x97, "NEXT_BUFFER"),
     (0x98, "READONLY_BUFFER"),
 ];
@@ -552,24 +676,67 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_on_the_lists_is_refused_by_name() {
-        let cases: [(&[u8], &str); 9] = [
+    fn what_is_not_on_the_lists_is_never_made() {
+        let opaque = |bytes: &[u8]| {
+            let pickle = Pickle::read(bytes).unwrap_or_else(|error| panic!("{error}"));
+            pickle.opaque(pickle.value).unwrap_or_else(|| panic!("{:?} is made", pickle.value))
+        };
+        let cases: [(&[u8], &str); 10] = [
+            (b"cbuiltins\ngetattr\n.", "builtins.getattr"),
+            (b"ctorch\nload\n.", "torch.load"),
+            (b"ctorch\nQInt8Storage\n.", "torch.QInt8Storage"),
+            (b"ctorchvision.models.resnet\nResNet\n)\x81}U\x01aK\x01sb.", "torchvision.models.resnet.ResNet"),
+            (b"ca\x1b[31m\n\"\n.", "a\\u{1b}[31m.\\\""),
+            // What a call gives can be called, filled and given to a call on the list, and stays what it was.
+            (b"cbuiltins\nset\n]\x85R)R.", "builtins.set"),
+            (b"ccollections\nCounter\n}K\x01K\x02s\x85R.", "collections.Counter"),
+            (b"ccollections\ndefaultdict\n)R(K\x01K\x02u.", "collections.defaultdict"),
+            (b"ca\nb\n)}\x92.", "a.b"),
+            (b"ctorch.nn.parameter\nParameter\nca\nb\n)R\x85R.", "a.b"),
+        ];
+        for (bytes, name) in cases {
+            assert_eq!(opaque(bytes), name);
+        }
+        let cases: [(&[u8], &str); 6] = [
             (
                 b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94.",
-                "asks for posix.system,",
+                "pickle asks for posix.system, which weights have no use for; it was not run; save the numbers alone",
             ),
-            (b"cbuiltins\ngetattr\n.", "asks for builtins.getattr,"),
-            (b"ctorch\nload\n.", "asks for torch.load,"),
-            (b"ctorch\nQInt8Storage\n.", "asks for torch.QInt8Storage,"),
-            (b"ctorchvision.models.resnet\nResNet\n.", "save the numbers alone, with torch.save(model.state_dict()"),
-            (b"ca\x1b[31m\n\"\n.", "asks for a\\u{1b}[31m.\\\","),
-            (b"ctorch.nn.parameter\nParameter\n)\x81.", "instruction NEWOBJ,"),
+            (b"c__builtin__\neval\n.", "pickle asks for __builtin__.eval, which"),
+            (b"cos.path\njoin\n.", "pickle asks for os.path.join, which"),
+            (b"ctorch.nn.parameter\nParameter\n)\x81.", "makes an object of what is no class"),
             (b"(S'true'\nios\nsystem\n.", "instruction STRING,"),
             (b"\xff.", "there is no instruction 0xff;"),
         ];
         for (bytes, part) in cases {
             assert!(message(bytes).contains(part), "{}", message(bytes));
         }
+    }
+
+    #[test]
+    fn bytes_sets_and_long_numbers_stand_for_nothing() {
+        for bytes in [
+            &b"C\x02ab."[..],
+            b"B\x02\0\0\0ab.",
+            b"\x8e\x02\0\0\0\0\0\0\0ab.",
+            b"\x96\x02\0\0\0\0\0\0\0ab.",
+            b"\x8f(K\x01K\x02\x90.",
+            b"(K\x01K\x02\x91.",
+            b"U\x02\xff\xfe.", // bytes of Python 2
+            b"NK\x010.",
+            b"N(K\x01K\x021.",
+            b"N(K\x0100.",
+        ] {
+            let pickle = Pickle::read(bytes).unwrap_or_else(|error| panic!("{bytes:?}: {error}"));
+            assert_eq!(pickle.value, Value::Other, "{bytes:?}");
+        }
+        let value = |bytes: &'static [u8]| Pickle::read(bytes).expect("good").value;
+        assert_eq!(value(b"\x8b\x02\0\0\0\x01\x02."), Value::Int(513));
+        assert_eq!(value(b"\x8d\x01\0\0\0\0\0\0\0a."), Value::Text("a"));
+        assert_eq!(value(b"K\x07K\x0820."), Value::Int(8));
+        assert!(message(b"\x8e\xff\xff\xff\xff\xff\xff\xff\xffab.").starts_with("file is truncated"));
+        assert!(message(b"]K\x01\x90.").contains("ends a group"));
+        assert!(message(b"](K\x01\x90.").contains("adds to something that is no set"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::entry::{Entry, Index};
-use super::pickle::{Pickle, Storage, Value};
+use super::pickle::{Pickle, Storage, Value, useless};
 use super::zip::{Archive, Deflated, Member};
 
 /// The number that a legacy file begins with, a little-endian integer of ten bytes.
@@ -140,15 +140,43 @@ pub(super) fn index_legacy(bytes: &[u8]) -> Result<Index, String> {
 /// Finds the weights in a pickle, and every tensor of theirs in the file.
 fn index(pickle: &Pickle, place: impl Fn(&Storage) -> Result<Place, String>) -> Result<Index, String> {
     let mut index = Index::default();
-    for (name, value) in pickle.pairs(weights(pickle)) {
-        if let (Value::Text(name), Value::Tensor(at)) = (name, value) {
+    let weights = weights(pickle);
+    for (name, value) in pickle.pairs(weights) {
+        let Value::Text(name) = name else { continue };
+        if let Value::Tensor(at) = value {
             index.entries.insert(name.to_owned(), entry(pickle, name, at, &place)?);
+        } else if let Some(global) = pickle.opaque(value).filter(|_| is_weight(name)) {
+            return Err(strange(&name.escape_debug().to_string(), &global));
         }
     }
-    match index.entries.is_empty() {
-        true => Err(format!("holds no tensors by name; {GIVE}")),
-        false => Ok(index),
+    if !index.entries.is_empty() {
+        return Ok(index);
     }
+    // The weights may be behind something that is not made here, such as a whole network.
+    let behind = pickle.pairs(weights).filter(|(name, _)| WRAPPED.map(Value::Text).contains(name));
+    let behind = std::iter::once(weights).chain(behind.map(|(_, value)| value)).find_map(|value| pickle.opaque(value));
+    Err(match behind.or_else(|| pickle.unknown().next()) {
+        Some(global) => useless(&global),
+        None => format!("holds no tensors by name; {GIVE}"),
+    })
+}
+
+/// Whether a name among weights is that of one: something else may stand beside them.
+fn is_weight(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    ["weight", "bias", "running_"].iter().any(|word| last.starts_with(word)) || name.contains("_packed_params")
+}
+
+/// What is wrong with a weight that is no plain tensor, and what to do.
+fn strange(name: &str, global: &str) -> String {
+    let (what, advice) = match global {
+        global if global.contains("_qtensor") || global.starts_with("torch.Q") || global.starts_with("torch.q") => {
+            ("quantized", "save the network as it was before it was quantized")
+        }
+        global if global.contains("_sparse_") => ("sparse", "save it after .to_dense()"),
+        _ => ("no plain tensor", "save it as one"),
+    };
+    format!("tensor {name} is {what} ({global}), which is not read; {advice}")
 }
 
 /// The dictionary of weights: the value itself, or what it holds under one of the usual names.
@@ -196,7 +224,7 @@ fn entry(
     Ok(Entry {
         shape: tensor.shape.clone(),
         strides: (!is_row_major(&tensor.shape, &tensor.strides)).then(|| tensor.strides.clone()),
-        element: tensor.kind.element.ok_or_else(|| tensor.kind.name.to_owned()),
+        element: tensor.kind.element.ok_or_else(|| tensor.kind.shown().to_owned()),
         deflated: place.deflated,
         at: place.start + first * size..place.start + last * size,
     })
@@ -292,7 +320,31 @@ mod tests {
         assert_eq!(names(&outer).expect("weights"), ["t"]);
         let twice = [b"}U\x05model", &outer[..], b"s"].concat();
         assert_eq!(names(&twice).expect("weights"), ["t"]);
+        // Objects beside the weights, and among them under a name that no weight has.
+        let beside = [&b"}U\x04argscargparse\nNamespace\n)\x81}U\x02lrK\x01sbsU\x05model"[..], &inner, b"s"].concat();
+        assert_eq!(names(&beside).expect("weights"), ["t"]);
+        let among = [b"}U\x01t", &t[..], b"sU\x05epochca\nb\n)Rs"].concat();
+        assert_eq!(names(&among).expect("weights"), ["t"]);
+        for (global, words) in [
+            ("torch._utils\n_rebuild_qtensor", "is quantized (torch._utils._rebuild_qtensor), which is not read"),
+            ("torch._utils\n_rebuild_sparse_tensor", "is sparse (torch._utils._rebuild_sparse_tensor)"),
+            ("a\nb", "is no plain tensor (a.b), which is not read; save it as one"),
+        ] {
+            let one = [b"}U\x01t", &t[..], b"sU\x09fc.weightc", global.as_bytes(), b"\n)Rs"].concat();
+            let said = names(&one).expect_err("refused");
+            assert!(said.starts_with(&format!("tensor fc.weight {words}")), "{said}");
+        }
         let nothing = |described: &[u8]| legacy(&[described, b"."].concat(), b"].", b"");
+        // A whole network, alone and among other things.
+        let network = b"ctorchvision.models.resnet\nResNet\n)\x81}b";
+        let inside = [&b"}U\x04argsca\nb\nsU\x05model"[..], network, b"s"].concat();
+        for described in [&network[..], &inside] {
+            let said = message(&nothing(described));
+            assert!(
+                said.starts_with("pickle asks for torchvision.models.resnet.ResNet, which weights have no use for"),
+                "{said}"
+            );
+        }
         let cases = [&b"}"[..], b"K\x01", b"}q\0U\x0astate_dicth\0s", b"}K\x01K\x02s"].map(nothing);
         for bytes in cases.into_iter().chain([six(&t)]) {
             assert!(
