@@ -1,8 +1,9 @@
-//! The three full-size networks with weights from the generator, on the test device.
+//! Full-size networks with weights from the generator, on the test device.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use entoptic::classes::ClassList;
 use entoptic::device::Device;
 use entoptic::nets::{Architecture, Network};
 use entoptic::tensor::{Array, Shape};
@@ -39,9 +40,33 @@ pub fn network_with(name: &str, metadata: &[(&str, &str)], id: &str) -> Network 
 
 /// A network filled by the recipe, made once for the test process.
 pub fn network(name: &str) -> &'static Network {
-    static NETWORKS: [OnceLock<Network>; 3] = [const { OnceLock::new() }; 3];
+    static NETWORKS: [OnceLock<Network>; Architecture::ALL.len()] =
+        [const { OnceLock::new() }; Architecture::ALL.len()];
     let index = Architecture::ALL.iter().position(|architecture| architecture.name() == name).expect("a known network");
     NETWORKS[index].get_or_init(|| network_with(name, &[], name))
+}
+
+/// The recipe's numbers for a network without side heads, by name; the sizes are the structure's own.
+pub fn state_of(architecture: Architecture) -> Vec<NamedArray> {
+    let shapes: BTreeMap<String, Vec<usize>> =
+        architecture.tensors(1.0, 1000, &[]).expect("a structure").into_iter().collect();
+    let state = SEED.state(architecture.name(), &shapes).into_iter();
+    state.map(|(name, values)| NamedArray { shape: shapes[&name].clone(), name, values }).collect()
+}
+
+/// A network of these numbers, with `transform_input` where torchvision's pretrained files have it.
+pub fn network_of(architecture: Architecture, state: &[NamedArray]) -> Network {
+    let name = architecture.name();
+    let mut network = Network::from_arrays(device(), architecture, state, ClassList::unnamed(1000), name)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    network.transform_input = matches!(name, "googlenet" | "inception_v3");
+    network
+}
+
+/// Pictures of white noise by name, as sidecars list them, in one batch.
+pub fn named_pictures(names: &[String], side: usize) -> Array {
+    let values = names.iter().flat_map(|name| SEED.tensor_uniform(name, 3 * side * side, 0.0, 1.0)).collect();
+    Array::new(Shape::new(names.len(), 3, side, side), values)
 }
 
 /// White noise [n,3,side,side].
