@@ -126,7 +126,16 @@ fn stored_positions_come_from_the_generator() {
 
 #[test]
 fn every_fixture_holds_what_its_sidecar_lists() {
-    for name in ["ops", "image_ops", "net_resnet50", "small_grads", "params_resnet50"] {
+    for name in [
+        "ops",
+        "image_ops",
+        "net_resnet50",
+        "small_grads",
+        "params_resnet50",
+        "params_resnet18",
+        "params_vgg11",
+        "families",
+    ] {
         let fixture = Fixture::load(name);
         let listed = fixture.about("tensors").as_object().expect("an object");
         assert_eq!(listed.len(), fixture.names().len(), "{name}");

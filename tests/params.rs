@@ -1,4 +1,5 @@
-//! Gradients of all of ResNet50's parameters, running statistics and five SGD steps, through the training step itself.
+//! Gradients of all parameters of three networks, and ResNet50's running statistics and five SGD steps, through the training
+//! step itself.
 //!
 //! Bounds are those of `tests/fixtures/recipe.md`, section 8.
 
@@ -7,10 +8,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::compare::{Bound, assert_close};
-use common::fixture::Fixture;
+use common::fixture::{Fixture, words};
 use common::gpu::device;
-use common::reference::{SEED, input, network_with};
-use entoptic::nets::{BatchNormMode, Network, Normalize};
+use common::reference::{SEED, input, named_pictures, network_of, network_with, state_of};
+use entoptic::nets::{BatchNormMode, Network, Normalize, Structure};
 use entoptic::ops::{Metric, Sgd};
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::{Goal, Optimiser, Setup, TrainStep};
@@ -19,30 +20,26 @@ const N: usize = 4;
 const SIDE: usize = 64;
 const LR: f32 = 1e-5;
 
-fn setup(student: &Network, batch_norm: BatchNormMode) -> Setup<'_> {
+fn setup(student: &Network, batch_norm: BatchNormMode, pictures: Shape) -> Setup<'_> {
     Setup {
         student,
         goal: Goal::Logits(Metric::SumOfSquares),
         normalize: Normalize::Source,
         batch_norm,
-        pictures: Shape::new(N, 3, SIDE, SIDE),
+        pictures,
         check_finite: false,
     }
 }
 
-fn feed(step: &TrainStep) {
-    step.set_pictures(&input(N, SIDE)).expect("uploads");
-    step.set_goal(&Array::new(Shape::new(N, 1000, 1, 1), SEED.target(N))).expect("uploads");
-}
-
-fn names(fixture: &Fixture, word: &str) -> Vec<String> {
-    let list = fixture.about(word).as_array().expect("a list of names");
-    list.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
+fn feed(step: &TrainStep, pictures: &Array) {
+    let n = pictures.shape.n();
+    step.set_pictures(pictures).expect("uploads");
+    step.set_goal(&Array::new(Shape::new(n, 1000, 1, 1), SEED.target(n))).expect("uploads");
 }
 
 /// Elements that the fixture stores of each parameter.
 fn samples(fixture: &Fixture, arrays: &BTreeMap<String, Vec<f32>>) -> Vec<f32> {
-    let order = names(fixture, "parameter_order");
+    let order = words(fixture.about("parameter_order"));
     let picked = fixture.indices("sample_index");
     let each = picked.len() / order.len();
     let of = |(name, picked): (&String, &[usize])| -> Vec<f32> { picked.iter().map(|&k| arrays[name][k]).collect() };
@@ -52,8 +49,22 @@ fn samples(fixture: &Fixture, arrays: &BTreeMap<String, Vec<f32>>) -> Vec<f32> {
 fn gradients(mode: &str, batch_norm: BatchNormMode, logits: Bound, norms: f64, elements: f64) -> (Fixture, Network) {
     let fixture = Fixture::load("params_resnet50");
     let student = network_with("resnet50", &[], mode);
-    let mut step = TrainStep::prepare(device(), &setup(&student, batch_norm), None, &[LR]).expect("prepares");
-    feed(&step);
+    compare(&fixture, &student, &input(N, SIDE), (mode, batch_norm), logits, norms, elements);
+    (fixture, student)
+}
+
+fn compare(
+    fixture: &Fixture,
+    student: &Network,
+    pictures: &Array,
+    (mode, batch_norm): (&str, BatchNormMode),
+    logits: Bound,
+    norms: f64,
+    elements: f64,
+) {
+    let setup = setup(student, batch_norm, pictures.shape);
+    let mut step = TrainStep::prepare(device(), &setup, None, &[LR]).expect("prepares");
+    feed(&step, pictures);
     step.run().expect("runs");
     assert_close(
         &format!("{mode} logits"),
@@ -66,14 +77,35 @@ fn gradients(mode: &str, batch_norm: BatchNormMode, logits: Bound, norms: f64, e
     let found: BTreeMap<String, Vec<f32>> =
         step.gradients().expect("reads").into_iter().map(|(name, array)| (name, array.values)).collect();
     let stored = fixture.values(&format!("{mode}/grad_norm"));
-    for (name, stored) in names(&fixture, "parameter_order").iter().zip(stored) {
+    for (name, stored) in words(fixture.about("parameter_order")).iter().zip(stored) {
         let norm = found[name].iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt() as f32;
         assert_close(&format!("{mode} gradient norm of {name}"), &[norm], &[stored], Bound::rel_l2(norms));
     }
     let label = format!("{mode} gradient elements");
     let stored = fixture.values(&format!("{mode}/grad_sample"));
-    assert_close(&label, &samples(&fixture, &found), &stored, Bound::rel_l2(elements));
-    (fixture, student)
+    assert_close(&label, &samples(fixture, &found), &stored, Bound::rel_l2(elements));
+}
+
+/// A network on the two pictures of the `families` fixture, which stay clear of ties.
+fn clear_gradients(name: &str) {
+    let fixture = Fixture::load(&format!("params_{name}"));
+    let structure: Structure = name.parse().unwrap_or_else(|error| panic!("{error}"));
+    let student = network_of(&structure, &state_of(&structure));
+    let side = fixture.about("side").as_u64().expect("a side") as usize;
+    let pictures = named_pictures(&words(fixture.about("pictures")), side);
+    let mode = ("eval", BatchNormMode::Frozen);
+    compare(&fixture, &student, &pictures, mode, Bound { rel_l2: 1e-5, abs: 3e-4 }, 1e-4, 1e-4);
+}
+
+#[test]
+fn gradients_of_resnet18() {
+    clear_gradients("resnet18");
+}
+
+/// Linear layers of 103 million weights, and biases of convolutions.
+#[test]
+fn gradients_of_vgg11() {
+    clear_gradients("vgg11");
 }
 
 #[test]
@@ -85,7 +117,7 @@ fn gradients_with_frozen_statistics() {
 fn gradients_and_running_statistics_with_batch_statistics() {
     let (fixture, student) = gradients("train", BatchNormMode::Batch, Bound::rel_l2(1e-4), 1e-2, 5e-2);
     let weights = student.weights(device()).expect("reads");
-    let order = names(&fixture, "running_order");
+    let order = words(fixture.about("running_order"));
     assert_eq!(order.len(), 106);
     for name in order {
         let found = weights.iter().find(|array| array.name == name).expect("the network has it");
@@ -98,10 +130,11 @@ fn five_sgd_steps() {
     let fixture = Fixture::load("params_resnet50");
     let student = network_with("resnet50", &[], "sgd");
     let sgd = Sgd { momentum: 0.0, weight_decay: 0.0, nesterov: false };
-    let setup = setup(&student, BatchNormMode::Frozen);
+    let pictures = input(N, SIDE);
+    let setup = setup(&student, BatchNormMode::Frozen, pictures.shape);
     let mut step =
         TrainStep::prepare(device(), &setup, Some(Optimiser::Sgd(sgd)), &[LR, LR, LR, LR, LR, 0.0]).expect("prepares");
-    feed(&step);
+    feed(&step, &pictures);
     for _ in 0..6 {
         step.run().expect("runs");
     }

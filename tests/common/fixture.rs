@@ -41,6 +41,12 @@ pub fn hex(value: &Value) -> u64 {
         .unwrap_or_else(|| panic!("{value} is not hexadecimal"))
 }
 
+/// A list of words in JSON.
+pub fn words(value: &Value) -> Vec<String> {
+    let list = value.as_array().unwrap_or_else(|| panic!("{value} is not a list"));
+    list.iter().map(|word| word.as_str().unwrap_or_else(|| panic!("{word} is not a word")).to_owned()).collect()
+}
+
 impl Fixture {
     /// Loads `NAME.safetensors` and `NAME.json`.
     pub fn load(name: &str) -> Fixture {

@@ -48,11 +48,11 @@ impl Rule {
     /// The rule for an entry of a network; `normed` says whether a `running_mean` stands beside it.
     ///
     /// # Panics
-    /// For an entry that none of the three networks has.
+    /// For an entry that no network has.
     pub fn of(net: &str, entry: &str, shape: &[usize], normed: bool) -> Rule {
         let (prefix, leaf) = entry.rsplit_once('.').expect("an entry has a layer and a leaf");
         match (normed, leaf) {
-            (true, "weight") if net == "resnet50" && prefix.ends_with(".bn3") => Rule::Gamma { scale: 0.25 },
+            (true, "weight") if ends_block(net, prefix) => Rule::Gamma { scale: 0.25 },
             (true, "weight") => Rule::Gamma { scale: 1.0 },
             (true, "bias" | "running_mean") => Rule::Pm02,
             (true, "running_var") => Rule::Var,
@@ -71,6 +71,15 @@ impl Rule {
             Rule::Weight { bound } => bound * (2.0 * u - 1.0),
             Rule::Bias => 0.1 * (2.0 * u - 1.0),
         }
+    }
+}
+
+/// Whether a batch norm is the last of a residual block; it is damped so that sums over many blocks stay small.
+fn ends_block(net: &str, norm: &str) -> bool {
+    match net {
+        "resnet18" | "resnet34" => norm.ends_with(".bn2"),
+        "resnet50" | "resnet101" | "resnet152" | "wide_resnet50_2" | "wide_resnet101_2" => norm.ends_with(".bn3"),
+        _ => false,
     }
 }
 

@@ -1,8 +1,9 @@
-//! The three full-size networks with weights from the generator, on the test device.
+//! Full-size networks with weights from the generator, on the test device.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use entoptic::classes::ClassList;
 use entoptic::device::Device;
 use entoptic::nets::{Network, Structure};
 use entoptic::tensor::{Array, Shape};
@@ -38,8 +39,8 @@ pub fn network_with(name: &str, metadata: &[(&str, &str)], id: &str) -> Network 
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join(format!("{name}.safetensors"));
     write(&path, &arrays, &metadata, Precision::F32).expect("room for the weights");
-    let architecture: Structure = name.parse().expect("a known network");
-    Network::load(device(), &architecture, &Checkpoint::open(&path).expect("readable"), id).expect("weights that fit")
+    let structure: Structure = name.parse().expect("a known network");
+    Network::load(device(), &structure, &Checkpoint::open(&path).expect("readable"), id).expect("weights that fit")
 }
 
 /// A network filled by the recipe, made once for the test process.
@@ -48,6 +49,29 @@ pub fn network(name: &str) -> &'static Network {
         [("resnet50", OnceLock::new()), ("googlenet", OnceLock::new()), ("inception_v3", OnceLock::new())];
     let (_, network) = NETWORKS.iter().find(|(known, _)| *known == name).expect("one of the three");
     network.get_or_init(|| network_with(name, &[], name))
+}
+
+/// The recipe's numbers for a network without side heads, by name; the sizes are the structure's own.
+pub fn state_of(structure: &Structure) -> Vec<NamedArray> {
+    let shapes: BTreeMap<String, Vec<usize>> =
+        structure.tensors(1.0, 1000, &[]).expect("a structure").into_iter().collect();
+    let state = SEED.state(structure.name(), &shapes).into_iter();
+    state.map(|(name, values)| NamedArray { shape: shapes[&name].clone(), name, values }).collect()
+}
+
+/// A network of these numbers, with `transform_input` where torchvision's pretrained files have it.
+pub fn network_of(structure: &Structure, state: &[NamedArray]) -> Network {
+    let name = structure.name();
+    let mut network = Network::from_arrays(device(), structure, state, ClassList::unnamed(1000), name)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    network.transform_input = matches!(name, "googlenet" | "inception_v3");
+    network
+}
+
+/// Pictures of white noise by name, as sidecars list them, in one batch.
+pub fn named_pictures(names: &[String], side: usize) -> Array {
+    let values = names.iter().flat_map(|name| SEED.tensor_uniform(name, 3 * side * side, 0.0, 1.0)).collect();
+    Array::new(Shape::new(names.len(), 3, side, side), values)
 }
 
 /// White noise [n,3,side,side].
@@ -72,6 +96,6 @@ pub fn picture(kind: &str, side: usize, n: usize) -> Array {
 /// One of the small trained networks.
 pub fn demo_network(device: &Device, name: &str, id: &str) -> Network {
     let checkpoint = demo(name).expect("readable").expect("there is a demo network of that name");
-    let architecture: Structure = name.parse().expect("a known network");
-    Network::load(device, &architecture, &checkpoint, id).expect("weights that fit")
+    let structure: Structure = name.parse().expect("a known network");
+    Network::load(device, &structure, &checkpoint, id).expect("weights that fit")
 }
