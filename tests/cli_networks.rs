@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::reference::structure;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use common::generator::Generator;
+use common::reference::structure;
 use entoptic::nets::Head;
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
@@ -203,5 +203,35 @@ fn networks_of_timm_have_the_same_names_and_shapes() {
         let lines: String = tensors.iter().map(line).collect();
         let sum: String = Sha256::digest(&lines).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(sum, expected, "{architecture}");
+    }
+}
+
+/// Files as PyTorch writes them, of networks that have no recipe, no class names and no metadata.
+#[test]
+fn networks_of_other_families_make_pictures() {
+    let desk = Desk::new();
+    let file = |name: &str| common::fixture::path(&format!("checkpoints/families/{name}")).display().to_string();
+    let recipe = "name = \"tiny\"\ndescription = \"\"\nnormalize = \"imagenet\"\n[init]\nkind = \"normal\"\nsize = 40\n\
+                  mean = 0.5\nstd = 0.05\n[[stage]]\niterations = 2\nrate = [0.06, 0.02]\nstep = \"normalized\"\n";
+    std::fs::write(desk.path("tiny.toml"), recipe).expect("a recipe");
+    for (arguments, out) in [
+        (
+            format!("generate --model resnet18 --weights {} --class 36", file("resnet18_37_classes.safetensors")),
+            "a.png",
+        ),
+        (format!("generate --weights {} --class 0", file("resnet18_1_class.pth")), "b.png"),
+        (format!("feature --weights {} --layer features.28 --channel 7", file("vgg16_10_classes.pth")), "c.png"),
+        (format!("dream --weights {} --image a.png --layer layer1.0", file("resnet18_1_class.pth")), "d.png"),
+        (
+            format!(
+                "generate --weights {} --class 2 --weights {}",
+                file("densenet121_3_classes_old_names.pth"),
+                file("densenet121_3_classes_old_names.pth")
+            ),
+            "e.png",
+        ),
+    ] {
+        desk.networks(&format!("{arguments} --recipe tiny.toml --out {out}"));
+        assert!(desk.path(out).is_file(), "{arguments}");
     }
 }

@@ -15,7 +15,7 @@ use common::generator::{checksum, fnv1a64};
 use common::gpu::device;
 use common::reference::{SEED, input, named_pictures, network_of, state_of};
 use entoptic::evaluate::{Scene, gradient, outputs};
-use entoptic::nets::{Structure, Head, Network, Normalize};
+use entoptic::nets::{Head, Network, Normalize, Structure};
 use entoptic::objective::{Form, Objective, Place, Term, class_input};
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray};

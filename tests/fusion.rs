@@ -355,11 +355,12 @@ fn blocks_agree(name: &str, side: usize, heads: &[Head], least: usize) {
     let picture = input(2, side);
     let [folded, apart] = [passes::ALL, &[]].map(|passes| Built::new(network(name), &picture, passes, heads));
     // Convolutions and batch norms that are looked at would not be folded.
-    let fused = |name: &&str| ![".conv", ".bn"].iter().any(|end| name.ends_with(end)) && !name.contains("downsample");
-    let fused = |name: &&str| {
-        fused(name) && name.rsplit('.').next().is_none_or(|leaf| !leaf.starts_with("conv") && !leaf.starts_with("bn"))
+    let between = |name: &str, var: Var| {
+        let leaf = name.rsplit('.').next().unwrap_or(name);
+        leaf.starts_with("bn") || name.contains("downsample") || folded.outputs.norms.iter().any(|norm| norm.x == var)
     };
-    let taps: Vec<&str> = folded.outputs.taps.iter().map(|(name, _)| name.as_str()).filter(fused).collect();
+    let taps = folded.outputs.taps.iter().filter(|(name, var)| !between(name, *var));
+    let taps: Vec<&str> = taps.map(|(name, _)| name.as_str()).collect();
     let vars = |built: &Built| taps.iter().map(|tap| built.outputs.tap(tap).unwrap()).collect::<Vec<Var>>();
     let found = [&folded, &apart].map(|built| built.run(vars(built), None, vec![]));
     for ((tap, folded), apart) in taps.iter().zip(&found[0]).zip(&found[1]) {

@@ -10,9 +10,9 @@ use entoptic::picture::{self, Listing};
 use entoptic::tensor::Array;
 use serde_json::Value;
 
-use super::options::Global;
 use super::making::file_stem;
 use super::networks::{Loaded, file_name};
+use super::options::Global;
 
 /// Smaller pictures have no spectrum to speak of.
 const MIN_SIDE: usize = 16;

@@ -84,9 +84,9 @@ fn unless_closed(result: anyhow::Result<()>) -> anyhow::Result<()> {
 
 fn list(out: &mut impl Write) -> anyhow::Result<()> {
     let folder = cache_folder();
-    writeln!(out, "{:<30} {:<14} {:>10}  {:<9} place", "name", "network", "size", "sha256")?;
+    writeln!(out, "{:<30} {:<16} {:>10}  {:<9} place", "name", "network", "size", "sha256")?;
     let mut row = |name: &str, network: &str, mebibytes: f32, sha256: &str, place: &str| {
-        writeln!(out, "{name:<30} {network:<14} {mebibytes:>6.1} MiB  {sha256:<9} {place}")
+        writeln!(out, "{name:<30} {network:<16} {mebibytes:>6.1} MiB  {sha256:<9} {place}")
     };
     for known in &KNOWN {
         let place = if known.in_cache().is_some() { "in the cache" } else { "not here" };

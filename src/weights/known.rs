@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub struct Known {
     /// Name of its file without `.pth`, ending in the first digits of the file's SHA-256.
     pub name: &'static str,
-    /// The network: `resnet50`, `googlenet` or `inception_v3`.
+    /// torchvision's name of the network.
     pub network: &'static str,
     /// What torchvision calls it.
     pub published_as: &'static str,
@@ -22,11 +22,36 @@ pub struct Known {
 }
 
 /// torchvision's checkpoints for ImageNet's 1000 classes.
-pub const KNOWN: [Known; 4] = [
+pub const KNOWN: [Known; 29] = [
     torchvision("resnet50-0676ba61", "resnet50", "ResNet50_Weights.IMAGENET1K_V1", 97.8),
     torchvision("resnet50-11ad3fa6", "resnet50", "ResNet50_Weights.IMAGENET1K_V2", 97.8),
     torchvision("googlenet-1378be20", "googlenet", "GoogLeNet_Weights.IMAGENET1K_V1", 49.7),
     torchvision("inception_v3_google-0cc3c7bd", "inception_v3", "Inception_V3_Weights.IMAGENET1K_V1", 103.9),
+    torchvision("resnet18-f37072fd", "resnet18", "ResNet18_Weights.IMAGENET1K_V1", 44.7),
+    torchvision("resnet34-b627a593", "resnet34", "ResNet34_Weights.IMAGENET1K_V1", 83.3),
+    torchvision("resnet101-63fe2227", "resnet101", "ResNet101_Weights.IMAGENET1K_V1", 170.5),
+    torchvision("resnet101-cd907fc2", "resnet101", "ResNet101_Weights.IMAGENET1K_V2", 170.5),
+    torchvision("resnet152-394f9c45", "resnet152", "ResNet152_Weights.IMAGENET1K_V1", 230.4),
+    torchvision("resnet152-f82ba261", "resnet152", "ResNet152_Weights.IMAGENET1K_V2", 230.5),
+    torchvision("wide_resnet50_2-95faca4d", "wide_resnet50_2", "Wide_ResNet50_2_Weights.IMAGENET1K_V1", 131.8),
+    torchvision("wide_resnet50_2-9ba9bcbe", "wide_resnet50_2", "Wide_ResNet50_2_Weights.IMAGENET1K_V2", 263.1),
+    torchvision("wide_resnet101_2-32ee1156", "wide_resnet101_2", "Wide_ResNet101_2_Weights.IMAGENET1K_V1", 242.9),
+    torchvision("wide_resnet101_2-d733dc28", "wide_resnet101_2", "Wide_ResNet101_2_Weights.IMAGENET1K_V2", 484.7),
+    torchvision("vgg11-8a719046", "vgg11", "VGG11_Weights.IMAGENET1K_V1", 506.8),
+    torchvision("vgg13-19584684", "vgg13", "VGG13_Weights.IMAGENET1K_V1", 507.5),
+    torchvision("vgg16-397923af", "vgg16", "VGG16_Weights.IMAGENET1K_V1", 527.8),
+    torchvision("vgg19-dcbb9e9d", "vgg19", "VGG19_Weights.IMAGENET1K_V1", 548.1),
+    torchvision("vgg11_bn-6002323d", "vgg11_bn", "VGG11_BN_Weights.IMAGENET1K_V1", 506.9),
+    torchvision("vgg13_bn-abd245e5", "vgg13_bn", "VGG13_BN_Weights.IMAGENET1K_V1", 507.6),
+    torchvision("vgg16_bn-6c64b313", "vgg16_bn", "VGG16_BN_Weights.IMAGENET1K_V1", 527.9),
+    torchvision("vgg19_bn-c79401a0", "vgg19_bn", "VGG19_BN_Weights.IMAGENET1K_V1", 548.1),
+    torchvision("alexnet-owt-7be5be79", "alexnet", "AlexNet_Weights.IMAGENET1K_V1", 233.1),
+    torchvision("squeezenet1_0-b66bff10", "squeezenet1_0", "SqueezeNet1_0_Weights.IMAGENET1K_V1", 4.8),
+    torchvision("squeezenet1_1-b8a52dc0", "squeezenet1_1", "SqueezeNet1_1_Weights.IMAGENET1K_V1", 4.7),
+    torchvision("densenet121-a639ec97", "densenet121", "DenseNet121_Weights.IMAGENET1K_V1", 30.8),
+    torchvision("densenet161-8d451a50", "densenet161", "DenseNet161_Weights.IMAGENET1K_V1", 110.4),
+    torchvision("densenet169-b2777c0a", "densenet169", "DenseNet169_Weights.IMAGENET1K_V1", 54.7),
+    torchvision("densenet201-c1103571", "densenet201", "DenseNet201_Weights.IMAGENET1K_V1", 77.4),
 ];
 
 const fn torchvision(name: &'static str, network: &'static str, published_as: &'static str, mebibytes: f32) -> Known {
