@@ -1,5 +1,5 @@
-//! Entoptic runs ResNet50, GoogLeNet and InceptionV3 forwards and backwards on any Vulkan, Metal or DX12 GPU, and uses
-//! the gradients to show what the networks see.
+//! Entoptic runs image classifiers (torchvision's ResNets, VGGs, AlexNet, SqueezeNets, DenseNets, GoogLeNet and InceptionV3)
+//! forwards and backwards on any Vulkan, Metal or DX12 GPU, and uses the gradients to show what the networks see.
 //!
 //! Rooms import only from rooms above them in this list, and synthesis, training and analysis not from each other;
 //! `tests/arrows.rs` holds them to it.

@@ -245,7 +245,7 @@ fn what_cannot_be_compared_is_named_and_left_out() {
 
     let one = |pictures: &str| format!("-w a.safetensors --pictures {pictures} --out other");
     fs::create_dir_all(desk.path("empty")).unwrap();
-    assert!(refused(&desk, &one("empty"), 1).contains("empty: there is no .png or .jpg file in it"));
+    assert!(refused(&desk, &one("empty"), 1).contains("empty: there is no picture in it"));
     assert!(refused(&desk, &one("absent"), 1).contains("absent: No such file"));
     // Not even one of several sets may be missing, or have no picture that can be compared.
     let said = refused(&desk, "-w a.safetensors --pictures named absent --out other", 1);

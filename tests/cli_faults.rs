@@ -266,7 +266,6 @@ fn a_process_that_finds_no_memory_loses_no_picture() {
     let desk = Desk::new();
     let make = "generate --model resnet50 --class church --recipe tiny.toml --out";
     desk.good(&format!("{make} x.png"));
-    let old = desk.read("x.png");
     let mut ends = BTreeSet::new();
     for mebibytes in [16, 64, 150, 250, 400, 600, 1000] {
         let script = format!("ulimit -c 0; ulimit -v {}; exec \"$0\" --quiet {make} x.png --seed 1", mebibytes << 10);
@@ -274,8 +273,9 @@ fn a_process_that_finds_no_memory_loses_no_picture() {
         shell.args(["-c", &script, env!("CARGO_BIN_EXE_entoptic")]);
         let output = desk.equip(&mut shell).output().expect("a shell");
         ends.insert(output.status.to_string());
-        assert_eq!(steps(&desk.path("x.png")), 6, "{mebibytes} MiB");
-        assert!(output.status.success() || desk.read("x.png") == old, "{mebibytes} MiB: {}", text(&output.stderr));
+        // The one from before, or the new one, whole: a driver may fall at the very end, when that is written.
+        assert_eq!(steps(&desk.path("x.png")), 6, "{mebibytes} MiB: {}", text(&output.stderr));
+        entoptic::picture::read(&desk.path("x.png")).unwrap_or_else(|error| panic!("{mebibytes} MiB: {error}"));
     }
     println!("such processes ended by {ends:?}");
 }

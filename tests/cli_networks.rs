@@ -126,7 +126,7 @@ fn weights_tell_their_network() {
     write(&desk.path("x.safetensors"), &[one], &BTreeMap::new(), Precision::F32).expect("written");
     has(
         &desk.refused("outputs --image a.png --weights x.safetensors"),
-        &["x.safetensors", "no network known here (resnet50, googlenet, inception_v3)"],
+        &["x.safetensors", "no network known here (resnet18, ", "densenet201)"],
     );
     has(&desk.refused("outputs --image a.png --weights demo"), &["--weights demo and demo-plain need a --model"]);
     has(&desk.refused("outputs --image a.png --weights absent.pth"), &["absent.pth: there is no such file"]);
