@@ -208,7 +208,10 @@ fn mistakes_are_told_in_one_line() {
     assert!(refused(&[&["absent.png"], &asked[..]].concat()).contains("absent.png"));
     let folder = tempfile::tempdir().expect("a folder");
     let empty = folder.path().to_str().expect("UTF-8");
-    assert!(refused(&[&[empty], &asked[..]].concat()).ends_with("there is no .png or .jpg file in it"));
+    assert!(
+        refused(&[&[empty], &asked[..]].concat())
+            .ends_with("there is no picture in it whose name ends in .png, .jpg, .webp, .gif, .tif or .bmp")
+    );
     let plain = folder.path().join("nothing.png");
     let colours = image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([(x * 8) as u8, (y * 8) as u8, 0]));
     colours.save(&plain).expect("written");

@@ -142,6 +142,9 @@ pub fn load<'a>(
 /// The class list that all networks of an objective share.
 pub fn shared_classes(networks: &[Loaded]) -> anyhow::Result<&ClassList> {
     let classes = &networks[0].network.classes;
+    if classes.is_empty() {
+        bail!("{} has no classifier; feature and dream look at its layers", networks[0].network.source);
+    }
     for Loaded { network, .. } in &networks[1..] {
         if network.classes != *classes {
             bail!(
@@ -170,10 +173,14 @@ impl Model {
         if let Some(transform) = self.transform_input {
             network.transform_input = transform;
         }
-        if !network.classes.is_empty() || self.head != Head::Main {
-            network.check_head(self.head)?;
+        if network.has_classifier() || self.head != Head::Main {
+            network.look_through(self.head)?;
         }
-        global.say(format_args!("network: {structure}, weights {}, {} classes", network.source, network.class_count()));
+        let classes = match network.class_count() {
+            0 => "no classifier, so only its layers can be looked at".to_owned(),
+            count => format!("{count} classes"),
+        };
+        global.say(format_args!("network: {structure}, weights {}, {classes}", network.source));
         global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
         Ok(Loaded::new(network, self.weight, self.head))
     }

@@ -57,6 +57,9 @@ impl Sources<'_> {
         let mut network = Network::load(device, &structure, &checkpoint, &index.to_string())
             .with_context(|| format!("loading {}", checkpoint.name()))?;
         network.transform_input = maker.transform_input;
+        if network.has_classifier() || head != Head::Main {
+            network.look_through(head)?;
+        }
         Ok(Loaded::new(network, maker.weight, head))
     }
 

@@ -69,7 +69,7 @@ pub struct Network {
     pub structure: Structure,
     /// Whether its forward pass begins with torchvision's `transform_input`.
     pub transform_input: bool,
-    /// Classes of its main head; none where the weights lack it.
+    /// Classes of the head that it is looked at through, its main one to begin with; none where the weights lack that.
     pub classes: ClassList,
     /// Where the weights come from, for messages.
     pub source: String,
@@ -158,7 +158,7 @@ impl Network {
         let x = if self.transform_input { transform_input(tape, x)? } else { x };
         let setting = Setting { shapes: &self.shapes, prefix: self.parameters.prefix(), mode, heads, width: None };
         let (mut built, error) = self.structure.lay(tape, setting, x);
-        if self.classes.is_empty() {
+        if !self.structure.has(Head::Main, &self.shapes) {
             built.heads.retain(|(head, _)| *head != Head::Main);
             self.structure.drop_classifier(&mut built);
         }
@@ -200,7 +200,21 @@ impl Network {
         &self.side_heads
     }
 
-    /// Number of classes of the main head.
+    /// Whether the weights have the main head.
+    pub fn has_classifier(&self) -> bool {
+        self.structure.has(Head::Main, &self.shapes)
+    }
+
+    /// Looks at the network through a head: its classes become those of that head.
+    ///
+    /// # Errors
+    /// As [`Network::check_head`].
+    pub fn look_through(&mut self, head: Head) -> Result<()> {
+        self.classes = self.classes_of(head)?;
+        Ok(())
+    }
+
+    /// Number of classes of the head that the network is looked at through.
     pub fn class_count(&self) -> usize {
         self.classes.len()
     }

@@ -30,7 +30,7 @@ impl Network {
 
     /// Names of the tensors of a first convolution with a batch norm behind it: the convolution's weight and, where it has one,
     /// its bias, then the batch norm's running mean and variance.
-    fn stem(&self) -> Result<Option<(String, Option<String>, [String; 2])>> {
+    fn stem(&self) -> Result<Option<StemNames>> {
         let mut tape = Tape::default();
         let x = tape.input("picture", Shape::new(1, 3, 299, 299));
         let outputs = self.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
@@ -47,6 +47,9 @@ impl Network {
         Ok(Some((weight, bias, [named(norm.running_mean), named(norm.running_var)])))
     }
 }
+
+/// Names of a convolution's weight and, where it has one, its bias, then of a batch norm's running mean and variance.
+type StemNames = (String, Option<String>, [String; 2]);
 
 /// What a first convolution makes of pictures, and what its batch norm has seen of that in training.
 struct Stem {
