@@ -1,5 +1,5 @@
 //! The tape: which value came from which, as data. A network is put on it plainly, one operation after another; what makes it
-//! fast are [`passes`] over it; [`gradient`] has the reverse walk, [`lower`] the way into a recording.
+//! fast are [`passes`] over it; `gradient` has the reverse walk, `lower` the way into a recording.
 //!
 //! Not here: the names of operations (but for those that the reverse walk and the passes put in by themselves), shapes of
 //! networks, GPU handles.
