@@ -261,7 +261,7 @@ fn what_makes_no_sense_is_refused_before_the_first_step() {
     );
     assert_eq!(
         open(&|place| std::fs::remove_file(place.join("train/red/0.png")).unwrap()),
-        "DIR/train/red: has no picture (.jpg, .jpeg, .png)"
+        "DIR/train/red: has no picture whose name ends in .jpg, .png, .webp, .gif, .tif or .bmp"
     );
     assert!(open(&remove("train")).starts_with("DIR/train: "));
 
