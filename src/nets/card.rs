@@ -1,4 +1,4 @@
-//! What a checkpoint says of itself, in its metadata: one type, read and written.
+//! What a checkpoint says of itself, in its metadata.
 
 use std::collections::BTreeMap;
 
@@ -47,24 +47,6 @@ impl Card {
         }
     }
 
-    /// The metadata of a checkpoint of which this is true.
-    pub fn write(&self) -> BTreeMap<String, String> {
-        let normalisation = self.normalisation.map(|normalize| match normalize {
-            Normalize::Source => "none".to_owned(),
-            Normalize::Imagenet => "imagenet".to_owned(),
-        });
-        let said = [
-            ("network", self.network.clone()),
-            ("classes", self.classes.clone()),
-            ("transform_input", self.transform_input.map(|is| is.to_string())),
-            ("normalisation", normalisation),
-            ("side", self.side.map(|side| side.to_string())),
-        ];
-        let mut words = self.words.clone();
-        words.extend(said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
-        words
-    }
-
     /// How pixel values are to be given to the network: torchvision trained published files, which say nothing, with ImageNet's
     /// mean and standard deviation.
     pub fn normalize(&self) -> Normalize {
@@ -86,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn what_a_file_says_is_read() {
         let said = words(&[
             ("network", "resnet18"),
             ("classes", "cat,dog"),
@@ -96,7 +78,8 @@ mod tests {
             ("trained_by", "somebody"),
         ]);
         let card = Card::read(said.clone());
-        assert_eq!(card.write(), said);
+        assert_eq!((card.network.as_deref(), card.classes.as_deref()), (Some("resnet18"), Some("cat,dog")));
+        assert_eq!(card.words, said);
         assert_eq!((card.normalize(), card.is_small(), card.transform_input), (Normalize::Source, true, Some(false)));
     }
 

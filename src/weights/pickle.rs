@@ -2,8 +2,8 @@
 //!
 //! A pickle is a program for a machine with a stack. This machine knows the instructions that build numbers, text,
 //! tuples, lists and dictionaries, and for each global on its list what stands for it here. Any other global, and what a
-//! pickle would have it make, is an opaque value with that name: never looked up, built or called. Values live in flat lists and refer to each other by position, so that none is too deep to walk or drop,
-//! and a budget bounds the work and the memory whatever the pickle says.
+//! pickle would have it make, is an opaque value with that name: never looked up, built or called. Values live in flat lists
+//! and refer to each other by position, so that none is too deep to walk or drop, and a budget bounds the work and the memory whatever the pickle says.
 //!
 //! One file past 500 lines: who checks that nothing is executed reads all the instructions, their limits and tests in one
 //! place.

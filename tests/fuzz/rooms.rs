@@ -32,7 +32,7 @@ pub mod weights;
 pub mod nets {
     use serde::{Deserialize, Serialize};
 
-    /// As `src/nets/preprocessing.rs` has it.
+    /// As `src/nets/normalize.rs` has it.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub enum Normalize {
