@@ -10,6 +10,7 @@ use common::compare::{Bound, assert_close};
 use common::generator::Generator;
 use common::gpu::{Bench, device};
 use common::reference::{demo_network, input, network};
+use common::tapes::{run, run_with};
 use entoptic::Error;
 use entoptic::device::{Externals, Program, Recorder, Tuning};
 use entoptic::evaluate::{self, Forward, PICTURE, Scene, gradient, outputs};
@@ -26,46 +27,6 @@ const RANDOM: Generator = Generator { seed: 1 };
 
 fn random(name: &str, shape: Shape) -> Array {
     Array::new(shape, RANDOM.tensor_symmetric(name, shape.elements(), 1.0))
-}
-
-/// What a request for kept values and gradients gave, and the kernels that were launched.
-fn run(passes: &[Pass], tape: &Tape, request: &Request, externals: &Externals) -> (Vec<Array>, Vec<String>) {
-    run_with(device().tuning(), passes, tape, request, externals)
-}
-
-fn run_with(
-    tuning: Tuning,
-    passes: &[Pass],
-    tape: &Tape,
-    request: &Request,
-    externals: &Externals,
-) -> (Vec<Array>, Vec<String>) {
-    let mut recorder = Recorder::new(tuning);
-    let recorded = tape.record_after(passes, &mut recorder, request).unwrap();
-    let recording = recorder.finish();
-    let mut externals = externals.clone();
-    for Derived { recording, .. } in &recorded.derived {
-        Program::provide(device(), recording, &mut externals).unwrap();
-        Program::prepare(device(), "derived", recording, &externals).unwrap().run().unwrap();
-    }
-    let mut program = Program::prepare(device(), "fusion", &recording, &externals).unwrap();
-    program.run().unwrap();
-    let views = recorded.kept.iter().chain(&recorded.gradients);
-    let found = views.map(|&view| fetch(&program, view));
-    (found.collect(), recording.dispatches.iter().map(|dispatch| dispatch.kernel.label()).collect())
-}
-
-/// Reads a value back, which may be some channels of another.
-fn fetch(program: &Program, view: View) -> Array {
-    let read = |shape| device().download(program.buffer(view.buffer), view.layout, shape).unwrap();
-    if view.layout == Layout::Filter {
-        return read(view.shape);
-    }
-    let [n, c, h, w] = view.shape.0;
-    let wide = 4 * view.stride as usize * h * w;
-    let whole = read(Shape::new(n, 4 * view.stride as usize, h, w)).values;
-    let part = |n: usize| whole[n * wide..][4 * view.offset as usize * h * w..][..c * h * w].to_vec();
-    Array::new(view.shape, (0..n).flat_map(part).collect())
 }
 
 /// A little network in which every epilogue occurs: a stem and its pooling; a block with its input added; branches side by

@@ -11,3 +11,4 @@ pub mod fixture;
 pub mod generator;
 pub mod gpu;
 pub mod reference;
+pub mod tapes;

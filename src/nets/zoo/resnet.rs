@@ -10,9 +10,6 @@ use crate::nets::layers::{Conv, Layers};
 use crate::nets::structure::Structure;
 use crate::tape::Var;
 
-/// Epsilon of every batch norm.
-const EPS: f32 = 1e-5;
-
 /// What a block does between its input and the sum.
 #[derive(Clone, Copy)]
 enum Block {
@@ -37,29 +34,36 @@ pub(super) fn family() -> Vec<Structure> {
     MEMBERS.map(member).into()
 }
 
+impl Block {
+    /// The convolutions between a block's input and the sum; the last of them has the block's output channels.
+    fn convs(self, channels: usize, stride: usize) -> Vec<Conv> {
+        let strided = |channels| Conv { stride, ..Conv::same(channels, 3) };
+        match self {
+            Block::Basic => vec![strided(channels), Conv::same(channels, 3)],
+            Block::Bottleneck(factor) => {
+                let inner = channels * factor;
+                vec![Conv::same(inner, 1), strided(inner), Conv::same(4 * channels, 1)]
+            }
+        }
+    }
+}
+
 /// x [N, 3, H, W] -> logits [N, classes, 1, 1].
 fn forward(net: &mut Layers, x: Var, block: Block, stages: [usize; 4]) -> Result<()> {
-    let x = conv_norm(net, ["conv1", "bn1"], x, Conv::halving(64, 7, 3))?;
+    let x = conv_norm(net, "conv1", "bn1", x, Conv::halving(64, 7, 3))?;
     let x = net.relu(x)?;
     net.tap("relu", x);
     let mut x = net.max_pool("maxpool", x, 3, 2, 1, false)?;
-    let expansion = if let Block::Basic = block { 1 } else { 4 };
     let mut before = 64;
     for (index, blocks) in stages.into_iter().enumerate() {
-        let (stage, channels) = (format!("layer{}", index + 1), 64 << index);
+        let stage = format!("layer{}", index + 1);
         for place in 0..blocks {
             let stride = if index > 0 && place == 0 { 2 } else { 1 };
-            let project = stride == 2 || before != channels * expansion;
-            x = residual(
-                net,
-                &format!("{stage}.{place}"),
-                x,
-                block,
-                (channels, channels * expansion),
-                stride,
-                project,
-            )?;
-            before = channels * expansion;
+            let convs = block.convs(64 << index, stride);
+            let end = convs[convs.len() - 1].channels;
+            let projection = (stride == 2 || before != end).then_some(Conv { stride, ..Conv::same(end, 1) });
+            x = residual(net, &format!("{stage}.{place}"), x, &convs, projection)?;
+            before = end;
         }
         net.tap(&stage, x);
     }
@@ -69,39 +73,23 @@ fn forward(net: &mut Layers, x: Var, block: Block, stages: [usize; 4]) -> Result
     Ok(())
 }
 
-fn conv_norm(net: &mut Layers, [conv, norm]: [&str; 2], x: Var, shape: Conv) -> Result<Var> {
+fn conv_norm(net: &mut Layers, conv: &str, norm: &str, x: Var, shape: Conv) -> Result<Var> {
     let y = net.conv(conv, x, shape)?;
-    net.batch_norm(norm, y, EPS)
+    net.batch_norm(norm, y, 1e-5) // PyTorch's default epsilon
 }
 
 /// A block's convolutions, added to its input or to a 1x1 projection of it.
-fn residual(
-    net: &mut Layers,
-    name: &str,
-    x: Var,
-    block: Block,
-    (channels, end): (usize, usize),
-    stride: usize,
-    project: bool,
-) -> Result<Var> {
-    let convs = match block {
-        Block::Basic => vec![Conv { stride, ..Conv::same(channels, 3) }, Conv::same(end, 3)],
-        Block::Bottleneck(factor) => {
-            let inner = channels * factor;
-            vec![Conv::same(inner, 1), Conv { stride, ..Conv::same(inner, 3) }, Conv::same(end, 1)]
-        }
-    };
-    let last = convs.len();
+fn residual(net: &mut Layers, name: &str, x: Var, convs: &[Conv], projection: Option<Conv>) -> Result<Var> {
     let (mut y, mut shortcut) = (x, x);
-    for (conv, number) in convs.into_iter().zip(1..) {
-        // What is written last adds the other: its values need not be read again.
-        if number == last && project {
-            let names = ["downsample.0", "downsample.1"].map(|leaf| format!("{name}.{leaf}"));
-            let names = [&*names[0], &*names[1]];
-            shortcut = conv_norm(net, names, x, Conv { stride, ..Conv::same(end, 1) })?;
+    for (number, &conv) in (1..).zip(convs) {
+        let last = number == convs.len();
+        if let Some(projection) = projection.filter(|_| last) {
+            // The last convolution adds the projection while it writes: projected values need not be read again.
+            let names = ["0", "1"].map(|leaf| format!("{name}.downsample.{leaf}"));
+            shortcut = conv_norm(net, &names[0], &names[1], x, projection)?;
         }
-        y = conv_norm(net, [&format!("{name}.conv{number}"), &format!("{name}.bn{number}")], y, conv)?;
-        if number < last {
+        y = conv_norm(net, &format!("{name}.conv{number}"), &format!("{name}.bn{number}"), y, conv)?;
+        if !last {
             y = net.relu(y)?;
         }
     }
