@@ -12,7 +12,7 @@ use common::gpu::{Bench, device};
 use common::reference::{demo_network, input, network};
 use common::tapes::{run, run_with};
 use entoptic::Error;
-use entoptic::device::{Externals, Program, Recorder, Tuning};
+use entoptic::device::{Externals, Recorder, Tuning};
 use entoptic::evaluate::{self, Forward, PICTURE, Scene, gradient, outputs};
 use entoptic::nets::{BatchNormMode, Head, Network, Normalize, Outputs};
 use entoptic::objective::{Form, Measure, Objective, Place, Term};
@@ -20,7 +20,7 @@ use entoptic::ops::{
     self, Add, AvgPool2d, BatchNorm, Concat, Conv2d, FoldBias, FoldWeight, MaxPool2d, Op, Relu, View, samples,
 };
 use entoptic::tape::passes::{self, Pass};
-use entoptic::tape::{Derived, Request, Tape, Var};
+use entoptic::tape::{Request, Tape, Var};
 use entoptic::tensor::{Array, Layout, Shape};
 
 const RANDOM: Generator = Generator { seed: 1 };

@@ -51,8 +51,8 @@ fn class_job(recipe: Recipe, start: Array) -> Job<'static> {
 
 fn job(scene: Scene<'_>, recipe: Recipe, start: Array) -> Job<'_> {
     Job {
+        recipe: Recipe { normalize: scene.normalize, ..recipe },
         scene,
-        recipe,
         streams: vec![STREAM],
         start: Some(start),
         check_finite: false,

@@ -80,7 +80,7 @@ pub enum Command {
     Recipes(RecipesArgs),
     /// Files of weights: which there are, what is in one, conversion, checks
     Weights(WeightsArgs),
-    /// How fast this machine is: the three networks at full size, beside what its GPU does at best
+    /// How fast this machine is: ResNet50, GoogLeNet and InceptionV3 (or --model) at full size, beside what its GPU does at best
     Bench(BenchArgs),
     /// Check every kernel of this program on this machine's GPU, and say what is wrong
     Doctor(DoctorArgs),

@@ -16,7 +16,7 @@ pub struct DoctorArgs {
     /// Examine every adapter there is, one after another, whichever is chosen otherwise, and how far they are apart
     #[arg(long)]
     pub all_adapters: bool,
-    /// All layers of the three networks and larger pictures: minutes instead of seconds
+    /// All layers of ResNet50, GoogLeNet and InceptionV3 and larger pictures: minutes instead of seconds
     #[arg(long)]
     pub thorough: bool,
     /// File for everything that was found, to be attached to an issue (JSON)

@@ -10,7 +10,7 @@ use entoptic::Error;
 use entoptic::classes::ClassList;
 use entoptic::device::Device;
 use entoptic::files::Lock;
-use entoptic::nets::{BatchNormMode, Network, Normalize, Structure};
+use entoptic::nets::{BatchNormMode, Card, Network, Normalize, Structure};
 use entoptic::ops::{Adam, Sgd};
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
@@ -64,8 +64,8 @@ fn towards(
 ) -> anyhow::Result<()> {
     let path = args.images.as_deref().context("--teacher needs --images")?;
     let student = Model::new(args.model.clone(), weights(&args.weights));
-    let mut words = student.find()?.1.metadata().clone();
-    let side = args.size.or_else(|| words.get("side")?.parse().ok()).unwrap_or(SIDE);
+    let card = Card::of(&student.find()?.1);
+    let side = args.size.or(card.side).unwrap_or(SIDE);
     let pictures = pictures(global, path, side)?;
     let device = open(global)?;
     let student = student.load(global, &device, 0)?;
@@ -92,10 +92,14 @@ fn towards(
         check_finite: global.check_finite,
         checkpoint_every: Some(args.checkpoint_every.unwrap_or(250)),
     };
+    let mut words = Card {
+        network: Some(student.network.structure.name().into()),
+        transform_input: Some(student.network.transform_input),
+        ..card
+    }
+    .write();
     // What was measured of the weights before holds no longer.
     words.retain(|key, _| !["val_accuracy", "adversarial_eps"].contains(&key.as_str()));
-    words.insert("network".into(), student.network.structure.name().into());
-    words.insert("transform_input".into(), student.network.transform_input.to_string());
     words.insert("trained_from".into(), student.network.checksum.clone());
     words.insert("trained_towards".into(), teacher.network.checksum.clone());
     let [learning, taught] = [&student.network, &teacher.network].map(described);
@@ -118,12 +122,11 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
     let mut folder = Folder::open(data).with_context(|| format!("--data {}", data.display()))?;
     say_others(global, data, folder.skipped);
     let device = open(global)?;
-    let (student, mut words) = learner(global, args, &device, &mut folder)?;
+    let (student, card) = learner(global, args, &device, &mut folder)?;
     let (batch, fresh) = (args.batch.unwrap_or(64), args.weights.is_none());
     let per_epoch = folder.train.len() / batch;
     let epochs = args.epochs.unwrap_or(20);
-    let said = words.get("side").and_then(|side| side.parse().ok());
-    let side = args.size.or(said).unwrap_or(if fresh { NEW_SIDE } else { SIDE });
+    let side = args.size.or(card.side).unwrap_or(if fresh { NEW_SIDE } else { SIDE });
     let normalize = args.normalize.map_or(Normalize::Imagenet, Into::into);
     let attack = Strength { eps: args.adversarial_eps, steps: args.adversarial_steps };
     let job = Job {
@@ -158,12 +161,16 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
         folder.val.len(),
         job.steps,
     ));
-    words.insert("network".into(), student.structure.name().into());
-    words.insert("classes".into(), folder.classes.join(","));
-    words.insert("normalisation".into(), if normalize == Normalize::Imagenet { "imagenet" } else { "none" }.into());
-    words.insert("side".into(), side.to_string());
+    let mut words = Card {
+        network: Some(student.structure.name().into()),
+        classes: Some(folder.classes.join(",")),
+        transform_input: Some(student.transform_input),
+        normalisation: Some(normalize),
+        side: Some(side),
+        ..card
+    }
+    .write();
     words.insert("adversarial_eps".into(), args.adversarial_eps.to_string());
-    words.insert("transform_input".into(), student.transform_input.to_string());
     announce(global, &device, &job, files, json!({ "student": described(&student), "classes": folder.classes }));
     let state = train(global, &device, &job, files, &words)?;
     let best = state.accuracies.iter().copied().fold(0.0, f32::max);
@@ -225,12 +232,7 @@ fn pictures(global: &Global, path: &Path, side: usize) -> anyhow::Result<Array> 
 
 /// The network that learns labels, and what its file will say: a new one, or one whose last layer fits the folder's classes or
 /// is made anew.
-fn learner(
-    global: &Global,
-    args: &TrainArgs,
-    device: &Device,
-    folder: &mut Folder,
-) -> anyhow::Result<(Network, BTreeMap<String, String>)> {
+fn learner(global: &Global, args: &TrainArgs, device: &Device, folder: &mut Folder) -> anyhow::Result<(Network, Card)> {
     let classes = ClassList::parse(&folder.classes.join(","));
     if args.weights.is_none() {
         let structure = args.model.clone().context("new weights need a --model")?;
@@ -240,10 +242,11 @@ fn learner(
             arrays.iter().filter(|array| !array.name.contains("running_")).map(|array| array.values.len()).sum();
         global.say(format_args!("network: {structure}, width {width}, new weights, {count} parameters"));
         let network = Network::from_arrays(device, &structure, &arrays, classes, "0")?;
-        return Ok((network, BTreeMap::from([("width".into(), width.to_string())])));
+        let words = BTreeMap::from([("width".into(), width.to_string())]);
+        return Ok((network, Card { words, ..Card::default() }));
     }
     let (structure, checkpoint) = Model::new(args.model.clone(), weights(&args.weights)).find()?;
-    let words = checkpoint.metadata().clone();
+    let card = Card::of(&checkpoint);
     let network = Network::load(device, &structure, &checkpoint, "0")
         .with_context(|| format!("loading {}", checkpoint.name()))?;
     let known: Vec<String> = (0..network.class_count())
@@ -257,7 +260,7 @@ fn learner(
     if sorted(&known) == sorted(&folder.classes) {
         folder.reorder(&known);
         global.say(format_args!("network: {structure}, weights {}, the same classes", network.source));
-        return Ok((network, words));
+        return Ok((network, card));
     }
     global.say(format_args!(
         "network: {structure}, weights {}, with a new last layer for {} classes",
@@ -267,7 +270,7 @@ fn learner(
     let arrays = with_new_head(&structure, network.weights(device)?, classes.len(), args.seed);
     let mut fresh = Network::from_arrays(device, &structure, &arrays, classes, "0")?;
     fresh.transform_input = network.transform_input;
-    Ok((fresh, words))
+    Ok((fresh, card))
 }
 
 /// The same weights but for a random last layer, and without side heads, which know other classes.

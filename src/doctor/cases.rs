@@ -1,4 +1,4 @@
-//! What operations are tried on: the samples of each, the layers of the three networks, and shapes that are awkward.
+//! What operations are tried on: the samples of each, the layers of ResNet50, GoogLeNet and InceptionV3, and shapes that are awkward.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

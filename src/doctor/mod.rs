@@ -80,7 +80,7 @@ pub fn examine(device: &Device, settings: &Settings, progress: &mut dyn FnMut(&s
     progress("kernels: awkward shapes");
     run_cases(device, cases::awkward(device)?, settings, &mut tally)?;
     if settings.only.is_empty() {
-        progress("kernels: layers of the three networks");
+        progress("kernels: layers of ResNet50, GoogLeNet and InceptionV3");
         run_cases(device, cases::of_networks(settings.thorough)?, settings, &mut tally)?;
         progress("kernels: updates");
         let updated = updates::examine(device, &mut tally);

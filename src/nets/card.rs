@@ -1,4 +1,4 @@
-//! What a checkpoint says of itself, in its metadata.
+//! What a checkpoint says of itself, in its metadata: read and written here.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +47,23 @@ impl Card {
         }
     }
 
+    /// The metadata with which a checkpoint says this: those of `words`, with what the card itself knows in place of theirs.
+    pub fn write(&self) -> BTreeMap<String, String> {
+        let normalisation = self.normalisation.map(|normalize| match normalize {
+            Normalize::Source => "none".to_owned(),
+            Normalize::Imagenet => "imagenet".to_owned(),
+        });
+        let known = [
+            ("network", self.network.clone()),
+            ("classes", self.classes.clone()),
+            ("transform_input", self.transform_input.map(|on| on.to_string())),
+            ("normalisation", normalisation),
+            ("side", self.side.map(|side| side.to_string())),
+        ];
+        let known = known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        self.words.clone().into_iter().chain(known).collect()
+    }
+
     /// How pixel values are to be given to the network: torchvision trained published files, which say nothing, with ImageNet's
     /// mean and standard deviation.
     pub fn normalize(&self) -> Normalize {
@@ -80,6 +97,9 @@ mod tests {
         let card = Card::read(said.clone());
         assert_eq!((card.network.as_deref(), card.classes.as_deref()), (Some("resnet18"), Some("cat,dog")));
         assert_eq!(card.words, said);
+        assert_eq!(card.write(), said);
+        let other = Card { side: Some(64), network: None, ..card.clone() };
+        assert_eq!(Card::read(other.write()), Card { words: other.write(), network: card.network.clone(), ..other });
         assert_eq!((card.normalize(), card.is_small(), card.transform_input), (Normalize::Source, true, Some(false)));
     }
 

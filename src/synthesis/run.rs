@@ -15,7 +15,8 @@ use crate::{Error, Result};
 
 /// What a run makes.
 pub struct Job<'a> {
-    /// Networks and objective; inputs for as many pictures as there are streams.
+    /// Networks and objective; inputs for as many pictures as there are streams. How pixel values are given to the networks is
+    /// the recipe's to say.
     pub scene: Scene<'a>,
     /// How.
     pub recipe: Recipe,
@@ -159,6 +160,7 @@ fn watched_steps(
             memory: vec![],
         },
     };
+    let scene = job.scene();
     let mut canvas = Canvases::new(device, &finished.pictures)?;
     // Steps of the whole run before the stage.
     let mut before = 0;
@@ -179,7 +181,7 @@ fn watched_steps(
             if done < steps.len() {
                 let run = (before + first, schedule.steps());
                 let mut program = canvas.each(device, |parts| {
-                    StepPrograms::prepare(device, &job.scene, stage, steps, run, parts, job.check_finite)
+                    StepPrograms::prepare(device, &scene, stage, steps, run, parts, job.check_finite)
                 })?;
                 if let Some(from) = from.filter(|_| done > 0) {
                     program.skip(done, &from.memory)?;
@@ -238,7 +240,12 @@ fn watched_steps(
     Ok(finished)
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// The scene with the recipe's pixel values.
+    fn scene(&self) -> Scene<'a> {
+        Scene { normalize: self.recipe.normalize, ..self.scene.clone() }
+    }
+
     /// Steps from one on until a report or a frame.
     fn steps_to_next_look(&self, done: usize) -> usize {
         let looks = [Some(self.report_every), self.frame_every].into_iter().flatten();
@@ -259,7 +266,7 @@ pub fn memory(device: &Device, job: &Job) -> Result<u64> {
             let side = numbers.size_at(start) as usize;
             let shape = Shape::new(job.streams.len(), 3, side, side);
             let run = (before + start, schedule.steps());
-            let plan = StepPrograms::plan_for(device, &job.scene, stage, &numbers.steps[start..end], run, shape)?;
+            let plan = StepPrograms::plan_for(device, &job.scene(), stage, &numbers.steps[start..end], run, shape)?;
             most = most.max(plan.total_bytes());
         }
         before += numbers.steps.len();
@@ -382,22 +389,17 @@ impl RunWatch {
     }
 
     /// Where the gradient ends, once in a run, when it has not come for a while. Networks see a window of side `crop`.
-    fn look_for_dead_end(
-        &mut self,
-        device: &Device,
-        Job { scene, .. }: &Job,
-        crop: Option<u32>,
-    ) -> Result<Option<(usize, DeadEnd)>> {
+    fn look_for_dead_end(&mut self, device: &Device, job: &Job, crop: Option<u32>) -> Result<Option<(usize, DeadEnd)>> {
         let (Some((since, reports)), Some(kept)) = (self.still, &self.kept) else { return Ok(None) };
         // A term that fades needs the numbers of its step to say anything.
-        let fades = [true, false].into_iter().any(|rising| scene.objective.fades(rising));
+        let fades = [true, false].into_iter().any(|rising| job.scene.objective.fades(rising));
         if self.told || reports < Self::PATIENCE || fades {
             return Ok(None);
         }
         self.told = true;
         let pictures = Array::new(kept.shape, Layout::Picture.unpack(kept.shape, &kept.stored));
         let seen = crop.map_or_else(|| pictures.clone(), |side| centre(&pictures, side as usize));
-        Ok(dead_end(device, scene, &seen)?.map(|end| (since, end)))
+        Ok(dead_end(device, &job.scene(), &seen)?.map(|end| (since, end)))
     }
 }
 

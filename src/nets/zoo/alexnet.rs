@@ -4,10 +4,11 @@
 //! Dropout does nothing outside of training and is left out.
 
 use crate::Result;
-use crate::nets::head::Head;
 use crate::nets::layers::{Conv, Layers};
 use crate::nets::structure::Structure;
 use crate::tape::Var;
+
+use super::vgg::classifier;
 
 /// Each convolution, its place among the layers, and whether a pooling follows.
 const CONVS: [(usize, Conv, bool); 5] = [
@@ -33,12 +34,6 @@ fn forward(net: &mut Layers, mut x: Var) -> Result<()> {
         }
     }
     x = net.average_to("avgpool", x, 6)?;
-    for (name, activation) in [("classifier.1", "classifier.2"), ("classifier.4", "classifier.5")] {
-        x = net.linear(name, x, 4096)?;
-        x = net.relu(x)?;
-        net.tap(activation, x);
-    }
-    let logits = net.linear("classifier.6", x, 1000)?;
-    net.logits(Head::Main, logits);
-    Ok(())
+    // Dropout comes before the linear layers.
+    classifier(net, x, [1, 4])
 }

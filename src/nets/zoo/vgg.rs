@@ -47,10 +47,16 @@ fn forward(net: &mut Layers, mut x: Var, stages: [usize; 5], norms: bool) -> Res
         x = net.max_pool(&next(), x, 2, 2, 0, false)?;
     }
     x = net.average_to("avgpool", x, 7)?;
-    for (name, activation) in [("classifier.0", "classifier.1"), ("classifier.3", "classifier.4")] {
-        x = net.linear(name, x, 4096)?;
+    // Dropout comes after the linear layers.
+    classifier(net, x, [0, 3])
+}
+
+/// Three linear layers, whose first two stand at these places among the layers of the classifier; the last is the seventh.
+pub(super) fn classifier(net: &mut Layers, mut x: Var, places: [usize; 2]) -> Result<()> {
+    for place in places {
+        x = net.linear(&format!("classifier.{place}"), x, 4096)?;
         x = net.relu(x)?;
-        net.tap(activation, x);
+        net.tap(&format!("classifier.{}", place + 1), x);
     }
     let logits = net.linear("classifier.6", x, 1000)?;
     net.logits(Head::Main, logits);
