@@ -15,7 +15,7 @@ use super::options::Global;
 
 #[derive(Args)]
 pub struct BenchArgs {
-    /// Network; by default all three, may be given again
+    /// Network; by default ResNet50, GoogLeNet and InceptionV3; may be given again
     #[arg(long)]
     pub model: Vec<Structure>,
     /// Side of the pictures in pixels
