@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use super::head::Head;
 use crate::Result;
-use crate::ops::{AdaptiveAvgPool2d, Add, BatchNorm, BatchNormTrain, Concat, Conv2d, MaxPool2d, Op, Relu};
+use crate::ops::{
+    Activation, AdaptiveAvgPool2d, Add, BatchNorm, BatchNormTrain, Binary, Concat, Conv2d, MaxPool2d, Op, Relu,
+};
 use crate::tape::{Tape, Var};
 use crate::tensor::{Layout, Shape};
 
@@ -112,12 +114,14 @@ pub struct Conv {
     pub padding: [usize; 2],
     /// Whether a number is added to each channel.
     pub bias: bool,
+    /// Input channels of a group, where channels come in groups that do not see each other; the weights decide.
+    pub group: Option<usize>,
 }
 
 impl Conv {
     /// A square window of step 1 with as much padding as keeps the size.
     pub const fn same(channels: usize, kernel: usize) -> Self {
-        Conv { channels, kernel: [kernel; 2], stride: 1, padding: [kernel / 2; 2], bias: false }
+        Conv { channels, kernel: [kernel; 2], stride: 1, padding: [kernel / 2; 2], bias: false, group: None }
     }
 
     /// A rectangular window of step 1 with as much padding as keeps the size.
@@ -140,8 +144,13 @@ impl Conv {
         Conv { bias: true, ..self }
     }
 
-    const fn op(self) -> Conv2d {
-        Conv2d { padding: [self.padding; 2], ..Conv2d::new(self.stride, 0) }
+    /// The same with groups of so many input channels.
+    pub const fn grouped(self, group: usize) -> Self {
+        Conv { group: Some(group), ..self }
+    }
+
+    const fn op(self, groups: usize) -> Conv2d {
+        Conv2d { padding: [self.padding; 2], groups, ..Conv2d::new(self.stride, 0) }
     }
 }
 
@@ -236,13 +245,17 @@ impl<'a> Layers<'a> {
         self.tape.layer(name);
         let [kh, kw] = conv.kernel;
         let c_in = self.tape.shape(x).c();
-        let expected = [None, Some(c_in), Some(kh), Some(kw)];
-        let mut inputs = vec![x, self.parameter(&format!("{name}.weight"), &expected, conv.channels)];
+        let weight = format!("{name}.weight");
+        let known = self.setting.shapes.get(&weight).and_then(|sizes| sizes.get(1)).copied();
+        // A narrow network may have fewer channels than a group of the full one: then all of them are one.
+        let fits = |group: &usize| *group > 0 && c_in.is_multiple_of(*group);
+        let group = conv.group.map(|group| known.unwrap_or(group)).filter(fits).unwrap_or(c_in);
+        let mut inputs = vec![x, self.parameter(&weight, &[None, Some(group), Some(kh), Some(kw)], conv.channels)];
         if conv.bias {
             let c = self.tape.shape(inputs[1]).n();
             inputs.push(self.parameter(&format!("{name}.bias"), &[Some(c)], c));
         }
-        let y = self.tape.apply(conv.op(), &inputs)?;
+        let y = self.tape.apply(conv.op(c_in / group), &inputs)?;
         Ok(self.tap(name, y))
     }
 
@@ -271,6 +284,24 @@ impl<'a> Layers<'a> {
     /// None.
     pub fn relu(&mut self, x: Var) -> Result<Var> {
         self.tape.apply(Relu, &[x])
+    }
+
+    /// A function of each number, without a name of its own.
+    ///
+    /// # Errors
+    /// None for functions whose numbers are good.
+    pub fn activation(&mut self, function: Activation, x: Var) -> Result<Var> {
+        self.tape.apply(function, &[x])
+    }
+
+    /// a · b, one of which may be one number for each channel.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when they differ otherwise.
+    pub fn mul(&mut self, name: &str, a: Var, b: Var) -> Result<Var> {
+        self.tape.layer(name);
+        let y = self.tape.apply(Binary::Times, &[a, b])?;
+        Ok(self.tap(name, y))
     }
 
     /// a + b.
