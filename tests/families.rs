@@ -44,8 +44,9 @@ const CLEAR: GradientBounds = GradientBounds { all: 1e-4, elements: 1e-4, norm: 
 /// Of others, in which a ReLU or a pooling window may fall either way: those of full-size gradients in `recipe.md`, section 8.
 const LOOSE: GradientBounds = GradientBounds { all: 5e-2, elements: 8e-2, norm: 3e-3, cosine: 1e-3 };
 
-const FAMILIES: [&[&str]; 9] =
-    [RESNET, WIDE_RESNET, VGG, VGG_BN, &["alexnet"], SQUEEZENET, DENSENET, &["googlenet"], &["inception_v3"]];
+const FAMILIES: [&[&str]; 10] =
+    [REGNET, RESNET, WIDE_RESNET, VGG, VGG_BN, &["alexnet"], SQUEEZENET, DENSENET, &["googlenet"], &["inception_v3"]];
+const REGNET: &[&str] = &["regnet_x_400mf", "regnet_y_400mf"];
 const RESNET: &[&str] = &["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"];
 const WIDE_RESNET: &[&str] = &["wide_resnet50_2", "wide_resnet101_2"];
 const VGG: &[&str] = &["vgg11", "vgg13", "vgg16", "vgg19"];
@@ -142,6 +143,11 @@ fn class_scene(network: &Network, n: usize) -> Scene<'_> {
 }
 
 #[test]
+fn regnets() {
+    family(REGNET);
+}
+
+#[test]
 fn resnets() {
     family(RESNET);
 }
@@ -193,7 +199,7 @@ fn every_stored_network_is_in_a_family() {
     let stored: BTreeSet<&str> = stored.keys().map(String::as_str).collect();
     let tested: BTreeSet<&str> = FAMILIES.into_iter().flatten().copied().collect();
     assert_eq!(stored, tested);
-    assert_eq!(stored.len(), 24);
+    assert_eq!(stored.len(), 26);
     assert_eq!(fixture.about("class_index"), CLASS);
     let shape = |key: &str| fixture.shape(key);
     assert!(stored.iter().all(|name| shape(&format!("{name}/grad_probe")) == [PROBES]));

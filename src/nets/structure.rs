@@ -332,6 +332,8 @@ mod tests {
             ("densenet161", 806, 28_681_000),
             ("densenet169", 846, 14_149_480),
             ("densenet201", 1006, 20_013_928),
+            ("regnet_x_400mf", 357, 5_495_976),
+            ("regnet_y_400mf", 331, 4_344_144),
         ] {
             let structure = structure(name);
             let full = shapes(&structure, 1.0);

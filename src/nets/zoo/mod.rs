@@ -7,6 +7,7 @@ mod alexnet;
 mod densenet;
 mod googlenet;
 mod inception_v3;
+mod regnet;
 mod resnet;
 mod squeezenet;
 mod vgg;
@@ -29,6 +30,7 @@ fn families() -> Vec<Structure> {
         alexnet::family(),
         squeezenet::family(),
         densenet::family(),
+        regnet::family(),
     ]
     .concat()
 }
