@@ -333,7 +333,20 @@ mod tests {
             ("densenet169", 846, 14_149_480),
             ("densenet201", 1006, 20_013_928),
             ("regnet_x_400mf", 357, 5_495_976),
+            ("regnet_x_800mf", 267, 7_259_656),
+            ("regnet_x_1_6gf", 297, 9_190_136),
+            ("regnet_x_3_2gf", 402, 15_296_552),
+            ("regnet_x_8gf", 372, 39_572_648),
+            ("regnet_x_16gf", 357, 54_278_536),
+            ("regnet_x_32gf", 372, 107_811_560),
             ("regnet_y_400mf", 331, 4_344_144),
+            ("regnet_y_800mf", 293, 6_432_512),
+            ("regnet_y_1_6gf", 540, 11_202_430),
+            ("regnet_y_3_2gf", 426, 19_436_338),
+            ("regnet_y_8gf", 350, 39_381_472),
+            ("regnet_y_16gf", 369, 83_590_140),
+            ("regnet_y_32gf", 407, 145_046_770),
+            ("regnet_y_128gf", 540, 644_812_894),
         ] {
             let structure = structure(name);
             let full = shapes(&structure, 1.0);
@@ -345,7 +358,7 @@ mod tests {
                 assert_eq!(fit.classes, Some(1000), "{name}");
             }
         }
-        assert_eq!(Structure::all().len(), 24);
+        assert_eq!(Structure::all().len(), 24 + 15);
     }
 
     #[test]
