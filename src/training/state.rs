@@ -17,6 +17,11 @@ pub struct State {
     pub weights: Vec<NamedArray>,
     /// What the optimiser remembers.
     pub memory: Vec<NamedArray>,
+    /// Where epochs are judged, the weights of the best one so far: what the run hands out, which a state alone must be able to
+    /// give again.
+    pub best: Vec<NamedArray>,
+    /// The adapter and its driver: on another one a run goes on, but to other bits.
+    pub adapter: String,
     /// Loss of every step.
     pub losses: Vec<f32>,
     /// Validation accuracies, one for each epoch.
@@ -25,9 +30,11 @@ pub struct State {
 
 const WEIGHT: &str = "weight/";
 const MEMORY: &str = "memory/";
+const BEST: &str = "best/";
 const LOSSES: &str = "losses";
 const ACCURACIES: &str = "accuracies";
 const STEP: &str = "step";
+const ADAPTER: &str = "adapter";
 const SETTING: &str = "setting ";
 
 impl State {
@@ -46,11 +53,13 @@ impl State {
         };
         let mut arrays = under(WEIGHT, &self.weights);
         arrays.extend(under(MEMORY, &self.memory));
+        arrays.extend(under(BEST, &self.best));
         arrays.extend(list(LOSSES, &self.losses));
         arrays.extend(list(ACCURACIES, &self.accuracies));
         let mut words: BTreeMap<String, String> =
             self.settings.iter().map(|(key, value)| (format!("{SETTING}{key}"), value.clone())).collect();
         words.insert(STEP.into(), self.step.to_string());
+        words.insert(ADAPTER.into(), self.adapter.clone());
         write(path, &arrays, &words, Precision::F32)
     }
 
@@ -77,6 +86,8 @@ impl State {
             settings: file.metadata().iter().filter_map(setting).collect(),
             weights: under(WEIGHT)?,
             memory: under(MEMORY)?,
+            best: under(BEST)?,
+            adapter: file.metadata().get(ADAPTER).cloned().unwrap_or_default(),
             losses: list(LOSSES)?,
             accuracies: list(ACCURACIES)?,
         })
@@ -110,6 +121,8 @@ mod tests {
             settings: settings("0.5"),
             weights: vec![array("fc.bias")],
             memory: vec![array("velocity/fc.bias")],
+            best: vec![array("fc.bias"), array("fc.weight")],
+            adapter: "a card (Vulkan, discrete, 1.0)".into(),
             losses: vec![3.0, 2.5],
             accuracies: vec![],
         };
