@@ -80,6 +80,11 @@ fn fixed_tiling(class: Class) -> Tiling {
     }
 }
 
+/// Largest binding and largest buffer of an adapter that has these limits.
+fn counted_with_a_sign(limits: &wgpu::Limits) -> (u64, u64) {
+    (limits.max_storage_buffer_binding_size.min(LARGEST), limits.max_buffer_size.min(LARGEST))
+}
+
 impl Device {
     /// Opens an adapter.
     ///
@@ -176,9 +181,8 @@ impl Device {
 
     /// Largest binding and largest buffer, in bytes.
     pub(super) fn buffer_limits(&self) -> (u64, u64) {
-        let limits = self.raw.limits();
-        let binding = limits.max_storage_buffer_binding_size.min(self.binding.load(Ordering::Relaxed));
-        (binding.min(LARGEST), limits.max_buffer_size.min(LARGEST))
+        let (binding, buffer) = counted_with_a_sign(&self.raw.limits());
+        (binding.min(self.binding.load(Ordering::Relaxed)), buffer)
     }
 
     /// Allows no binding from now on that is larger than this, as a lesser adapter would: batches are done in more parts.
@@ -457,5 +461,22 @@ impl Readback {
         drop(view);
         self.staging.raw.unmap();
         Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Metal allows much more, and Vulkan's drivers say what they like.
+    #[test]
+    fn buffers_and_bindings_end_below_two_gibibytes_on_every_backend() {
+        let of = |binding, buffer| {
+            let (max_storage_buffer_binding_size, max_buffer_size) = (binding, buffer);
+            counted_with_a_sign(&wgpu::Limits { max_storage_buffer_binding_size, max_buffer_size, ..Default::default() })
+        };
+        assert_eq!(of(128 << 20, 256 << 20), (128 << 20, 256 << 20));
+        assert_eq!(of(4 << 30, 64 << 30), (0x7fff_ffff, 0x7fff_ffff));
+        assert_eq!(of(u64::MAX, 1 << 31), (0x7fff_ffff, 0x7fff_ffff));
     }
 }

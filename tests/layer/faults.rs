@@ -7,7 +7,8 @@
 //! - `FAULTS_SUBMIT_ABORT_AT`: the process ends at this submission;
 //! - `FAULTS_MEMORY`: bytes of memory that there are;
 //! - `FAULTS_PIPELINE_AT`: this compute pipeline is refused, by an error that no driver should give;
-//! - `FAULTS_NAN`: memory is full of NaN at first.
+//! - `FAULTS_NAN`: memory is full of NaN at first;
+//! - `FAULTS_COUNT`: a file for the numbers of waits, submissions and pipelines, and the most memory, when the process ends.
 //!
 //! Structures are those of the Vulkan specification and of the loader's interface for layers, as far as they are looked at.
 
@@ -95,6 +96,7 @@ static LOST: AtomicBool = AtomicBool::new(false);
 static SUBMISSIONS: AtomicU64 = AtomicU64::new(0);
 static WAITS: AtomicU64 = AtomicU64::new(0);
 static PIPELINES: AtomicU64 = AtomicU64::new(0);
+static PEAK: AtomicU64 = AtomicU64::new(0);
 static ALLOCATIONS: Mutex<Option<HashMap<usize, u64>>> = Mutex::new(None);
 
 fn told(name: &str) -> Option<u64> {
@@ -145,6 +147,18 @@ unsafe fn next_link(info: *const Head, kind: i32) -> Option<*mut Link> {
     }
 }
 
+unsafe extern "C" {
+    /// The C library's: what is to be done when the process ends.
+    fn atexit(function: extern "C" fn()) -> i32;
+}
+
+extern "C" fn count() {
+    if let Ok(path) = env::var("FAULTS_COUNT") {
+        let counts = [&WAITS, &SUBMISSIONS, &PIPELINES, &PEAK].map(|count| count.load(Ordering::SeqCst).to_string());
+        std::fs::write(path, counts.join(" ")).ok();
+    }
+}
+
 unsafe extern "system" fn create_instance(info: *const Head, allocator: Handle, instance: *mut Handle) -> Result {
     unsafe {
         let Some(link) = next_link(info, INSTANCE_CREATE_INFO) else { return INITIALIZATION_FAILED };
@@ -153,6 +167,7 @@ unsafe extern "system" fn create_instance(info: *const Head, allocator: Handle, 
         let create: unsafe extern "system" fn(*const Head, Handle, *mut Handle) -> Result = transmute(create);
         let result = create(info, allocator, instance);
         if result == 0 {
+            atexit(count);
             let ask = |name: &CStr| get(*instance, name.as_ptr());
             INSTANCE.get_or_init(|| Instance {
                 get,
@@ -271,6 +286,7 @@ unsafe extern "system" fn allocate(
         let result = allocate(device, info, allocator, memory);
         if result == 0 {
             all.insert(*memory as usize, bytes);
+            PEAK.fetch_max(all.values().sum(), Ordering::SeqCst);
             if env::var_os("FAULTS_NAN").is_some() {
                 poison(device, *memory, bytes);
             }
