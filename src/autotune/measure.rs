@@ -144,10 +144,7 @@ fn wrong(reason: String) -> Error {
 }
 
 /// Tries candidates in order. `attempt` says how long one takes, and is told the least time so far.
-fn try_all(
-    candidates: &[Variant],
-    mut attempt: impl FnMut(Variant, Duration) -> Result<Duration>,
-) -> Result<Tried> {
+fn try_all(candidates: &[Variant], mut attempt: impl FnMut(Variant, Duration) -> Result<Duration>) -> Result<Tried> {
     let mut tried = Tried::default();
     let mut least = Duration::MAX;
     let mut alive = true;

@@ -168,7 +168,8 @@ mod tests {
         assert_eq!(load(&path, &place, 128), nothing, "no file");
         let problem = "conv2d.forward 1 75 75 64 64 3 3 1 1 1 1";
         let choice = |variant| Choice { variant, checked: true };
-        let of = |key: &str, variant| Kept { choices: BTreeMap::from([(key.into(), choice(variant))]), ..Kept::default() };
+        let of =
+            |key: &str, variant| Kept { choices: BTreeMap::from([(key.into(), choice(variant))]), ..Kept::default() };
         let mut kept = of(problem, Variant::Tiled(Tile::T64x64, 2));
         kept.bury(problem, Variant::Registers);
         save(&path, &place, &kept).expect("writes");

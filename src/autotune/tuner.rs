@@ -248,7 +248,8 @@ impl Autotuner {
                 }
                 tried.deadly.iter().for_each(|&variant| state.kept.bury(key, variant));
                 state.broken = tried.broken;
-                let spared = candidates.iter().find(|&&candidate| tried.excluded.iter().all(|(bad, _)| *bad != candidate));
+                let spared =
+                    candidates.iter().find(|&&candidate| tried.excluded.iter().all(|(bad, _)| *bad != candidate));
                 match tried.best {
                     Some(variant) if !tried.broken => (variant, Some(Choice { variant, checked: true })),
                     _ => (spared.copied().unwrap_or(Variant::Registers), None),

@@ -373,6 +373,7 @@ fn train(
                 if let Some(state) = &job.state {
                     say_other_adapter(global, device, state);
                     // The files beside the state may be gone, or of another step.
+                    let state = state.clone().in_order(&job.student.weights(device)?);
                     match keeps_best {
                         false => write(&files.out, &state.weights, words, Precision::F32)?,
                         true if state.best.is_empty() => {}
@@ -381,7 +382,7 @@ fn train(
                             files.write_best(&state.best, accuracy, words)?;
                         }
                     }
-                    files.write_curve(state, &rates)?;
+                    files.write_curve(&state, &rates)?;
                 }
             }
             Event::Step { .. } => {}

@@ -473,7 +473,11 @@ mod tests {
     fn buffers_and_bindings_end_below_two_gibibytes_on_every_backend() {
         let of = |binding, buffer| {
             let (max_storage_buffer_binding_size, max_buffer_size) = (binding, buffer);
-            counted_with_a_sign(&wgpu::Limits { max_storage_buffer_binding_size, max_buffer_size, ..Default::default() })
+            counted_with_a_sign(&wgpu::Limits {
+                max_storage_buffer_binding_size,
+                max_buffer_size,
+                ..Default::default()
+            })
         };
         assert_eq!(of(128 << 20, 256 << 20), (128 << 20, 256 << 20));
         assert_eq!(of(4 << 30, 64 << 30), (0x7fff_ffff, 0x7fff_ffff));

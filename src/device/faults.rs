@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn a_wait_that_panics_is_an_answer() {
         assert_eq!(caught(|| 7), Ok(7));
-        let lost: Result<(), String> = caught(|| panic!("Error in Device::poll: x\n\nCaused by:\n  Parent device is lost\n"));
+        let lost: Result<(), String> =
+            caught(|| panic!("Error in Device::poll: x\n\nCaused by:\n  Parent device is lost\n"));
         assert_eq!(lost, Err("Parent device is lost".to_owned()));
         assert_eq!(caught(|| panic!("plain")), Err::<(), _>("plain".to_owned()));
         // Others are none.

@@ -354,12 +354,7 @@ fn bind(device: &Device, recording: &Recording, buffers: &[Option<Buffer>]) -> R
                 entries: &entries,
             })
         })?;
-        steps.push(Step {
-            pipeline,
-            bindings,
-            workgroups: dispatch.workgroups,
-            label: dispatch.label.clone(),
-        });
+        steps.push(Step { pipeline, bindings, workgroups: dispatch.workgroups, label: dispatch.label.clone() });
     }
     Ok(steps)
 }

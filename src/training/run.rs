@@ -143,7 +143,7 @@ pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<State> {
         before.check(&state.settings)?;
         job.student.set_weights(device, &before.weights)?;
         step.restore(before.step, &before.memory)?;
-        state = State { adapter, ..before.clone() };
+        state = State { adapter, ..before.clone().in_order(&job.student.weights(device)?) };
     }
     let before = state.losses.clone();
     let mut feed = job.feed(device, &step)?;

@@ -93,6 +93,14 @@ impl State {
         })
     }
 
+    /// The same with weights in the order of these, which is the network's: a file has them by name.
+    pub fn in_order(mut self, of: &[NamedArray]) -> Self {
+        for arrays in [&mut self.weights, &mut self.best] {
+            arrays.sort_by_key(|array| of.iter().position(|other| other.name == array.name));
+        }
+        self
+    }
+
     /// Whether a run with these settings is the one that stopped.
     ///
     /// # Errors
@@ -132,6 +140,9 @@ mod tests {
         let back = State::read(&path).expect("a good file");
         assert_eq!(back, state);
         assert!(back.check(&settings("0.5")).is_ok());
+        let [bias, weight] = [array("fc.bias"), array("fc.weight")];
+        let ordered = back.clone().in_order(&[weight.clone(), bias.clone()]);
+        assert_eq!((ordered.best, ordered.weights), (vec![weight, bias.clone()], vec![bias]));
         let error = back.check(&settings("0.25")).expect_err("another run").to_string();
         assert_eq!(error, "resume: rate is 0.25, expected 0.5");
         write(&path, &[array("fc.bias")], &BTreeMap::new(), Precision::F32).expect("written");

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::super::design::Maker;
 use super::super::interrupt::{stopped, take_over_interrupts};
-use super::super::networks::{Loaded, check_recipe, load, open, shared_classes};
+use super::super::networks::{Loaded, check_recipe, load, open, reopen, shared_classes};
 use super::super::options::{Global, MakingArgs};
 use super::super::origin::Place;
 use super::super::represent;
@@ -37,8 +37,10 @@ type ClassName = (usize, String);
 pub fn run(global: &Global, mut args: GalleryMaking) -> anyhow::Result<()> {
     take_over_interrupts()?;
     let shard = shard(global, &args)?;
-    while let Some(fewer) = make(global, &args, shard)? {
+    let mut device = open(global)?;
+    while let Some(fewer) = make(global, &args, shard, &device)? {
         // What is made so far is there, and another device goes on as another run of the same command would.
+        device = reopen(global, &device)?;
         (args.batch, args.overwrite) = (Some(fewer), false);
     }
     Ok(())
@@ -46,9 +48,8 @@ pub fn run(global: &Global, mut args: GalleryMaking) -> anyhow::Result<()> {
 
 /// Makes the gallery on one device. Where that was given up for lack of memory, returns how many pictures another one should do
 /// at a time.
-fn make(global: &Global, args: &GalleryMaking, shard: Option<Shard>) -> anyhow::Result<Option<u32>> {
-    let device = open(global)?;
-    let loaded = load(global, &device, &args.models.models)?;
+fn make(global: &Global, args: &GalleryMaking, shard: Option<Shard>, device: &Device) -> anyhow::Result<Option<u32>> {
+    let loaded = load(global, device, &args.models.models)?;
     let (networks, target) = roles(args.objective, &loaded)?;
     let names = shared_classes(&loaded)?;
     let classes = classes::parse(&args.classes, names)?;
@@ -63,9 +64,9 @@ fn make(global: &Global, args: &GalleryMaking, shard: Option<Shard>) -> anyhow::
         [] => None,
         target => Some((target, recipe(target[0].recipe)?)),
     };
-    check_recipe(global, &device, networks, &own, args.normalize.is_some())?;
+    check_recipe(global, device, networks, &own, args.normalize.is_some())?;
     if let Some((target, recipe)) = &target {
-        check_recipe(global, &device, target, recipe, args.normalize.is_some())?;
+        check_recipe(global, device, target, recipe, args.normalize.is_some())?;
     }
     let aims = matches!(args.objective, ObjectiveArg::Class | ObjectiveArg::Joint);
     let identity = Identity::new(
@@ -80,8 +81,8 @@ fn make(global: &Global, args: &GalleryMaking, shard: Option<Shard>) -> anyhow::
     let folder = Folder::open(&path, &identity, args.overwrite)?;
     let (objective, constant, recipe) = (args.objective, args.constant, own);
     let making = MakingArgs::plain(args.seed);
-    let workshop = Workshop { global, device: &device, objective, constant, args: &making, networks, recipe, target };
-    Gallery { global, device: &device, workshop, identity, folder, failed: vec![], fewer: None }.fill(args.batch)
+    let workshop = Workshop { global, device, objective, constant, args: &making, networks, recipe, target };
+    Gallery { global, device, workshop, identity, folder, failed: vec![], fewer: None }.fill(args.batch)
 }
 
 /// The part that this process makes, and who says so.
