@@ -16,6 +16,8 @@ pub mod device;
 
 pub mod ops;
 
+pub mod oracle;
+
 pub mod autotune;
 
 pub mod tape;
@@ -41,8 +43,6 @@ pub mod analysis;
 pub mod report;
 
 pub mod measure;
-
-pub mod oracle;
 
 pub mod doctor;
 

@@ -71,6 +71,80 @@ fn out_of_time_the_table_chooses_and_its_choice_stays() {
     assert_eq!((ask(&tomorrow), tomorrow.measured().0), (expected, 0));
 }
 
+/// Each has read the empty folder before the other one measured.
+#[test]
+fn two_processes_that_tune_at_once_make_the_same_choices() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let both = [0; 2].map(|_| Autotuner::new(device(), settings(folder.path(), MINUTE)));
+    let [one, other] = std::thread::scope(|scope| {
+        both.each_ref().map(|tuner| scope.spawn(|| ask(tuner))).map(|asked| asked.join().expect("asked"))
+    });
+    assert_eq!(one, other);
+    assert_eq!(both.iter().map(|tuner| tuner.measured().0).sum::<usize>(), 3, "each problem by one of them");
+    let tomorrow = Autotuner::new(device(), settings(folder.path(), MINUTE));
+    assert_eq!((ask(&tomorrow), tomorrow.measured().0), (one, 0));
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "the choices alone are left");
+}
+
+/// A tuner that may warn, and its warnings.
+fn warning(folder: &Path) -> (Autotuner, Arc<Mutex<Vec<String>>>) {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&said);
+    let mut settings = settings(folder, MINUTE);
+    settings.warn = Box::new(move |line| lines.lock().expect("one thread").push(line.to_owned()));
+    (Autotuner::new(device(), settings), said)
+}
+
+#[test]
+fn a_kernel_with_which_a_process_ended_is_not_run_again() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let layer = problem(Pass::Forward);
+    let deadly = layer.candidates(device().adapter().class.units())[0];
+    let first = Autotuner::new(device(), settings(folder.path(), Duration::ZERO));
+    assert_eq!(ask(&first)[0], deadly, "the table would have it");
+    let file = first.file().expect("a file");
+    let numbers = layer.sizes.numbers().map(|number| number.to_string()).join(" ");
+    let mark = file.with_extension("running");
+    fs::write(&mark, format!("{} {numbers}\t{deadly}\n", Pass::Forward.entry())).expect("written");
+    let (second, said) = warning(folder.path());
+    assert_ne!(ask(&second)[0], deadly);
+    let said = said.lock().expect("one thread");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with(&format!("kernel {deadly} is not used for conv2d.forward ")), "{said:?}");
+    assert!(said[0].ends_with(": an earlier process ended while it ran") && !mark.exists(), "{said:?}");
+    // It is remembered when the choice itself is gone, and is not said again.
+    let third = Autotuner::new(device(), settings(folder.path(), MINUTE));
+    assert_eq!((ask(&third), third.measured().0), (ask(&second), 0));
+}
+
+#[test]
+fn a_choice_that_nobody_has_checked_is_checked_once() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let unmeasured = Autotuner::new(device(), settings(folder.path(), Duration::ZERO));
+    let table = ask(&unmeasured);
+    let file = unmeasured.file().expect("a file");
+    let checked = || fs::read_to_string(&file).expect("a file").matches("\"checked\": true").count();
+    assert_eq!(checked(), 0);
+    let second = Autotuner::new(device(), settings(folder.path(), MINUTE));
+    assert_eq!((ask(&second), second.measured().0, checked()), (table.clone(), 0, 3), "and all of them are right");
+    let spent = |tuner: &Autotuner| tuner.measured().1;
+    let third = Autotuner::new(device(), settings(folder.path(), MINUTE));
+    assert_eq!((ask(&third), spent(&third)), (table, Duration::ZERO), "it takes no time again");
+    assert!(spent(&second) > Duration::ZERO);
+}
+
+/// Bias, residual, relu, another gradient, mask and two pictures are part of what is compared; a kernel that is off is warned of.
+#[test]
+fn every_candidate_computes_what_the_oracle_says() {
+    for numbers in [[3, 9, 8, 5, 7, 3, 3, 2, 2, 1, 1], [1, 6, 7, 24, 140, 1, 1, 1, 1, 0, 0]] {
+        let mut settings = Settings::new(None, |line| panic!("{line}"));
+        (settings.time, settings.candidates) = (10 * MINUTE, usize::MAX);
+        let tuner = Autotuner::new(device(), settings);
+        Pass::ALL.into_iter().for_each(|pass| drop(tuner.variant(pass.entry(), &numbers)));
+        assert_eq!(tuner.measured().0, 3);
+    }
+}
+
 #[test]
 fn a_folder_that_cannot_be_made_is_said_once() {
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -17,7 +17,7 @@ use entoptic::ops::{Adam, Metric, Sgd};
 use entoptic::picture::write_png;
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::{
-    Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength, TeacherLoss, initial_weights, run,
+    Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength, TeacherLoss, initial_weights, picture_files, run,
 };
 use entoptic::weights::{Checkpoint, demo};
 
@@ -330,6 +330,60 @@ fn the_program_trains_writes_and_goes_on() {
     let (code, _, stderr) = program::train(place.path(), &format!("{run} --resume --adam"));
     assert_eq!(code, Some(1));
     assert!(stderr.contains("error: resume: optimiser is Adam"), "{stderr}");
+}
+
+/// With the last step done there is nothing to do but to see to the files.
+#[test]
+fn weights_that_are_gone_or_old_come_back_from_the_state() {
+    let place = tempfile::tempdir().unwrap();
+    write_png(&place.path().join("a.png"), &blocks(1, 40), &[]).unwrap();
+    colours(&place.path().join("data"), 4, 2);
+    let read = |name: &str| std::fs::read(place.path().join(name));
+    let towards = "--student googlenet --teacher resnet50 --images a.png --size 40 --steps 3 --out s.safetensors";
+    let labels = "--model googlenet --width 0.0625 --data data --size 32 --batch 4 --epochs 2 --out s.safetensors";
+    for run in [towards, labels] {
+        let (code, _, stderr) = program::train(place.path(), run);
+        assert_eq!(code, Some(0), "{stderr}");
+        let files = ["s.safetensors", "s.csv"].map(|name| (name, read(name).unwrap()));
+        for old in [false, true] {
+            for (name, _) in &files {
+                std::fs::remove_file(place.path().join(name)).unwrap();
+                if old {
+                    std::fs::write(place.path().join(name), "of another day").unwrap();
+                }
+            }
+            let (code, _, stderr) = program::train(place.path(), &format!("{run} --resume"));
+            assert_eq!(code, Some(0), "{stderr}");
+            assert!(files.iter().all(|(name, bytes)| read(name).unwrap() == *bytes), "{run}, old {old}: {stderr}");
+        }
+        // Other bytes in as many pictures are other pictures.
+        let swapped: Vec<_> = match run == towards {
+            true => vec![place.path().join("a.png")],
+            false => picture_files(&place.path().join("data/train/red")).unwrap(),
+        };
+        let kept = std::fs::read(&swapped[0]).unwrap();
+        write_png(&swapped[0], &blocks(1, 41), &[]).unwrap();
+        let (code, _, stderr) = program::train(place.path(), &format!("{run} --resume"));
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains("error: resume: pictures is "), "{stderr}");
+        std::fs::write(&swapped[0], kept).unwrap();
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_elsewhere_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    write_png(&place.path().join("a.png"), &blocks(1, 40), &[]).unwrap();
+    let run = "--student googlenet --teacher resnet50 --images a.png --size 40 --steps 2 --out s.safetensors";
+    assert_eq!(program::train(place.path(), run).0, Some(0));
+    let (code, _, stderr) = program::train(place.path(), &format!("{run} --resume"));
+    assert!(code == Some(0) && !stderr.contains("warning"), "{stderr}");
+    let path = place.path().join("s.state.safetensors");
+    let state = State::read(&path).unwrap();
+    State { adapter: "another card".into(), ..state }.write(&path).unwrap();
+    let (code, _, stderr) = program::train(place.path(), &format!("{run} --resume"));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("warning: the run was begun on another card; on "), "{stderr}");
 }
 
 #[cfg(unix)]

@@ -4,6 +4,7 @@
 
 mod measure;
 mod memory;
+mod trial;
 mod tuner;
 
 pub use measure::time;

@@ -106,7 +106,15 @@ pub fn check_range(global: &Global, path: &Path, picture: &Array, normalize: Nor
 /// Opens the adapter that the user wants and says which it is.
 pub fn open(global: &Global) -> anyhow::Result<Device> {
     let choice = global.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Named);
-    let device = Device::open(&choice)?;
+    equipped(global, Device::open(&choice)?)
+}
+
+/// Opens the same adapter again, in place of a device that was lost.
+pub fn reopen(global: &Global, lost: &Device) -> anyhow::Result<Device> {
+    equipped(global, lost.another()?)
+}
+
+fn equipped(global: &Global, device: Device) -> anyhow::Result<Device> {
     if let Some(mebibytes) = global.memory {
         device.limit_memory(mebibytes << 20);
     }

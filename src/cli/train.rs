@@ -313,11 +313,43 @@ impl Files {
         Ok(files)
     }
 
+    /// Writes the loss of every step.
+    fn write_curve(&self, state: &State, rates: &[f32]) -> entoptic::Result<()> {
+        let mut curve = "step,rate,loss\n".to_owned();
+        for (index, (loss, rate)) in state.losses.iter().zip(rates).enumerate() {
+            writeln!(curve, "{},{rate:e},{loss}", index + 1).expect("a string takes what it is given");
+        }
+        entoptic::files::replace(&self.curve, |file| file.write_all(curve.as_bytes()))
+    }
+
+    /// Writes the weights of the best epoch so far.
+    fn write_best(
+        &self,
+        weights: &[NamedArray],
+        accuracy: f32,
+        words: &BTreeMap<String, String>,
+    ) -> entoptic::Result<()> {
+        let mut words = words.clone();
+        words.insert("val_accuracy".into(), format!("{accuracy:.4}"));
+        write(&self.out, weights, &words, Precision::F32)
+    }
+
     /// Held by the process that writes them.
     fn lock(&self) -> entoptic::Result<Option<Lock>> {
         let mut name = self.out.clone().into_os_string();
         name.push(".lock");
         Lock::take(Path::new(&name))
+    }
+}
+
+/// Another adapter adds in another order: whoever wants the bits of an undisturbed run is told.
+fn say_other_adapter(global: &Global, device: &Device, state: &State) {
+    let here = device.adapter().to_string();
+    if state.adapter != here {
+        global.warn(format_args!(
+            "the run was begun on {}; on {here} it goes on, but ends with other last digits",
+            state.adapter
+        ));
     }
 }
 
@@ -341,6 +373,20 @@ fn train(
                 watcher.begin(job.state.as_ref().map_or(0, |state| state.step));
                 global.explain(|| format!("{dispatches} kernel launches a step; {}", memory(plan)));
                 watcher.prepared(job.side, plan, dispatches);
+                if let Some(state) = &job.state {
+                    say_other_adapter(global, device, state);
+                    // The files beside the state may be gone, or of another step.
+                    let state = state.clone().in_order(&job.student.weights(device)?);
+                    match keeps_best {
+                        false => write(&files.out, &state.weights, words, Precision::F32)?,
+                        true if state.best.is_empty() => {}
+                        true => {
+                            let accuracy = state.accuracies.iter().copied().fold(0.0, f32::max);
+                            files.write_best(&state.best, accuracy, words)?;
+                        }
+                    }
+                    files.write_curve(&state, &rates)?;
+                }
             }
             Event::Step { .. } => {}
             Event::Progress { step, steps, rate, loss } => {
@@ -352,9 +398,7 @@ fn train(
                 global.event("epoch", facts);
                 watcher.say(&format!("epoch {epoch}: loss {loss:.4}, validation accuracy {accuracy:.4}"));
                 if let Some(weights) = best {
-                    let mut words = words.clone();
-                    words.insert("val_accuracy".into(), format!("{accuracy:.4}"));
-                    write(&files.out, weights, &words, Precision::F32)?;
+                    files.write_best(weights, accuracy, words)?;
                 }
             }
             Event::Checkpoint(state) => {
@@ -363,11 +407,7 @@ fn train(
                 if !keeps_best {
                     write(&files.out, &state.weights, words, Precision::F32)?;
                 }
-                let mut curve = "step,rate,loss\n".to_owned();
-                for (index, (loss, rate)) in state.losses.iter().zip(&rates).enumerate() {
-                    writeln!(curve, "{},{rate:e},{loss}", index + 1).expect("a string takes what it is given");
-                }
-                entoptic::files::replace(&files.curve, |file| file.write_all(curve.as_bytes()))?;
+                files.write_curve(state, &rates)?;
             }
         }
         Ok(if watcher.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

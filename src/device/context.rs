@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::adapter::{self, AdapterChoice, AdapterSummary, Class};
+use super::faults::{Faults, caught};
 use super::memory::{Claim, Memory};
 use super::pipelines::Pipelines;
 use super::tuning::{Tiling, Tuning, Variant};
@@ -18,24 +19,17 @@ pub struct Device {
     pub(super) raw: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) pipelines: Arc<Pipelines>,
+    adapter: wgpu::Adapter,
     summary: Arc<AdapterSummary>,
-    faults: Arc<Mutex<Faults>>,
-    /// Floating-point operations that one submission may hold.
-    pub(super) budget: Arc<AtomicU64>,
+    faults: Faults,
+    /// Nanoseconds that one submission may take.
+    patience: Arc<AtomicU64>,
     /// Largest binding that anybody may make, where that is less than the adapter's.
     binding: Arc<AtomicU64>,
     memory: Arc<Memory>,
     tiling: Arc<Mutex<Tiling>>,
     /// Whether the lanes of a vector can read each other's registers.
     subgroup: bool,
-}
-
-/// What the driver reported outside of any call that could return it.
-#[derive(Default)]
-struct Faults {
-    lost: Option<String>,
-    error: Option<String>,
-    out_of_memory: bool,
 }
 
 /// A GPU buffer. Cheap to clone; all clones are the same memory.
@@ -68,8 +62,14 @@ pub struct Counters {
 /// Features that measurements and starts are better with; nothing fails without them.
 const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
 
-/// Submissions of unknown speed start this small: a display driver kills what takes about two seconds.
-const FIRST_BUDGET: u64 = 2_000_000_000;
+/// What one submission may take on a GPU: an eighth of what the usual watchdog of a display driver allows.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Drivers count bytes of buffers and bindings with a sign, whatever they say that they allow.
+const LARGEST: u64 = (1 << 31) - 1;
+
+/// Bytes that are uploaded at a time: as much is taken besides the buffer itself.
+const UPLOAD: usize = 16 << 20;
 
 /// Where nothing is measured.
 fn fixed_tiling(class: Class) -> Tiling {
@@ -78,6 +78,11 @@ fn fixed_tiling(class: Class) -> Tiling {
         Class::Software => Tiling::Always(Variant::Registers),
         _ => Tiling::Table { units: class.units() },
     }
+}
+
+/// Largest binding and largest buffer of an adapter that has these limits.
+fn counted_with_a_sign(limits: &wgpu::Limits) -> (u64, u64) {
+    (limits.max_storage_buffer_binding_size.min(LARGEST), limits.max_buffer_size.min(LARGEST))
 }
 
 impl Device {
@@ -99,6 +104,19 @@ impl Device {
 
     fn with_limits(choice: &AdapterChoice, limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> Result<Self> {
         let (adapter, summary) = adapter::choose(choice)?;
+        let limits = limits(adapter.limits());
+        Self::on(adapter, Arc::new(summary), limits)
+    }
+
+    /// Another device on the same adapter, which shares nothing with this one: what is lost with one is not lost with the other.
+    ///
+    /// # Errors
+    /// [`Error::DeviceRequest`].
+    pub fn another(&self) -> Result<Self> {
+        Self::on(self.adapter.clone(), Arc::clone(&self.summary), self.raw.limits())
+    }
+
+    fn on(adapter: wgpu::Adapter, summary: Arc<AdapterSummary>, limits: wgpu::Limits) -> Result<Self> {
         let info = adapter.get_info();
         let subgroup = summary.class == Class::Software
             && adapter.features().contains(wgpu::Features::SUBGROUP)
@@ -107,33 +125,23 @@ impl Device {
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("entoptic"),
             required_features: wanted | adapter.features() & WANTED,
-            required_limits: limits(adapter.limits()),
+            required_limits: limits,
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         });
         let (raw, queue) = pollster::block_on(request)
             .map_err(|error| Error::DeviceRequest { adapter: summary.name.clone(), reason: error.to_string() })?;
-        let faults = Arc::new(Mutex::new(Faults::default()));
-        let seen = Arc::clone(&faults);
-        raw.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let mut faults = seen.lock().expect("no panic happens while the lock is held");
-            faults.out_of_memory |= matches!(error, wgpu::Error::OutOfMemory { .. });
-            faults.error.get_or_insert_with(|| error.to_string());
-        }));
-        let seen = Arc::clone(&faults);
-        raw.set_device_lost_callback(move |reason, message| {
-            let mut faults = seen.lock().expect("no panic happens while the lock is held");
-            faults.lost.get_or_insert_with(|| format!("{reason:?} {message}").trim().to_owned());
-        });
-        let budget = if summary.class == Class::Software { u64::MAX } else { FIRST_BUDGET };
+        let faults = Faults::of(&raw);
+        let patience = if summary.class == Class::Software { u64::MAX } else { PATIENCE.as_nanos() as u64 };
         let tiling = fixed_tiling(summary.class);
         Ok(Device {
             raw,
             queue,
             pipelines: Arc::default(),
-            summary: Arc::new(summary),
+            adapter,
+            summary,
             faults,
-            budget: Arc::new(AtomicU64::new(budget)),
+            patience: Arc::new(AtomicU64::new(patience)),
             binding: Arc::new(AtomicU64::new(u64::MAX)),
             memory: Memory::unlimited(),
             tiling: Arc::new(Mutex::new(tiling)),
@@ -173,9 +181,8 @@ impl Device {
 
     /// Largest binding and largest buffer, in bytes.
     pub(super) fn buffer_limits(&self) -> (u64, u64) {
-        let limits = self.raw.limits();
-        let binding = limits.max_storage_buffer_binding_size.min(self.binding.load(Ordering::Relaxed));
-        (binding, limits.max_buffer_size)
+        let (binding, buffer) = counted_with_a_sign(&self.raw.limits());
+        (binding.min(self.binding.load(Ordering::Relaxed)), buffer)
     }
 
     /// Allows no binding from now on that is larger than this, as a lesser adapter would: batches are done in more parts.
@@ -225,18 +232,12 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] with `label`.
     pub fn check(&self, label: &str) -> Result<()> {
-        let mut faults = self.faults.lock().expect("no panic happens while the lock is held");
-        if let Some(reason) = &faults.lost {
-            return Err(Error::DeviceLost { label: label.to_owned(), reason: reason.clone() });
-        }
-        if std::mem::take(&mut faults.out_of_memory) {
-            faults.error = None;
-            return Err(Error::OutOfMemory { label: label.to_owned() });
-        }
-        match faults.error.take() {
-            Some(reason) => Err(Error::Gpu { label: label.to_owned(), reason }),
-            None => Ok(()),
-        }
+        self.faults.check(label)
+    }
+
+    /// Whether it is lost, so that only another one can go on.
+    pub fn is_lost(&self) -> bool {
+        self.faults.are_final()
     }
 
     /// Waits until everything submitted so far has run.
@@ -248,9 +249,12 @@ impl Device {
     }
 
     pub(super) fn poll(&self, label: &str, how: wgpu::PollType) -> Result<()> {
-        let polled = self.raw.poll(how);
+        let polled = caught(|| self.raw.poll(how)).map_err(|reason| self.faults.lose(reason));
         self.check(label)?;
-        polled.map(|_| ()).map_err(|error| Error::Gpu { label: label.to_owned(), reason: error.to_string() })
+        match polled {
+            Ok(Err(error)) => Err(Error::Gpu { label: label.to_owned(), reason: error.to_string() }),
+            _ => Ok(()),
+        }
     }
 
     /// A zeroed buffer.
@@ -281,7 +285,17 @@ impl Device {
     }
 
     pub(super) fn raw_buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer> {
-        let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
+        self.made_buffer(label, bytes, usage, false)
+    }
+
+    fn made_buffer(
+        &self,
+        label: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<Buffer> {
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation };
         let claim = self.memory.claim(bytes).ok_or_else(|| Error::OutOfMemory { label: label.to_owned() })?;
         let raw = self.checked(label, || self.raw.create_buffer(&descriptor))?;
         Ok(Buffer { raw, bytes, label: label.into(), _claim: Arc::new(claim) })
@@ -308,9 +322,35 @@ impl Device {
     /// Overwrites the start of a buffer.
     ///
     /// # Errors
-    /// As [`Device::check`].
+    /// [`Error::OutOfMemory`], and as [`Device::check`].
     pub fn write<T: bytemuck::NoUninit>(&self, buffer: &Buffer, values: &[T]) -> Result<()> {
-        self.checked(&buffer.label, || self.queue.write_buffer(&buffer.raw, 0, bytemuck::cast_slice(values)))
+        let mut at = 0;
+        for part in bytemuck::cast_slice::<T, u8>(values).chunks(UPLOAD) {
+            let staged = match self.staged(&buffer.label, part) {
+                // What earlier uploads took comes back once they are done.
+                Err(Error::OutOfMemory { .. }) if !self.is_lost() => {
+                    self.wait(&buffer.label)?;
+                    self.staged(&buffer.label, part)
+                }
+                staged => staged,
+            }?;
+            self.copy((&staged, 0), (buffer, at), part.len() as u64)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Host memory with these bytes, for the device to copy. wgpu's own way to upload gives the device up where there is no memory
+    /// for that; a buffer of ours is refused, and that is all.
+    fn staged(&self, label: &str, bytes: &[u8]) -> Result<Buffer> {
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        let staged = self.made_buffer(label, (bytes.len() as u64).next_multiple_of(4), usage, true)?;
+        let view = staged.raw.get_mapped_range_mut(0..bytes.len() as u64);
+        let mut view = view.map_err(|error| Error::Gpu { label: label.to_owned(), reason: error.to_string() })?;
+        view.copy_from_slice(bytes);
+        drop(view);
+        staged.raw.unmap();
+        Ok(staged)
     }
 
     /// Copies `bytes` from one buffer to another, from and to these places, in the order of submissions.
@@ -358,7 +398,7 @@ impl Device {
     /// What exists on this device right now.
     pub fn counters(&self) -> Counters {
         // Freed objects are counted until the next poll.
-        let _ = self.raw.poll(wgpu::PollType::Poll);
+        let _ = caught(|| self.raw.poll(wgpu::PollType::Poll));
         let hal = self.raw.get_internal_counters().hal;
         Counters {
             buffers: hal.buffers.read() as i64,
@@ -374,19 +414,17 @@ impl Device {
         self.raw.destroy();
     }
 
-    /// Splits long recordings into submissions of at most about so many floating-point operations each.
+    /// Splits long recordings into submissions that take about so long each, and no less than one kernel launch.
     ///
-    /// The first replay of a recording on a GPU chooses this by itself, for a quarter of a second each; a driver with a
-    /// shorter patience needs less.
-    pub fn limit_submissions(&self, flops: u64) {
-        self.budget.store(flops, Ordering::Relaxed);
+    /// On a GPU that is a quarter of a second unless told otherwise; a driver with a shorter patience needs less.
+    pub fn limit_submissions(&self, time: Duration) {
+        self.patience.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Sets what one submission may hold from the time that `flops` operations took.
-    pub(super) fn learn(&self, flops: u64, elapsed: Duration) {
-        // A quarter of a second leaves a factor of eight to the usual watchdog.
-        let per_second = flops as f64 / elapsed.as_secs_f64().max(1e-6);
-        self.budget.store((per_second * 0.25) as u64, Ordering::Relaxed);
+    /// What one submission may take, where that is limited.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let nanoseconds = self.patience.load(Ordering::Relaxed);
+        (nanoseconds != u64::MAX).then(|| Duration::from_nanos(nanoseconds))
     }
 }
 
@@ -423,5 +461,26 @@ impl Readback {
         drop(view);
         self.staging.raw.unmap();
         Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Metal allows much more, and Vulkan's drivers say what they like.
+    #[test]
+    fn buffers_and_bindings_end_below_two_gibibytes_on_every_backend() {
+        let of = |binding, buffer| {
+            let (max_storage_buffer_binding_size, max_buffer_size) = (binding, buffer);
+            counted_with_a_sign(&wgpu::Limits {
+                max_storage_buffer_binding_size,
+                max_buffer_size,
+                ..Default::default()
+            })
+        };
+        assert_eq!(of(128 << 20, 256 << 20), (128 << 20, 256 << 20));
+        assert_eq!(of(4 << 30, 64 << 30), (0x7fff_ffff, 0x7fff_ffff));
+        assert_eq!(of(u64::MAX, 1 << 31), (0x7fff_ffff, 0x7fff_ffff));
     }
 }

@@ -4,6 +4,7 @@
 
 mod adapter;
 mod context;
+mod faults;
 mod kept;
 mod memory;
 mod pipelines;

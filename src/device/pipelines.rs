@@ -38,6 +38,11 @@ impl Pipelines {
         self.modules.lock().expect("no panic happens while the lock is held").insert(shader, module);
     }
 
+    /// Forgets a kernel that the device has refused, so that another try is one.
+    pub(super) fn forget(&self, kernel: &Kernel) {
+        self.pipelines.lock().expect("no panic happens while the lock is held").remove(kernel);
+    }
+
     pub(super) fn get(&self, device: &wgpu::Device, kernel: &Kernel) -> wgpu::ComputePipeline {
         let mut pipelines = self.pipelines.lock().expect("no panic happens while the lock is held");
         if let Some(pipeline) = pipelines.get(kernel) {

@@ -1,7 +1,7 @@
 //! A recording made ready: memory, pipelines and bind groups exist, a replay only encodes and submits.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::context::{Buffer, Device};
@@ -18,6 +18,8 @@ pub struct Program {
     device: Device,
     label: String,
     steps: Vec<Step>,
+    /// Which steps go into one submission; known after the first replay, where the time of a submission is limited.
+    parts: Option<Vec<Range<usize>>>,
     buffers: Vec<Option<Buffer>>,
     /// The memory behind the plan.
     slots: Vec<Buffer>,
@@ -46,7 +48,6 @@ struct Step {
     pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroup,
     workgroups: [u32; 3],
-    flops: u64,
     label: String,
 }
 
@@ -107,6 +108,7 @@ impl Program {
             device: device.clone(),
             label,
             steps,
+            parts: None,
             buffers,
             slots,
             plan,
@@ -182,48 +184,57 @@ impl Program {
                 self.device.poll(&self.label, how)?;
             }
             self.before_last = self.last.take();
-            let budget = self.device.budget.load(Ordering::Relaxed);
+            let patience = self.device.patience();
             // One replay alone is measured only where a watchdog may lurk.
-            let measures = if left > 1 { MEASURED } else { u32::from(budget != u64::MAX) };
+            let measures = if left > 1 { MEASURED } else { u32::from(patience.is_some()) };
             if self.measured < measures {
-                self.run_measured(budget)?;
+                self.run_measured(patience)?;
                 left -= 1;
             } else {
-                let together = together(self.fastest, self.flops(), budget).min(left);
-                self.run_parts(budget, together)?;
+                let together = match &self.parts {
+                    Some(parts) if parts.len() > 1 => 1,
+                    _ => together(self.fastest).min(left),
+                };
+                self.run_parts(together)?;
                 left -= together;
             }
         }
         self.device.check(&self.label)
     }
 
-    /// One replay by itself, waited for, from which the next ones learn what a submission may hold.
-    fn run_measured(&mut self, budget: u64) -> Result<()> {
+    /// One replay by itself, waited for, from which the next ones learn how long they take, and their launches.
+    fn run_measured(&mut self, patience: Option<Duration>) -> Result<()> {
         self.device.wait(&self.label)?;
         let started = Instant::now();
-        self.run_parts(budget, 1)?;
-        self.device.wait(&self.label)?;
-        let elapsed = started.elapsed();
-        if self.measured == 0 && budget != u64::MAX {
-            // The first replay also compiles, so its speed is a lower bound: a safe one.
-            self.device.learn(self.flops(), elapsed);
+        match patience {
+            Some(patience) if self.parts.is_none() => self.run_one_by_one(patience)?,
+            _ => self.run_parts(1)?,
         }
-        self.fastest = self.fastest.min(elapsed.as_secs_f64());
+        self.device.wait(&self.label)?;
+        self.fastest = self.fastest.min(started.elapsed().as_secs_f64());
         self.measured += 1;
         Ok(())
     }
 
+    /// One replay with each launch by itself: stems, pools and norms do far fewer operations a second than the layers between
+    /// them, so only its own time says how long a launch takes. It includes what submitting costs, and errs on the safe side.
+    fn run_one_by_one(&mut self, patience: Duration) -> Result<()> {
+        let mut times = Vec::with_capacity(self.steps.len());
+        for at in 0..self.steps.len() {
+            let started = Instant::now();
+            self.last = Some(self.submit(at..at + 1, 1)?);
+            self.device.wait(&self.steps[at].label)?;
+            times.push(started.elapsed());
+        }
+        self.parts = Some(parts(&times, patience));
+        Ok(())
+    }
+
     /// Submits replays that one submission may hold, or one of them in parts.
-    fn run_parts(&mut self, budget: u64, replays: usize) -> Result<()> {
-        let mut from = 0;
-        while from < self.steps.len() {
-            let to = self.chunk(from, budget);
-            assert!(replays == 1 || to - from == self.steps.len(), "replays submitted together are whole");
-            self.last = Some(self.submit(from, to, replays)?);
-            if self.measured == 0 && budget != u64::MAX {
-                self.device.wait(&self.steps[from].label)?;
-            }
-            from = to;
+    fn run_parts(&mut self, replays: usize) -> Result<()> {
+        let whole = 0..self.steps.len();
+        for part in self.parts.as_deref().unwrap_or(std::slice::from_ref(&whole)) {
+            self.last = Some(self.submit(part.clone(), replays)?);
         }
         Ok(())
     }
@@ -253,23 +264,10 @@ impl Program {
         clock.read(&self.device)
     }
 
-    fn flops(&self) -> u64 {
-        self.steps.iter().map(|step| step.flops).sum()
-    }
-
-    fn chunk(&self, from: usize, budget: u64) -> usize {
-        let mut flops = 0u64;
-        let fits = self.steps[from..].iter().take_while(|step| {
-            flops = flops.saturating_add(step.flops);
-            flops <= budget
-        });
-        from + fits.count().max(1)
-    }
-
-    fn submit(&self, from: usize, to: usize, replays: usize) -> Result<wgpu::SubmissionIndex> {
+    fn submit(&self, part: Range<usize>, replays: usize) -> Result<wgpu::SubmissionIndex> {
         self.device.checked(&self.label, || {
             let mut encoder = self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            self.encode(&mut encoder, &self.steps[from..to], replays, None);
+            self.encode(&mut encoder, &self.steps[part], replays, None);
             self.device.queue.submit([encoder.finish()])
         })
     }
@@ -297,10 +295,26 @@ impl Program {
     }
 }
 
-/// Replays for one submission, when one takes so many seconds and operations.
-fn together(seconds: f64, flops: u64, budget: u64) -> usize {
-    let allowed = usize::try_from(budget / flops.max(1)).unwrap_or(usize::MAX);
-    ((TOGETHER / seconds) as usize).min(allowed).clamp(1, MOST_TOGETHER)
+/// Replays for one submission, when one takes so many seconds.
+fn together(seconds: f64) -> usize {
+    ((TOGETHER / seconds) as usize).clamp(1, MOST_TOGETHER)
+}
+
+/// Launches that took such times, in groups that take no longer than `patience`, or are one launch.
+fn parts(times: &[Duration], patience: Duration) -> Vec<Range<usize>> {
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let mut taken = Duration::ZERO;
+    for (at, &time) in times.iter().enumerate() {
+        taken += time;
+        match parts.last_mut() {
+            Some(part) if taken <= patience => part.end = at + 1,
+            _ => {
+                parts.push(at..at + 1);
+                taken = time;
+            }
+        }
+    }
+    parts
 }
 
 /// Pipelines and bind groups of every dispatch, with all uniforms in one buffer.
@@ -320,7 +334,9 @@ fn bind(device: &Device, recording: &Recording, buffers: &[Option<Buffer>]) -> R
 
     let mut steps = Vec::with_capacity(recording.dispatches.len());
     for (dispatch, offset) in recording.dispatches.iter().zip(offsets) {
-        let pipeline = device.checked(&dispatch.label, || device.pipelines.get(&device.raw, &dispatch.kernel))?;
+        let pipeline = device
+            .checked(&dispatch.label, || device.pipelines.get(&device.raw, &dispatch.kernel))
+            .inspect_err(|_| device.pipelines.forget(&dispatch.kernel))?;
         let size = wgpu::BufferSize::new(dispatch.params.len() as u64);
         let params = wgpu::BufferBinding { buffer: &uniforms.raw, offset, size };
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(params) }];
@@ -338,13 +354,7 @@ fn bind(device: &Device, recording: &Recording, buffers: &[Option<Buffer>]) -> R
                 entries: &entries,
             })
         })?;
-        steps.push(Step {
-            pipeline,
-            bindings,
-            workgroups: dispatch.workgroups,
-            flops: dispatch.flops,
-            label: dispatch.label.clone(),
-        });
+        steps.push(Step { pipeline, bindings, workgroups: dispatch.workgroups, label: dispatch.label.clone() });
     }
     Ok(steps)
 }
@@ -355,12 +365,22 @@ mod tests {
 
     #[test]
     fn short_replays_are_submitted_together_and_long_ones_alone() {
-        assert_eq!(together(0.003, 1, u64::MAX), 6);
-        assert_eq!(together(1.2, 1, u64::MAX), 1);
-        assert_eq!(together(1e-6, 1, u64::MAX), MOST_TOGETHER);
-        assert_eq!(together(f64::INFINITY, 1, u64::MAX), 1, "nothing is known yet");
-        // Two fit what one submission may hold, and then none does.
-        assert_eq!(together(0.001, 400, 1000), 2);
-        assert_eq!(together(0.001, 4000, 1000), 1);
+        assert_eq!(together(0.003), 6);
+        assert_eq!(together(1.2), 1);
+        assert_eq!(together(1e-6), MOST_TOGETHER);
+        assert_eq!(together(f64::INFINITY), 1, "nothing is known yet");
+    }
+
+    #[test]
+    fn a_submission_holds_what_its_launches_took_and_no_average() {
+        let times = |milliseconds: &[u64]| milliseconds.iter().map(|&ms| Duration::from_millis(ms)).collect::<Vec<_>>();
+        let of = |milliseconds: &[u64]| parts(&times(milliseconds), Duration::from_millis(250));
+        assert_eq!(of(&[10, 20, 30]).len(), 1);
+        // A stem that takes as long as all the rest has a submission almost to itself.
+        assert_eq!(of(&[200, 40, 40, 10, 100, 100, 1]), [0..2, 2..6, 6..7]);
+        // What no submission should hold is alone.
+        assert_eq!(of(&[10, 900, 900, 10, 240]), [0..1, 1..2, 2..3, 3..5]);
+        assert_eq!(parts(&times(&[0, 1, 2]), Duration::ZERO), [0..1, 1..2, 2..3]);
+        assert!(of(&[]).is_empty());
     }
 }

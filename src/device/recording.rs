@@ -85,7 +85,7 @@ pub struct Dispatch {
     pub workgroups: [u32; 3],
     /// `layer: shader.entry`.
     pub label: String,
-    /// Floating-point operations, roughly; decides where a long step is split.
+    /// Floating-point operations, roughly.
     pub flops: u64,
 }
 

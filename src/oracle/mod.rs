@@ -1,7 +1,7 @@
-//! Every operation once more, as plain loops in f64 on the CPU: what the self-test and the tests compare kernels with.
+//! Every operation once more, as plain loops in f64 on the CPU: what the self-test, the tuner and the tests compare kernels with.
 //!
-//! Nothing is shared with kernels or with their host code but shapes and settings, and nothing but the self-test and tests
-//! may use it. Each result says how far f32 may be from it.
+//! Nothing is shared with kernels or with their host code but shapes and settings, and nothing but these may use it. Each result
+//! says how far f32 may be from it.
 
 mod activation;
 mod convolution;

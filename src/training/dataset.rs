@@ -3,6 +3,8 @@
 //! Every random number depends on the seed, the epoch and the picture's place in it, so that a run can be taken up
 //! again at any batch and gives the same batches however many threads there are.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -11,7 +13,9 @@ use std::thread;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result, picture};
 
@@ -25,6 +29,9 @@ const RATIO: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
 
 /// Share of the shorter side that validation sees, in the middle: torchvision's 224 of 256.
 const CENTRE: f64 = 0.875;
+
+/// Bytes at the start of a photograph's file by which it is told from others.
+const LOOKED_AT: u64 = 4096;
 
 /// A photograph and its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +75,28 @@ impl Folder {
         let (train, skipped) = photographs(&folder.join("train"), &classes)?;
         let (val, more) = photographs(&part, &classes)?;
         Ok(Folder { train, val, classes, skipped: skipped + more })
+    }
+
+    /// A name for these photographs: the same for the same files, wherever they lie. Of each file it looks at the name, the class,
+    /// the length and the first bytes, for a folder may be large.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn digest(&self) -> Result<String> {
+        let mut text = Sha256::new();
+        for photograph in self.train.iter().chain(&self.val) {
+            let path = &photograph.path;
+            let file = File::open(path).map_err(Error::io(path))?;
+            let length = file.metadata().map_err(Error::io(path))?.len();
+            let mut start = Vec::new();
+            file.take(LOOKED_AT).read_to_end(&mut start).map_err(Error::io(path))?;
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            for part in [name, &photograph.label.to_le_bytes(), &length.to_le_bytes(), &start] {
+                text.update(part.len().to_le_bytes());
+                text.update(part);
+            }
+        }
+        Ok(hex(&text.finalize()))
     }
 
     /// Gives the classes the order that a network has them in; `order` holds the same names.

@@ -10,6 +10,7 @@ use super::state::State;
 use super::step::{Goal, Optimiser, Setup, TrainStep};
 use super::validation::Validation;
 use crate::device::{Device, Plan};
+use crate::digest::sha256;
 use crate::evaluate::{Forward, Pass};
 use crate::nets::{BatchNormMode, Network, Normalize};
 use crate::ops::Metric;
@@ -134,14 +135,15 @@ pub type Observer<'a> = &'a mut dyn FnMut(Event) -> Result<ControlFlow<()>>;
 /// device and of the observer.
 pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<State> {
     job.check()?;
-    let mut state = State { settings: job.settings(), ..State::default() };
+    let adapter = device.adapter().to_string();
+    let mut state = State { settings: job.settings()?, adapter: adapter.clone(), ..State::default() };
     let rates = job.schedule.rates(job.rate, job.steps);
     let mut step = TrainStep::prepare(device, &job.setup(), Some(job.optimiser), &rates)?;
     if let Some(before) = &job.state {
         before.check(&state.settings)?;
         job.student.set_weights(device, &before.weights)?;
         step.restore(before.step, &before.memory)?;
-        state = before.clone();
+        state = State { adapter, ..before.clone().in_order(&job.student.weights(device)?) };
     }
     let before = state.losses.clone();
     let mut feed = job.feed(device, &step)?;
@@ -171,9 +173,11 @@ pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<State> {
             let loss = mean(&state.losses[done.saturating_sub(feed.epoch())..]);
             let best = state.accuracies.iter().all(|&other| accuracy > other);
             state.accuracies.push(accuracy);
-            let weights = if best { Some(finite(job.student.weights(device)?, done)?) } else { None };
+            if best {
+                state.best = finite(job.student.weights(device)?, done)?;
+            }
             let epoch = done.div_ceil(feed.epoch());
-            let _ = observer(Event::Epoch { epoch, loss, accuracy, best: weights.as_deref() })?;
+            let _ = observer(Event::Epoch { epoch, loss, accuracy, best: best.then_some(&state.best[..]) })?;
         }
         if checkpoint {
             let weights = finite(job.student.weights(device)?, done)?;
@@ -242,7 +246,7 @@ impl Job<'_> {
     }
 
     /// Everything that must be the same for a run to go on.
-    fn settings(&self) -> BTreeMap<String, String> {
+    fn settings(&self) -> Result<BTreeMap<String, String>> {
         let lesson = match &self.lesson {
             Lesson::Teacher { teacher, pictures, loss } => {
                 format!("{loss:?} to {} of {} pictures", teacher.checksum, pictures.shape.n())
@@ -253,7 +257,12 @@ impl Job<'_> {
                 folder.classes.join(",")
             ),
         };
+        let pictures = match &self.lesson {
+            Lesson::Teacher { pictures, .. } => sha256(bytemuck::cast_slice::<f32, u8>(&pictures.values)),
+            Lesson::Labels { folder, .. } => folder.digest()?,
+        };
         let pairs = [
+            ("pictures", pictures[..16].to_owned()),
             ("network", self.student.structure.to_string()),
             ("lesson", lesson),
             ("normalize", format!("{:?}", self.normalize)),
@@ -266,7 +275,7 @@ impl Job<'_> {
             ("steps", self.steps.to_string()),
             ("seed", self.seed.to_string()),
         ];
-        pairs.map(|(key, value)| (key.to_owned(), value)).into()
+        Ok(pairs.map(|(key, value)| (key.to_owned(), value)).into())
     }
 
     fn feed(&self, device: &Device, step: &TrainStep) -> Result<Feed> {

@@ -17,6 +17,11 @@ pub struct State {
     pub weights: Vec<NamedArray>,
     /// What the optimiser remembers.
     pub memory: Vec<NamedArray>,
+    /// Where epochs are judged, the weights of the best one so far: what the run hands out, which a state alone must be able to
+    /// give again.
+    pub best: Vec<NamedArray>,
+    /// The adapter and its driver: on another one a run goes on, but to other bits.
+    pub adapter: String,
     /// Loss of every step.
     pub losses: Vec<f32>,
     /// Validation accuracies, one for each epoch.
@@ -25,9 +30,11 @@ pub struct State {
 
 const WEIGHT: &str = "weight/";
 const MEMORY: &str = "memory/";
+const BEST: &str = "best/";
 const LOSSES: &str = "losses";
 const ACCURACIES: &str = "accuracies";
 const STEP: &str = "step";
+const ADAPTER: &str = "adapter";
 const SETTING: &str = "setting ";
 
 impl State {
@@ -46,11 +53,13 @@ impl State {
         };
         let mut arrays = under(WEIGHT, &self.weights);
         arrays.extend(under(MEMORY, &self.memory));
+        arrays.extend(under(BEST, &self.best));
         arrays.extend(list(LOSSES, &self.losses));
         arrays.extend(list(ACCURACIES, &self.accuracies));
         let mut words: BTreeMap<String, String> =
             self.settings.iter().map(|(key, value)| (format!("{SETTING}{key}"), value.clone())).collect();
         words.insert(STEP.into(), self.step.to_string());
+        words.insert(ADAPTER.into(), self.adapter.clone());
         write(path, &arrays, &words, Precision::F32)
     }
 
@@ -77,9 +86,19 @@ impl State {
             settings: file.metadata().iter().filter_map(setting).collect(),
             weights: under(WEIGHT)?,
             memory: under(MEMORY)?,
+            best: under(BEST)?,
+            adapter: file.metadata().get(ADAPTER).cloned().unwrap_or_default(),
             losses: list(LOSSES)?,
             accuracies: list(ACCURACIES)?,
         })
+    }
+
+    /// The same with weights in the order of these, which is the network's: a file has them by name.
+    pub fn in_order(mut self, of: &[NamedArray]) -> Self {
+        for arrays in [&mut self.weights, &mut self.best] {
+            arrays.sort_by_key(|array| of.iter().position(|other| other.name == array.name));
+        }
+        self
     }
 
     /// Whether a run with these settings is the one that stopped.
@@ -110,6 +129,8 @@ mod tests {
             settings: settings("0.5"),
             weights: vec![array("fc.bias")],
             memory: vec![array("velocity/fc.bias")],
+            best: vec![array("fc.bias"), array("fc.weight")],
+            adapter: "a card (Vulkan, discrete, 1.0)".into(),
             losses: vec![3.0, 2.5],
             accuracies: vec![],
         };
@@ -119,6 +140,9 @@ mod tests {
         let back = State::read(&path).expect("a good file");
         assert_eq!(back, state);
         assert!(back.check(&settings("0.5")).is_ok());
+        let [bias, weight] = [array("fc.bias"), array("fc.weight")];
+        let ordered = back.clone().in_order(&[weight.clone(), bias.clone()]);
+        assert_eq!((ordered.best, ordered.weights), (vec![weight, bias.clone()], vec![bias]));
         let error = back.check(&settings("0.25")).expect_err("another run").to_string();
         assert_eq!(error, "resume: rate is 0.25, expected 0.5");
         write(&path, &[array("fc.bias")], &BTreeMap::new(), Precision::F32).expect("written");

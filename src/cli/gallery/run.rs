@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::super::design::Maker;
 use super::super::interrupt::{stopped, take_over_interrupts};
-use super::super::networks::{Loaded, check_recipe, load, open, shared_classes};
+use super::super::networks::{Loaded, check_recipe, load, open, reopen, shared_classes};
 use super::super::options::{Global, MakingArgs};
 use super::super::origin::Place;
 use super::super::represent;
@@ -34,11 +34,22 @@ const NAMED: usize = 10;
 /// A class of the gallery.
 type ClassName = (usize, String);
 
-pub fn run(global: &Global, args: GalleryMaking) -> anyhow::Result<()> {
+pub fn run(global: &Global, mut args: GalleryMaking) -> anyhow::Result<()> {
     take_over_interrupts()?;
     let shard = shard(global, &args)?;
-    let device = open(global)?;
-    let loaded = load(global, &device, &args.models.models)?;
+    let mut device = open(global)?;
+    while let Some(fewer) = make(global, &args, shard, &device)? {
+        // What is made so far is there, and another device goes on as another run of the same command would.
+        device = reopen(global, &device)?;
+        (args.batch, args.overwrite) = (Some(fewer), false);
+    }
+    Ok(())
+}
+
+/// Makes the gallery on one device. Where that was given up for lack of memory, returns how many pictures another one should do
+/// at a time.
+fn make(global: &Global, args: &GalleryMaking, shard: Option<Shard>, device: &Device) -> anyhow::Result<Option<u32>> {
+    let loaded = load(global, device, &args.models.models)?;
     let (networks, target) = roles(args.objective, &loaded)?;
     let names = shared_classes(&loaded)?;
     let classes = classes::parse(&args.classes, names)?;
@@ -53,9 +64,9 @@ pub fn run(global: &Global, args: GalleryMaking) -> anyhow::Result<()> {
         [] => None,
         target => Some((target, recipe(target[0].recipe)?)),
     };
-    check_recipe(global, &device, networks, &own, args.normalize.is_some())?;
+    check_recipe(global, device, networks, &own, args.normalize.is_some())?;
     if let Some((target, recipe)) = &target {
-        check_recipe(global, &device, target, recipe, args.normalize.is_some())?;
+        check_recipe(global, device, target, recipe, args.normalize.is_some())?;
     }
     let aims = matches!(args.objective, ObjectiveArg::Class | ObjectiveArg::Joint);
     let identity = Identity::new(
@@ -70,8 +81,8 @@ pub fn run(global: &Global, args: GalleryMaking) -> anyhow::Result<()> {
     let folder = Folder::open(&path, &identity, args.overwrite)?;
     let (objective, constant, recipe) = (args.objective, args.constant, own);
     let making = MakingArgs::plain(args.seed);
-    let workshop = Workshop { global, device: &device, objective, constant, args: &making, networks, recipe, target };
-    Gallery { global, device: &device, workshop, identity, folder, failed: vec![] }.fill(args.batch)
+    let workshop = Workshop { global, device, objective, constant, args: &making, networks, recipe, target };
+    Gallery { global, device, workshop, identity, folder, failed: vec![], fewer: None }.fill(args.batch)
 }
 
 /// The part that this process makes, and who says so.
@@ -111,11 +122,13 @@ struct Gallery<'a> {
     identity: Identity,
     folder: Folder,
     failed: Vec<(ClassName, String)>,
+    /// How many pictures another device should do at a time, where this one is given up.
+    fewer: Option<u32>,
 }
 
 impl Gallery<'_> {
-    /// Makes the pictures that are not there.
-    fn fill(mut self, batch: Option<u32>) -> anyhow::Result<()> {
+    /// Makes the pictures that are not there. Returns [`Gallery::fewer`].
+    fn fill(mut self, batch: Option<u32>) -> anyhow::Result<Option<u32>> {
         let (own, done) = (self.identity.own(), self.folder.done()?);
         let mut left: VecDeque<ClassName> = own.iter().filter(|(class, _)| !done.contains(class)).cloned().collect();
         let path = self.folder.path.clone();
@@ -141,12 +154,15 @@ impl Gallery<'_> {
                 queue.push_back((left.drain(..size.min(left.len())).collect(), None));
             }
             self.batches(queue, &mut shown)?;
+            if self.fewer.is_some() {
+                return Ok(self.fewer);
+            }
         }
         self.folder.manifest.sort()?;
         let (made, failed) = (own.len() - self.failed.len(), self.failed.len());
         self.global.made(&path, "gallery", json!({ "pictures": made, "failed": failed }))?;
         self.global.say(format_args!("{made} pictures in {}", path.display()));
-        self.complain(own.len())
+        self.complain(own.len()).map(|()| None)
     }
 
     /// An event: what is about to be made, and how much of it is there.
@@ -175,7 +191,9 @@ impl Gallery<'_> {
         mut queue: VecDeque<(Vec<ClassName>, Option<State>)>,
         shown: &mut Shown,
     ) -> anyhow::Result<()> {
-        while let Some((classes, from)) = queue.pop_front() {
+        while self.fewer.is_none()
+            && let Some((classes, from)) = queue.pop_front()
+        {
             if stopped() {
                 bail!("{}", self.how_to_go_on());
             }
@@ -212,6 +230,12 @@ impl Gallery<'_> {
         shown: &mut Shown,
     ) -> anyhow::Result<()> {
         match (error.downcast_ref::<Error>(), classes.len()) {
+            (Some(Error::OutOfMemory { .. }), 2..) if self.device.is_lost() => {
+                let fewer = classes.len() / 2;
+                shown.say(&format!("{error:#}; going on with a new device and batches of {fewer}"));
+                self.fewer = u32::try_from(fewer).ok();
+                Ok(())
+            }
             (Some(Error::OutOfMemory { .. } | Error::BufferLimit { .. }), 2..) => {
                 shown.say(&format!("{error:#}; going on with batches of {}", classes.len().div_ceil(2)));
                 let rest = classes.split_off(classes.len().div_ceil(2));

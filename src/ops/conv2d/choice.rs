@@ -66,6 +66,12 @@ impl Problem {
         Some(Problem { pass, sizes: Sizes::from_numbers(numbers)? })
     }
 
+    /// A small problem of the same kind, with more columns than the widest tile has, and rows for several tiles.
+    pub fn small(&self) -> Problem {
+        let channels = if self.pass == Pass::GradInput { [12, 132] } else { [132, 12] };
+        Problem { sizes: self.sizes.small(channels), ..*self }
+    }
+
     fn product(&self) -> Product {
         let sizes = &self.sizes;
         let [c_in, c_out] = [sizes.x.groups() * 4, sizes.y.groups() * 4];

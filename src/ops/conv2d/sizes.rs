@@ -143,6 +143,37 @@ impl Sizes {
         Sizes { x: of(self.x), y: of(self.y), ..*self }
     }
 
+    /// The same layer for as many pictures, or else as many rows of one, as take no more than so many operations; a row of windows
+    /// at least.
+    pub fn within(&self, flops: usize) -> Sizes {
+        let fewer = self.with_pictures((flops / self.with_pictures(1).flops()).clamp(1, self.x.n()));
+        if fewer.flops() <= flops {
+            return fewer;
+        }
+        let rows = (fewer.y.h() * flops / fewer.flops()).max(1);
+        fewer.reduced(fewer.weight, [rows, fewer.y.w()]).unwrap_or(fewer)
+    }
+
+    /// A small layer of the same kind, of two pictures: not above so many channels [Cout, Cin], and some windows each way.
+    pub(super) fn small(&self, [c_out, c_in]: [usize; 2]) -> Sizes {
+        const WINDOWS: usize = 9;
+        let [all, of, kh, kw] = self.weight.0;
+        let weight = Shape::new(all.min(c_out), of.min(c_in), kh, kw);
+        let windows = [self.y.h(), self.y.w()].map(|count| count.min(WINDOWS));
+        self.with_pictures(2).reduced(weight, windows).unwrap_or(*self)
+    }
+
+    /// The same with other channels, and pictures in which so many windows fit.
+    fn reduced(&self, weight: Shape, windows: [usize; 2]) -> Option<Sizes> {
+        let Window { stride, padding: [before, after], dilation, groups } = self.window;
+        let side = |axis: usize, kernel: usize| {
+            let reach = (kernel - 1) * dilation[axis] + 1;
+            ((windows[axis] - 1) * stride[axis] + reach).saturating_sub(before[axis] + after[axis]).max(1)
+        };
+        let x = Shape::new(self.x.n(), weight.c() * groups, side(0, weight.h()), side(1, weight.w()));
+        Sizes::of(x, weight, self.window).ok()
+    }
+
     /// Multiplications and additions; a gradient costs the same.
     pub fn flops(&self) -> usize {
         2 * self.weight.elements() * self.y.pixels()
@@ -204,6 +235,31 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_of_the_same_kind_and_keep_to_their_operations() {
+        for numbers in [
+            [64, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1],
+            [1, 299, 299, 3, 64, 7, 7, 2, 2, 3, 3],
+            [4, 1, 1, 2048, 1000, 1, 1, 1, 1, 0, 0],
+            [2, 7, 7, 512, 4096, 7, 7, 1, 1, 0, 0],
+            [2, 17, 17, 768, 192, 1, 7, 1, 1, 0, 3],
+        ] {
+            let layer = Sizes::from_numbers(&numbers).expect("a layer");
+            let piece = layer.within(20_000_000);
+            let row = piece.y.n() == 1 && piece.y.h() == 1;
+            assert!(piece.flops() <= 20_000_000 || row, "{numbers:?}: {piece:?}");
+            assert_eq!(layer.within(usize::MAX), layer);
+            let small = layer.small([132, 12]);
+            for part in [piece, small] {
+                assert_eq!(part.window, layer.window);
+                assert_eq!([part.weight.h(), part.weight.w()], [layer.weight.h(), layer.weight.w()]);
+                assert_eq!(Sizes::from_numbers(&part.numbers()), Some(part));
+            }
+            assert!(small.x.n() == 2 && small.y.n() == 2 && small.weight.n() <= 132 && small.x.c() <= 12, "{small:?}");
+            assert!(small.flops() <= 40_000_000, "{small:?}");
+        }
+    }
 
     #[test]
     fn numbers_make_the_sizes_again() {
