@@ -84,7 +84,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 }
 
 // grad_x[n,ci,iy,ix] = sum over co and the taps that see the pixel of grad_y[n,co,oy,ox] * weight[co,ci,ky,kx],
-// then grad_x += addend, another gradient of x, and grad_x = 0 where x <= 0, as a relu before x wants it, where asked for.
+// then grad_x += addend, another gradient of x, and grad_x = 0 where x <= 0 or at limits, as a relu or a clip before x wants it, where
+// asked for.
 // A gather without atomics: pixels of one phase (row and column modulo the stride, one phase in each z) are seen by the same
 // taps, every stride-th one without dilation, so that no tap is tried in vain.
 

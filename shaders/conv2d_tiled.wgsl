@@ -1,7 +1,8 @@
 // conv2d by tiles in workgroup memory, for GPUs; formulas and edges are those of conv2d.wgsl. A product of matrices:
 //   out[p,j] = sum over taps t and k of source[pixel that t sees from p, k] * weight[t,k,j]
 //   forward: source is x, k an input channel, j an output channel; grad_input: source is grad_y, k and j the other way round.
-//   then out += bias, out += addend, out = max(out, 0), and out = 0 where mask <= 0, each where asked for.
+//   then out += bias, out += addend, out = max(out, 0) or another activation of it, and out = 0 where mask <= 0 or outside of
+//   limits, each where asked for.
 // Letters: four summands or channels are a "group"; a step of the sum is DEPTH groups; "split" s of a sum has its share of steps.
 // Order of the sum: taps, then channels, split by split, in one fixed order.
 // One workgroup = a tile of PIXELS x LANES_Y pixels and GROUPS x LANES_X channel groups; one invocation = PIXELS x GROUPS of it.
@@ -33,11 +34,11 @@ struct Params {
     a_offset: u32,      // first group in a pixel of addend
     a_stride: u32,      // groups of a pixel of addend
     relu: u32,          // 0 or 1: out = max(out, 0), which a NaN passes
-    has_mask: u32,      // 0 or 1: out = 0 where mask <= 0
+    masking: u32,       // 1: out = 0 where mask <= 0; 2: where mask <= act_a or mask >= act_b
     m_offset: u32,      // first group in a pixel of mask
     m_stride: u32,      // groups of a pixel of mask
     channels: u32,      // of the result, where there is an activation
-    act_a: f32,         // numbers of the activation
+    act_a: f32,         // numbers of the activation, or limits of mask
     act_b: f32,
 }
 
@@ -136,7 +137,10 @@ fn finish(pixel: u32, column: u32, sum: vec4<f32>) {
     if (params.has_addend == 1u) { value += addend[pixel * params.a_stride + params.a_offset + column]; }
     if (params.relu == 1u) { value = where_positive(value, value); }
     if (ACTIVATION != 0u) { value = activated_channels(column, params.channels, value, params.act_a, params.act_b); }
-    if (params.has_mask == 1u) { value = where_positive(value, mask[pixel * params.m_stride + params.m_offset + column]); }
+    if (params.masking == 1u) { value = where_positive(value, mask[pixel * params.m_stride + params.m_offset + column]); }
+    if (params.masking == 2u) {
+        value = where_between(value, mask[pixel * params.m_stride + params.m_offset + column], params.act_a, params.act_b);
+    }
     out[pixel * params.out_stride + params.out_offset + column] = value;
 }
 

@@ -227,6 +227,16 @@ fn convolutions_take_in_activations() {
                 assert_eq!(alone, if stay { 2 } else { 0 }, "{label}: {launches:?}");
                 let norms = launches.iter().filter(|launch| launch.starts_with("batch_norm")).count();
                 assert_eq!(norms, 0, "{label}: {launches:?}");
+                // The slope of tanh at the end is taken by itself, and of each function that was taken in; that of a clip in the
+                // kernel of the next convolution, but for the one whose result is read by others.
+                let slopes = launches.iter().filter(|launch| *launch == "activation.grad_result").count();
+                let expected = match function {
+                    _ if !differentiated => 0,
+                    Activation::Clip { .. } => 2 + 1,
+                    _ if stay => 2,
+                    _ => 3 + 1,
+                };
+                assert_eq!(slopes, expected, "{label}: {launches:?}");
                 let grouped = launches.iter().filter(|launch| launch.starts_with("conv2d_grouped.")).count();
                 let depthwise = launches.iter().filter(|launch| launch.starts_with("conv2d_depthwise.")).count();
                 let passes = 1 + usize::from(differentiated);

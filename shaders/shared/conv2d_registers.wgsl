@@ -29,7 +29,7 @@ struct Params {
     a_offset: u32,      // first group in a pixel of addend
     a_stride: u32,      // groups of a pixel of addend
     relu: u32,          // 0 or 1: y = max(y, 0)
-    mask: u32,          // 0 or 1: grad_x = 0 where x <= 0
+    mask: u32,          // 1: grad_x = 0 where x <= 0; 2: where x <= act_a or x >= act_b
     m_offset: u32,      // first group in a pixel of x, where it is the mask
     m_stride: u32,
     // Of a convolution whose channels are in several bundles, each of which sees its own input channels alone.
@@ -37,7 +37,7 @@ struct Params {
     bundle_in: u32,     // input channels of a bundle
     bundle_out: u32,    // output channels of a bundle
     splits: u32,        // of each sum over pixels
-    act_a: f32,         // numbers of the activation
+    act_a: f32,         // numbers of the activation, or limits of x
     act_b: f32,
     pad0: u32,
 }
@@ -128,5 +128,8 @@ fn store_x(q: vec3<u32>, phase: vec2<u32>, ci: u32, sum: vec4<f32>) {
     var value = sum;
     if (params.has_addend == 1u) { value += addend[pixel * params.a_stride + params.a_offset + ci]; }
     if (params.mask == 1u) { value = where_positive(value, x[pixel * params.m_stride + params.m_offset + ci]); }
+    if (params.mask == 2u) {
+        value = where_between(value, x[pixel * params.m_stride + params.m_offset + ci], params.act_a, params.act_b);
+    }
     out[pixel * params.x_stride + params.x_offset + ci] = value;
 }

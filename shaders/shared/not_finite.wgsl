@@ -14,6 +14,11 @@ fn where_positive(v: vec4<f32>, by: vec4<f32>) -> vec4<f32> {
     return select(v, vec4<f32>(0.0), (by <= vec4<f32>(0.0)) & !is_nan(by));
 }
 
+// v where `by` lies between limits or is a NaN, else 0.
+fn where_between(v: vec4<f32>, by: vec4<f32>, low: f32, high: f32) -> vec4<f32> {
+    return select(v, vec4<f32>(0.0), ((by <= vec4<f32>(low)) | (by >= vec4<f32>(high))) & !is_nan(by));
+}
+
 // v within limits, unless it is not finite.
 fn limited(v: vec4<f32>, low: f32, high: f32) -> vec4<f32> {
     return select(clamp(v, vec4<f32>(low), vec4<f32>(high)), v, not_finite(v));

@@ -77,12 +77,17 @@ impl Case {
         let inputs: Vec<(Array, Layout)> = domains.iter().enumerate().map(fill).collect();
         let shapes: Vec<Shape> = inputs.iter().map(|(array, _)| array.shape).collect();
         let mut upstream = random(seed, op.output_shape(&shapes)?);
-        if op.rectifies() {
+        if let Some(live) = op.live() {
             // The operation is promised a gradient of zero there.
             let arrays: Vec<Array> = inputs.iter().map(|(array, _)| array.clone()).collect();
             if let Some(formula) = oracle::of(&*op) {
                 let result = formula.result(&arrays).numbers;
-                upstream.values.iter_mut().zip(result).filter(|(_, y)| y.value <= 0.0).for_each(|(g, _)| *g = 0.0);
+                upstream
+                    .values
+                    .iter_mut()
+                    .zip(result)
+                    .filter(|(_, y)| !live.holds(y.value))
+                    .for_each(|(g, _)| *g = 0.0);
             }
         }
         Ok(Case { op, inputs, upstream, margin: 0, tiles: Tiles::Next, with_nan: false })

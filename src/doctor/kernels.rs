@@ -7,17 +7,20 @@ use super::cases::{Case, Tiles, random};
 use super::row::{Finding, Tally};
 use crate::Result;
 use crate::device::{Choices, Device, Tile, Tiling, Tuning, Variant};
-use crate::ops::{Backward, Finish, Forward, Op, Problem, View};
+use crate::ops::{Backward, Finish, Forward, Live, Op, Problem, View};
 use crate::oracle::{self, Number, Values, exact};
 use crate::tensor::{Array, Layout, Shape};
+
+/// Masks that a gradient is tried with.
+const MASKS: [Live; 2] = [Live::Positive, Live::Between([-0.5, 0.25])];
 
 /// What the oracle says of a case.
 struct Answers {
     result: Values,
     changed: Vec<(usize, Values)>,
     grads: Vec<Option<Values>>,
-    /// An addend, and the first gradient with it and zero where the value is not positive.
-    finished: Option<(Array, Values)>,
+    /// An addend, and for each mask the first gradient with it and zero where the value is not live.
+    finished: Option<(Array, Vec<(Live, Values)>)>,
 }
 
 impl Answers {
@@ -27,9 +30,12 @@ impl Answers {
         let grads = formula.gradients(&inputs, &case.upstream);
         let finished = grads[0].as_ref().filter(|_| case.op.finishes()).map(|grad| {
             let (x, addend) = (&inputs[0], random(1, inputs[0].shape));
-            let masked = |i| if exact(x, i).value > 0.0 { grad.at(i) + exact(&addend, i) } else { Number::ZERO };
-            let values = Values::fill(x.shape, masked);
-            (addend, values)
+            let masked = MASKS.map(|live| {
+                let kept =
+                    |i| if live.holds(exact(x, i).value) { grad.at(i) + exact(&addend, i) } else { Number::ZERO };
+                (live, Values::fill(x.shape, kept))
+            });
+            (addend, masked.into())
         });
         Some(Answers { result: formula.result(&inputs), changed: formula.changed(&inputs), grads, finished })
     }
@@ -169,11 +175,17 @@ fn run(
             }
         }
     }
-    if let Some((addend, values)) = &answers.finished {
+    if let Some((addend, masked)) = &answers.finished {
         let addend = bench.put(addend, Layout::Picture, case.margin)?;
-        let finish = Finish { addend: Some(addend), mask: true };
-        let grad = backward(&mut bench, 0, grad_output, finish)?;
-        bench.expect("gradient of argument 0, added to another and masked", grad, values.clone());
+        for (live, values) in masked {
+            let finish = Finish { addend: Some(addend), mask: Some(*live) };
+            let grad = backward(&mut bench, 0, grad_output, finish)?;
+            bench.expect(
+                &format!("gradient of argument 0, added to another and masked by {live:?}"),
+                grad,
+                values.clone(),
+            );
+        }
     }
     if case.with_nan {
         forward_from_nan(&mut bench, case, &shapes)?;

@@ -34,6 +34,17 @@ const BROKEN: &[(&str, &str, &str, &str, &str)] = &[
         "cross_entropy.grad_input",
     ),
     ("total_variation", "abs(", "(", "total_variation", "total_variation.forward"),
+    // A slope at the limit of a clip, a mean that counts the lanes that fill up, a product that forgets to add its pixels up.
+    ("activation", "(x > vec4<f32>(a)) &", "(x >= vec4<f32>(a)) &", "activation", "activation.grad_input"),
+    (
+        "layer_norm",
+        "real(c, x[from_group + c] - mean);",
+        "x[from_group + c] - mean;",
+        "layer_norm",
+        "layer_norm.forward",
+    ),
+    ("binary", "part += share(", "part = share(", "binary", "binary.grad_sum"),
+    ("softmax", "v * (g - mean)", "v * g", "softmax", "softmax.grad_input"),
 ];
 
 fn examined(device: &Device, only: &str) -> Vec<Row> {

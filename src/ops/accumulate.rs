@@ -1,8 +1,9 @@
-//! What becomes of the gradients that reach one value: their sum, and what is left of it where the value is positive.
+//! What becomes of the gradients that reach one value: their sum, and what is left of it where the value is live.
 
+use super::activation::Activation;
 use super::add::Add;
 use super::concat;
-use super::pass::View;
+use super::pass::{Live, View};
 use super::relu::Relu;
 use super::shader;
 use crate::device::{Kernel, Recorder};
@@ -52,16 +53,21 @@ impl Accumulate {
         sum
     }
 
-    /// Appends a copy of a gradient that is zero where its value is not positive.
-    pub fn where_positive(recorder: &mut Recorder, gradient: View, value: View) -> View {
+    /// Appends a copy of a gradient that is zero where its value is not live.
+    pub fn where_live(recorder: &mut Recorder, live: Live, gradient: View, value: View) -> View {
         let masked = View::transient(recorder, "masked gradient", gradient.shape);
-        Accumulate::copy_where_positive(recorder, gradient, value, masked);
+        Accumulate::copy_where_live(recorder, live, gradient, value, masked);
         masked
     }
 
     /// Appends the same into a place that is already there.
-    pub fn copy_where_positive(recorder: &mut Recorder, gradient: View, value: View, to: View) {
-        Relu::record_gradient(recorder, value, gradient, to);
+    pub fn copy_where_live(recorder: &mut Recorder, live: Live, gradient: View, value: View, to: View) {
+        match live {
+            Live::Positive => Relu::record_gradient(recorder, value, gradient, to),
+            Live::Between([low, high]) => {
+                Activation::Clip { low, high }.record_gradient_of_result(recorder, value, gradient, to);
+            }
+        }
     }
 
     /// Appends a copy of a gradient.

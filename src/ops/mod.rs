@@ -54,7 +54,7 @@ pub use conv2d::{Pass, Problem, Sizes, Window, alone, choose};
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use fold::{FoldBias, FoldWeight};
-pub use pass::{Backward, Domain, Finish, Forward, Op, Sample, View};
+pub use pass::{Backward, Domain, Finish, Forward, Live, Op, Sample, View};
 pub use paste::Paste;
 pub use peak::Peak;
 pub use project::Project;

@@ -96,13 +96,40 @@ pub struct Backward<'a> {
     pub finish: Finish,
 }
 
+/// Where a value must lie for its gradient to matter: the operation that has made it drops the gradient elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Live {
+    /// Above 0, as what max(., 0) makes.
+    Positive,
+    /// Above the first and below the second, as what is clipped to these limits.
+    Between([f32; 2]),
+}
+
+impl Live {
+    /// The number by which kernels know it, 0 being no mask, and its limits.
+    pub(super) fn in_kernels(self) -> (u32, [f32; 2]) {
+        match self {
+            Live::Positive => (1, [0.0; 2]),
+            Live::Between(limits) => (2, limits),
+        }
+    }
+
+    /// Whether a value lies there.
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Live::Positive => value > 0.0,
+            Live::Between([low, high]) => value > f64::from(low) && value < f64::from(high),
+        }
+    }
+}
+
 /// What is done to a gradient in the kernel that computes it, so that it need not be read and written again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Finish {
     /// Another gradient of the same value, to be added.
     pub addend: Option<View>,
-    /// Whether it is zero where the value is not positive; after the addition.
-    pub mask: bool,
+    /// Where the value must lie for it not to become zero; after the addition.
+    pub mask: Option<Live>,
 }
 
 impl Backward<'_> {
@@ -147,9 +174,10 @@ pub trait Op: Any + Debug + Send + Sync {
         false
     }
 
-    /// Whether the result is max(., 0), and the backward pass is given a `grad_output` that is zero where the result is.
-    fn rectifies(&self) -> bool {
-        false
+    /// Where the result must lie for its gradient to matter, where there are such limits; the backward pass is then given a
+    /// `grad_output` that is zero elsewhere.
+    fn live(&self) -> Option<Live> {
+        None
     }
 
     /// Whether each element of the result is one of the arguments', and its gradient goes to that element alone.

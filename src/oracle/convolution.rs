@@ -3,7 +3,7 @@
 //! wanted, or another function. Outside of x is zero.
 
 use super::{Formula, Sum, Values, at, exact};
-use crate::ops::Conv2d;
+use crate::ops::{Conv2d, Op};
 use crate::tensor::{Array, Shape};
 
 impl Conv2d {
@@ -92,10 +92,10 @@ impl Formula for Conv2d {
         })
     }
 
-    /// Of a `grad_output` that is zero where max(., 0) was taken of what is not positive.
+    /// Of a `grad_output` that is zero where the result is not live.
     fn gradients(&self, inputs: &[Array], g: &Array) -> Vec<Option<Values>> {
         let (x, weight) = (&inputs[0], &inputs[1]);
-        let result = self.activation.map(|_| self.result(inputs));
+        let result = self.activation.filter(|_| self.live().is_none()).map(|_| self.result(inputs));
         let through = |i| match (&self.activation, &result) {
             (Some(function), Some(y)) => exact(g, i) * function.slope_of_result(y.at(i)),
             _ => exact(g, i),

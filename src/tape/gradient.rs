@@ -17,7 +17,7 @@ struct Arrived {
     view: View,
     /// Whether nobody else reads this buffer, so that it may be added to.
     own: bool,
-    /// Whether it is zero where the value is not positive.
+    /// Whether it is zero where the value is not live.
     masked: bool,
 }
 
@@ -36,9 +36,11 @@ impl<'a> Lowering<'a> {
             }
             self.recorder.layer(&node.layer);
             let Some(mut grad_output) = self.arrived_at(node, &arrived) else { continue };
-            if (self.graph.rectified[node.output.0] || node.op.rectifies()) && !grad_output.masked {
+            if let Some(live) = self.graph.live[node.output.0].or(node.op.live())
+                && !grad_output.masked
+            {
                 let value = self.view(node.output);
-                let view = Accumulate::where_positive(self.recorder, grad_output.view, value);
+                let view = Accumulate::where_live(self.recorder, live, grad_output.view, value);
                 grad_output = Arrived { view, own: true, masked: true };
             }
             self.node_backward(index, node, grad_output, &mut arrived)?;
@@ -61,10 +63,10 @@ impl<'a> Lowering<'a> {
             let (place, value) = (self.gradient_place(part), self.view(part));
             match arrived[part.0] {
                 Some(Arrived { view, .. }) if view == place => {}
-                Some(Arrived { view, masked, .. }) if masked || !node.op.rectifies() => {
-                    Accumulate::copy(self.recorder, view, place);
-                }
-                Some(Arrived { view, .. }) => Accumulate::copy_where_positive(self.recorder, view, value, place),
+                Some(Arrived { view, masked, .. }) => match node.op.live().filter(|_| !masked) {
+                    Some(live) => Accumulate::copy_where_live(self.recorder, live, view, value, place),
+                    None => Accumulate::copy(self.recorder, view, place),
+                },
                 None => {
                     let zeros = vec![0.0f32; value.layout.stored(value.shape)];
                     let zeros = self.recorder.constants("no gradient", &zeros);
@@ -73,7 +75,7 @@ impl<'a> Lowering<'a> {
             }
         }
         let view = self.joint[node.output.0].expect("its parts have their places");
-        Some(Arrived { view, own: true, masked: node.op.rectifies() })
+        Some(Arrived { view, own: true, masked: node.op.live().is_some() })
     }
 
     /// Where the gradient of a part belongs.
@@ -93,7 +95,7 @@ impl<'a> Lowering<'a> {
             let mut nodes = self.graph.tape.nodes.iter();
             let source = nodes.find(|node| node.output == whole).expect("a value that is seen in parts has a node");
             let finished = position == 0 && node.op.finishes() && self.first_reader[input.0] == index;
-            if finished && (self.graph.rectified[input.0] || !source.op.rectifies()) {
+            if finished && (self.graph.live[input.0].is_some() || source.op.live().is_none()) {
                 return self.gradient_place(input);
             }
         }
@@ -158,8 +160,9 @@ impl<'a> Lowering<'a> {
     fn finish(&self, node: &Node, arriving: &mut Option<Arrived>, arrived: &mut [Option<Arrived>]) -> Finish {
         let Some(new) = arriving.as_mut().filter(|new| new.own && node.op.finishes()) else { return Finish::default() };
         let input = node.inputs[0];
-        new.masked = self.graph.rectified[input.0];
-        Finish { addend: arrived[input.0].take().map(|old| old.view), mask: new.masked }
+        let mask = self.graph.live[input.0];
+        new.masked = mask.is_some();
+        Finish { addend: arrived[input.0].take().map(|old| old.view), mask }
     }
 
     fn sum(&mut self, old: Arrived, new: Arrived) -> Arrived {

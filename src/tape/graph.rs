@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Node, Origin, Request, Tape, Value, Var};
-use crate::ops::Op;
+use crate::ops::{Live, Op};
 use crate::tensor::{Layout, Shape};
 
 /// What a request needs of a tape. Passes change the operations and write down what they have decided; the numbers of values
@@ -17,8 +17,8 @@ pub(super) struct Graph {
     pub differentiated: Vec<bool>,
     /// Values that lie inside of another: the whole, and the first channel. Pass [`super::passes::PLACE`] fills it in.
     pub inside: Vec<Option<(Var, usize)>>,
-    /// Values whose gradient does not matter where they are not positive. Pass [`super::passes::MASK`] fills it in.
-    pub rectified: Vec<bool>,
+    /// Where values must lie for their gradients to matter. Pass [`super::passes::MASK`] fills it in.
+    pub live: Vec<Option<Live>>,
 }
 
 impl Graph {
@@ -35,7 +35,7 @@ impl Graph {
         }
         tape.nodes.retain(|node| needed[node.output.0]);
         let wrt = if request.loss.is_some() { request.wrt.clone() } else { vec![] };
-        let mut graph = Graph { tape, wanted, wrt, differentiated: vec![], inside: vec![], rectified: vec![] };
+        let mut graph = Graph { tape, wanted, wrt, differentiated: vec![], inside: vec![], live: vec![] };
         graph.differentiate();
         graph
     }
@@ -54,7 +54,7 @@ impl Graph {
             }
         }
         self.inside.resize(count, None);
-        self.rectified.resize(count, false);
+        self.live.resize(count, None);
     }
 
     /// Parts of each value that is seen in parts.

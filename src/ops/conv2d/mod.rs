@@ -23,7 +23,7 @@ use super::activation::Activation;
 use super::add::Add;
 use super::batch_norm::BatchNorm;
 use super::fold::{FoldBias, FoldWeight};
-use super::pass::{Backward, Domain, Finish, Forward, Op, Sample, View, same};
+use super::pass::{Backward, Domain, Finish, Forward, Live, Op, Sample, View, same};
 use super::relu::Relu;
 use crate::device::{Recorder, Shader, Tiling, Variant};
 use crate::tensor::Shape;
@@ -80,7 +80,7 @@ impl Conv2d {
     /// The gradient of what the activation is taken of, written into that of the residual where there is one: they are the same.
     fn gradient_before(&self, recorder: &mut Recorder, pass: &Backward) -> Result<View> {
         let g = pass.grad_output;
-        let Some(function) = self.activation else { return Ok(g) };
+        let Some(function) = self.activation.filter(|_| self.live().is_none()) else { return Ok(g) };
         if !function.slope_is_in_result() {
             return Err(Error::NoGradient { op: self.name(), input: 0 });
         }
@@ -177,13 +177,17 @@ impl Op for Conv2d {
         Ok(())
     }
 
-    /// A residual's gradient is that of the sum, which max(., 0) leaves as it is.
+    /// A residual's gradient is that of the sum, which a function that only cuts off leaves as it is.
     fn passes_gradient(&self, input: usize) -> bool {
-        input == 3 && self.activation.is_none()
+        input == 3 && (self.activation.is_none() || self.live().is_some())
     }
 
-    fn rectifies(&self) -> bool {
-        self.relu
+    fn live(&self) -> Option<Live> {
+        match self.activation {
+            None => self.relu.then_some(Live::Positive),
+            Some(Activation::Clip { low, high }) => Some(Live::Between([low, high])),
+            Some(_) => None,
+        }
     }
 
     fn finishes(&self) -> bool {
@@ -227,14 +231,14 @@ impl Op for Conv2d {
 
 fn record_grad_input(recorder: &mut Recorder, sizes: &Sizes, [x, weight, g, grad_x]: [View; 4], finish: Finish) {
     let Finish { addend, mask } = finish;
-    let mask = mask.then_some(x);
+    let mask = mask.map(|live| (x, live));
     if let Variant::Tiled(tile, splits) = variant(recorder, Pass::GradInput, *sizes) {
         let epilogue = Epilogue { addend, mask, ..Epilogue::default() };
         return tiled::grad_input(recorder, sizes, [g, weight, grad_x], epilogue, (tile, splits));
     }
     let params = Params::new(sizes, grad_x, g).adding(addend).masking(mask);
     // The kernel names what it may read, so something must be bound there.
-    let [addend, mask] = [addend, mask].map(|value| value.unwrap_or(weight).buffer);
+    let [addend, mask] = [addend, mask.map(|(x, _)| x)].map(|value| value.unwrap_or(weight).buffer);
     let bindings = [(1, mask), (2, weight.buffer), (4, addend), (5, g.buffer), (6, grad_x.buffer)];
     if family(sizes) != Family::Dense {
         grouped::grad_input(recorder, sizes, &params, &bindings);
@@ -312,8 +316,14 @@ pub fn samples() -> Vec<Sample> {
         window(Window { groups: 7, ..plain }, [2, 7, 9, 10], [7, 1, 3, 3]),
         window(Window { groups: 12, stride: [2; 2], padding: [[0; 2], [1; 2]], ..plain }, [1, 12, 8, 9], [12, 1, 3, 3]),
         window(Window { groups: 6, dilation: [2, 1], padding: [[2; 2]; 2], ..plain }, [1, 6, 7, 8], [6, 1, 3, 5]),
-        activated(Activation::Sigmoid, plain, [2, 3, 6, 5], [7, 3, 3, 3], None),
-        activated(Activation::Tanh, plain, [1, 18, 5, 6], [18, 18, 3, 3], Some([1, 18, 5, 6])),
+        activated(Activation::Tanh, plain, [2, 3, 6, 5], [7, 3, 3, 3], None),
+        activated(
+            Activation::Sigmoid,
+            Window::plain([1; 2], [0; 2]),
+            [1, 18, 5, 6],
+            [18, 18, 1, 1],
+            Some([1, 18, 5, 6]),
+        ),
         activated(softplus, Window { groups: 3, ..plain }, [2, 6, 5, 4], [9, 2, 3, 3], None),
         activated(Activation::Sigmoid, Window { groups: 5, ..plain }, [1, 5, 6, 4], [5, 1, 3, 3], Some([1, 5, 6, 4])),
     ]

@@ -1,7 +1,7 @@
 //! Convolution and its gradients by kernels that hold their sums in registers alone.
 
 use super::super::activation::Activation;
-use super::super::pass::View;
+use super::super::pass::{Live, View};
 use super::super::shader;
 use super::sizes::{Sizes, Uniform};
 use crate::device::{BufferId, Kernel, Recorder};
@@ -71,12 +71,11 @@ impl Params {
         Params { splits, ..self }
     }
 
-    /// The same with zero where `mask` is not positive.
-    pub fn masking(self, mask: Option<View>) -> Params {
-        match mask {
-            Some(View { offset, stride, .. }) => Params { mask: 1, m_offset: offset, m_stride: stride, ..self },
-            None => self,
-        }
+    /// The same with zero where the value is not live.
+    pub fn masking(self, mask: Option<(View, Live)>) -> Params {
+        let Some((View { offset, stride, .. }, live)) = mask else { return self };
+        let (mask, numbers) = live.in_kernels();
+        Params { mask, m_offset: offset, m_stride: stride, numbers, ..self }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Convolution and the gradient of its input by tiles in workgroup memory.
 
 use super::super::activation::Activation;
-use super::super::pass::View;
+use super::super::pass::{Live, View};
 use super::super::shader;
 use super::registers::activated;
 use super::sizes::{Sizes, Uniform};
@@ -24,7 +24,7 @@ struct Params {
     a_offset: u32,
     a_stride: u32,
     relu: u32,
-    has_mask: u32,
+    mask: u32,
     m_offset: u32,
     m_stride: u32,
     channels: u32,
@@ -44,8 +44,8 @@ pub(super) struct Epilogue {
     pub relu: bool,
     /// Another function that is taken.
     pub activation: Option<Activation>,
-    /// The result is zero where this is not positive.
-    pub mask: Option<View>,
+    /// The result is zero where this is not live.
+    pub mask: Option<(View, Live)>,
 }
 
 /// One product of matrices: what is summed, what comes out, and which way through the convolution.
@@ -99,7 +99,7 @@ fn record_product(
     let scratch = partial_sums(recorder, result.vectors(), splits);
     // Kernels name what they may read, so something must be bound there.
     let read = |value: Option<View>| value.unwrap_or(weight).buffer;
-    let finish = [(3, read(bias)), (4, read(addend)), (5, read(mask))];
+    let finish = [(3, read(bias)), (4, read(addend)), (5, read(mask.map(|(value, _)| value)))];
     let sums = [(1, product.source.buffer), (2, weight.buffer), (6, scratch.unwrap_or(result.buffer))];
     let form = tile.form();
     let kernel = Kernel::new(&SHADER, product.entry)
@@ -123,6 +123,8 @@ fn record_product(
 fn product_params(sizes: &Sizes, product: &Product, epilogue: Epilogue, tiles: u32, splits: u32) -> Params {
     let Product { source, result, .. } = *product;
     let Epilogue { bias, addend, relu, activation, mask } = epilogue;
+    // A forward pass has an activation, a backward one a mask.
+    let (masked, limits) = mask.map_or((0, [0.0; 2]), |(_, live)| live.in_kernels());
     Params {
         sizes: sizes.uniform(),
         source_offset: source.offset,
@@ -138,11 +140,11 @@ fn product_params(sizes: &Sizes, product: &Product, epilogue: Epilogue, tiles: u
         a_offset: addend.map_or(0, |addend| addend.offset),
         a_stride: addend.map_or(0, |addend| addend.stride),
         relu: relu.into(),
-        has_mask: mask.is_some().into(),
-        m_offset: mask.map_or(0, |mask| mask.offset),
-        m_stride: mask.map_or(0, |mask| mask.stride),
+        mask: masked,
+        m_offset: mask.map_or(0, |(value, _)| value.offset),
+        m_stride: mask.map_or(0, |(value, _)| value.stride),
         channels: result.shape.c() as u32,
-        numbers: activation.map_or([0.0; 2], |activation| activation.numbers()),
+        numbers: activation.map_or(limits, |activation| activation.numbers()),
     }
 }
 

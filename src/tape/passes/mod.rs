@@ -38,7 +38,7 @@ pub const JOIN: Pass = Pass { name: "join", run: join::run };
 /// Values where their concatenation will be.
 pub const PLACE: Pass = Pass { name: "place", run: place::run };
 
-/// A relu's mask in the kernels that compute its gradient.
+/// The mask of a relu or a clip in the kernels that compute its gradient.
 pub const MASK: Pass = Pass { name: "mask", run: mask::run };
 
 /// Every pass, in the order in which they run: activations follow what batch norms have left, operations are joined when
