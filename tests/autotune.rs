@@ -103,7 +103,7 @@ fn a_kernel_with_which_a_process_ended_is_not_run_again() {
     let first = Autotuner::new(device(), settings(folder.path(), Duration::ZERO));
     assert_eq!(ask(&first)[0], deadly, "the table would have it");
     let file = first.file().expect("a file");
-    let numbers = layer.sizes.numbers().map(|number| number.to_string()).join(" ");
+    let numbers = layer.sizes.numbers().into_iter().map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
     let mark = file.with_extension("running");
     fs::write(&mark, format!("{} {numbers}\t{deadly}\n", Pass::Forward.entry())).expect("written");
     let (second, said) = warning(folder.path());
