@@ -70,6 +70,7 @@ fn towards(
     let device = open(global)?;
     let student = student.load(global, &device, 0)?;
     let teacher = Model::new(Some(teacher), weights(&args.teacher_weights)).load(global, &device, 1)?;
+    words.extend(student.network.card.words.clone());
     if let Some(chosen) = args.normalize {
         student.check_preprocessing(global, &device, chosen.into())?;
     }
@@ -243,9 +244,9 @@ fn learner(
         return Ok((network, BTreeMap::from([("width".into(), width.to_string())])));
     }
     let (structure, checkpoint) = Model::new(args.model.clone(), weights(&args.weights)).find()?;
-    let words = checkpoint.metadata().clone();
     let network = Network::load(device, &structure, &checkpoint, "0")
         .with_context(|| format!("loading {}", checkpoint.name()))?;
+    let words = network.card.words.clone();
     let known: Vec<String> = (0..network.class_count())
         .map(|index| network.classes.synset(index).unwrap_or_else(|| network.classes.name(index)).to_owned())
         .collect();
@@ -267,6 +268,7 @@ fn learner(
     let arrays = with_new_head(&structure, network.weights(device)?, classes.len(), args.seed);
     let mut fresh = Network::from_arrays(device, &structure, &arrays, classes, "0")?;
     fresh.transform_input = network.transform_input;
+    fresh.pixels = network.pixels;
     Ok((fresh, words))
 }
 
@@ -330,7 +332,7 @@ fn train(
     let mut watcher = Watcher::new(global, "")?;
     let keeps_best = matches!(job.lesson, Lesson::Labels { .. });
     let mut kept = job.state.as_ref().map(|state| state.step);
-    let mut begun = false;
+    let (mut begun, mut broken) = (false, vec![]);
     let result = training::run(device, job, &mut |event| {
         match event {
             Event::Prepared { plan, dispatches } => {
@@ -353,6 +355,12 @@ fn train(
                     words.insert("val_accuracy".into(), format!("{accuracy:.4}"));
                     write(&files.out, weights, &words, Precision::F32)?;
                 }
+            }
+            Event::Skipped(reasons) => {
+                broken.extend_from_slice(reasons);
+                reasons
+                    .iter()
+                    .for_each(|reason| watcher.say(&format!("skipped a picture that cannot be read: {reason}")));
             }
             Event::Checkpoint(state) => {
                 state.write(&files.state)?;
@@ -383,6 +391,7 @@ fn train(
         let kept = kept.map(|step| format!("; the state after step {step} is in {}", files.state.display()));
         anyhow::Error::from(error).context(format!("{advice}{}", kept.unwrap_or_default()))
     })?;
+    say_broken(global, &broken);
     if state.step < job.steps {
         bail!(
             "stopped after step {} of {}; the same command with --resume goes on from {}",
