@@ -49,7 +49,7 @@ impl ClassList {
             Some(text) => {
                 let list = Self::parse(text);
                 if list.len() == count {
-                    return Ok(list);
+                    return Ok(if list.is_imagenet() { Self::imagenet() } else { list });
                 }
                 let reason = format!("metadata lists {} classes, the network has {count}", list.len());
                 Err(Error::file(checkpoint.name(), reason))
@@ -71,6 +71,15 @@ impl ClassList {
             None => text.split(',').collect(),
         };
         ClassList(entries.into_iter().map(str::trim).filter(|entry| !entry.is_empty()).map(class).collect())
+    }
+
+    /// Whether these are ImageNet's classes as others write them, with all their synonyms: `tench, Tinca tinca`.
+    fn is_imagenet(&self) -> bool {
+        let alike = |(class, (_, name)): &(&Class, (&str, &str))| {
+            class.synset.is_none() && class.name.split(',').any(|word| word.trim().eq_ignore_ascii_case(name))
+        };
+        // Some of the names here are others, so that no two are the same.
+        self.len() == 1000 && self.0.iter().zip(imagenet_rows()).filter(alike).count() > 900
     }
 
     /// Number of classes.
@@ -211,7 +220,7 @@ mod tests {
 
     fn checkpoint(classes: Option<&str>) -> Checkpoint {
         let header = match classes {
-            Some(classes) => format!(r#"{{"__metadata__":{{"classes":"{classes}"}}}}"#),
+            Some(classes) => serde_json::json!({ "__metadata__": { "classes": classes } }).to_string(),
             None => "{}".into(),
         };
         let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
@@ -295,6 +304,11 @@ mod tests {
         assert_eq!(ClassList::of_checkpoint(&none, 1000).expect("a thousand"), ClassList::imagenet());
         let unnamed = ClassList::of_checkpoint(&none, 7).expect("seven");
         assert_eq!((unnamed.find("class 3").expect("its name"), unnamed.synset(3)), (3, None));
+        // ImageNet's with synonyms, as a JSON list.
+        let synonyms: Vec<String> = imagenet_rows().map(|(_, name)| format!("{name}, or so")).collect();
+        let list = serde_json::to_string(&synonyms).expect("texts");
+        let list = ClassList::of_checkpoint(&checkpoint(Some(&list)), 1000).expect("a thousand");
+        assert_eq!((list.name(0), list.synset(0)), ("tench", Some("n01440764")));
         let error = ClassList::of_checkpoint(&checkpoint(Some(DEMO)), 1000).expect_err("refused").to_string();
         assert_eq!(error, "demo: metadata lists 10 classes, the network has 1000");
     }

@@ -57,14 +57,20 @@ impl<'a> Scene<'a> {
     /// Puts the networks and the loss on a tape. `seen` is what the networks are given of the `picture`; terms on the picture
     /// itself look at the latter.
     pub(crate) fn stage(&self, tape: &mut Tape, (picture, seen): (Var, Var), places: &[Place]) -> Result<Staged> {
-        let x = self.normalize.apply(tape, seen)?;
         let mut outputs: Vec<Outputs> = Vec::with_capacity(self.networks.len());
+        // Networks that normalise alike are given the same values.
+        let mut shared = None;
         for (index, network) in self.networks.iter().enumerate() {
             let looked_at = || places.iter().chain(self.objective.terms.iter().map(|term| &term.place));
             let mut heads: Vec<Head> = looked_at().filter_map(|place| place.head(index)).collect();
             // Statistics are those of every batch norm up to the end.
             heads.extend(self.objective.measures_statistics(index).then_some(Head::Main));
             let layers: Vec<&str> = looked_at().filter_map(|place| place.layer(index)).collect();
+            let x = match shared {
+                Some(x) if network.pixels.is_none() => x,
+                _ => network.input(tape, seen, self.normalize)?,
+            };
+            shared = shared.or(network.pixels.is_none().then_some(x));
             outputs.push(network.forward(tape, x, BatchNormMode::Frozen, &heads, &layers)?);
         }
         let loss = match self.objective.terms.is_empty() {
@@ -277,7 +283,7 @@ impl Forward {
         let Pass { network, head, normalize, shape, .. } = *pass;
         let mut tape = Tape::default();
         let pixels = tape.input(PICTURE, shape);
-        let x = normalize.apply(&mut tape, pixels)?;
+        let x = network.input(&mut tape, pixels, normalize)?;
         let layers: Vec<&str> = pass.means.iter().map(String::as_str).collect();
         let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[head], &layers)?;
         let watched = if pass.moments { &outputs.norms[..] } else { &[] };

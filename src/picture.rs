@@ -259,10 +259,29 @@ fn planes<T: Copy + Into<f32>>((h, w): (usize, usize), channels: usize, full: f3
 ///
 /// **Shapes** [N, 3, H, W] -> [N, 3, side, side].
 pub fn fit(picture: &Array, side: usize) -> Array {
-    let [n, _, h, w] = picture.shape.0;
+    let scaled = scale(picture, side);
+    let [n, c, h, w] = scaled.shape.0;
+    let (left, top) = ((w - side) / 2, (h - side) / 2);
+    let rows = scaled.values.chunks_exact(w).enumerate().filter(|(row, _)| (top..top + side).contains(&(row % h)));
+    let values = rows.flat_map(|(_, row)| &row[left..left + side]).copied().collect();
+    Array::new(Shape::new(n, c, side, side), values)
+}
+
+/// A picture whose shorter side has `side` pixels, in its own shape (triangle filter).
+///
+/// **Shapes** [N, 3, H, W] -> [N, 3, side, W·side/H], or the same the other way round.
+pub fn scale(picture: &Array, side: usize) -> Array {
+    let [_, _, h, w] = picture.shape.0;
     let scale = side as f64 / h.min(w) as f64;
-    let scaled = |size: usize| ((size as f64 * scale).round() as u32).max(side as u32);
-    let mut values = Vec::with_capacity(n * 3 * side * side);
+    resize(picture, [h, w].map(|size| ((size as f64 * scale).round() as usize).max(side)))
+}
+
+/// A picture in another height and width (triangle filter).
+///
+/// **Shapes** [N, 3, H, W] -> [N, 3, height, width].
+pub fn resize(picture: &Array, [height, width]: [usize; 2]) -> Array {
+    let [n, _, h, w] = picture.shape.0;
+    let mut values = Vec::with_capacity(n * 3 * height * width);
     for index in 0..n {
         let planes = picture.picture(index).values;
         let pixel = |x: u32, y: u32| {
@@ -270,14 +289,12 @@ pub fn fit(picture: &Array, side: usize) -> Array {
             Rgb([planes[at], planes[h * w + at], planes[2 * h * w + at]])
         };
         let full = ImageBuffer::from_fn(w as u32, h as u32, pixel);
-        let scaled = imageops::resize(&full, scaled(w), scaled(h), FilterType::Triangle);
-        let (left, top) = ((scaled.width() - side as u32) / 2, (scaled.height() - side as u32) / 2);
-        let square = imageops::crop_imm(&scaled, left, top, side as u32, side as u32).to_image();
+        let resized = imageops::resize(&full, width as u32, height as u32, FilterType::Triangle);
         for channel in 0..3 {
-            values.extend(square.pixels().map(|pixel| pixel.0[channel]));
+            values.extend(resized.pixels().map(|pixel| pixel.0[channel]));
         }
     }
-    Array::new(Shape::new(n, 3, side, side), values)
+    Array::new(Shape::new(n, 3, height, width), values)
 }
 
 /// Writes a picture as PNG with words about it. The file appears whole or not at all.

@@ -165,3 +165,112 @@ fn what_is_no_picture_in_a_folder_is_skipped_and_counted() {
     let said = desk.refused("accuracy -m resnet50 --data bad");
     assert!(said.contains("none of 2 photographs can be read: ") && said.contains("file is empty"), "{said}");
 }
+
+/// Writes a picture of another shape than a square.
+fn oblong(desk: &Desk, name: &str, h: usize, w: usize) {
+    let values = (0..3 * h * w).map(|k| (k as f32 * 0.618) % 1.0).collect();
+    picture::write_png(&desk.path(name), &Array::new(Shape::new(1, 3, h, w), values), &[]).expect("written");
+}
+
+/// Height and width of a picture in the folder.
+fn extent(desk: &Desk, name: &str) -> [usize; 2] {
+    let shape = picture::read(&desk.path(name)).expect("a picture").shape;
+    [shape.h(), shape.w()]
+}
+
+#[test]
+fn a_photograph_keeps_its_shape_in_every_command_that_starts_from_one() {
+    let desk = Desk::new();
+    oblong(&desk, "wide.png", 45, 100);
+    oblong(&desk, "high.png", 100, 45);
+    desk.recipe("tiny.toml", 2, 32);
+    for command in [
+        "dream --layer layer2 --image FILE",
+        "feature --layer layer2 --init FILE",
+        "generate --class church --init FILE",
+        "opposite --class church --init FILE",
+        "merge --class church --class tench --init FILE",
+        "blend --from church --to tench --film film.gif --init FILE",
+        "match --image FILE --init FILE",
+    ] {
+        for (file, expected) in [("wide.png", [32, 71]), ("high.png", [71, 32])] {
+            let command = command.replace("FILE", file);
+            desk.good(&format!("{command} -m resnet50 --recipe tiny.toml --out x.png"));
+            assert_eq!(extent(&desk, "x.png"), expected, "{command}");
+        }
+    }
+    // The film's frames have the shape of the picture, however large it was before.
+    let film = image::open(desk.path("film.gif")).expect("a film");
+    assert_eq!((film.height(), film.width()), (71, 32));
+    // It is made again from what its file says, in its shape.
+    desk.good("dream --layer layer2 --image wide.png -m resnet50 --recipe tiny.toml --out d.png");
+    desk.good("verify d.png --image wide.png");
+    // Windows of a stage go over all of it, and a square stays what it was.
+    let tiny = fs::read_to_string(desk.path("tiny.toml")).expect("a recipe");
+    fs::write(desk.path("crop.toml"), tiny.replace("iterations = 2", "iterations = 2\ncrop = 24\nsize = 40"))
+        .expect("written");
+    desk.good("dream --layer layer2 --image wide.png -m resnet50 --recipe crop.toml --out c.png");
+    assert_eq!(extent(&desk, "c.png"), [40, 89]);
+}
+
+#[test]
+fn a_picture_far_from_the_networks_side_is_warned_of_and_size_helps() {
+    let desk = Desk::new();
+    // One picture, and the same four times as large.
+    desk.picture("small.png", 1, 112, None);
+    let small = picture::read(&desk.path("small.png")).expect("a picture");
+    picture::write_png(&desk.path("large.png"), &picture::resize(&small, [448, 448]), &[]).expect("written");
+    let run = |ask: &str| {
+        let output = desk.run(ask);
+        assert!(output.status.success(), "{ask}: {}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    for command in ["outputs --image FILE", "gradient --objective class:8 --out g.png --image FILE"] {
+        let ask = |file: &str, more: &str| run(&format!("{}{more} -m resnet50", command.replace("FILE", file)));
+        assert!(!ask("small.png", "").1.contains("--size"), "{command}");
+        let said = ask("large.png", "").1;
+        assert!(
+            said.contains("warning: large.png: is 448 x 448 pixels, demo-resnet50 (built in) was trained with "),
+            "{said}"
+        );
+        assert!(said.contains("its answer may be another at --size "), "{said}");
+        assert!(!ask("large.png", " --size 112").1.contains("its answer"), "{command}");
+    }
+    let classes = |text: &str| text.lines().map(|line| line[20..].to_owned()).collect::<Vec<_>>();
+    let [whole, back] =
+        ["small.png", "large.png --size 112"].map(|file| run(&format!("outputs -m resnet50 --image {file}")).0);
+    assert_eq!(classes(&whole)[0], classes(&back)[0]);
+    // Of an oblong one the middle is looked at.
+    oblong(&desk, "wide.png", 64, 200);
+    let middle = picture::fit(&picture::read(&desk.path("wide.png")).expect("a picture"), 64);
+    picture::write_png(&desk.path("middle.png"), &middle, &[]).expect("written");
+    let [whole, part] =
+        ["wide.png --size 64", "middle.png"].map(|file| run(&format!("outputs -m resnet50 --image {file}")).0);
+    assert_eq!(whole, part);
+}
+
+/// Twelve megapixels, as a telephone takes them.
+#[test]
+fn a_large_photograph_is_looked_at_in_the_networks_size() {
+    let desk = Desk::new();
+    let colour = |x: u32, y: u32| image::Rgb([(x / 16) as u8, (y / 16) as u8, ((x + y) / 64) as u8]);
+    image::RgbImage::from_fn(4000, 3000, colour).save(desk.path("large.jpg")).expect("written");
+    desk.good("outputs -m resnet50 --image large.jpg --size 112");
+    desk.good("gradient -m resnet50 --image large.jpg --size 112 --objective class:8 --out g.png");
+    assert_eq!(extent(&desk, "g.png"), [112, 112]);
+}
+
+/// A window in which a network sees nothing is known before the first step.
+#[test]
+fn a_crop_that_is_too_small_is_found_out_before_the_first_stage() {
+    let desk = Desk::new();
+    desk.recipe("tiny.toml", 400, 64);
+    let first = fs::read_to_string(desk.path("tiny.toml")).expect("a recipe");
+    let second = "[[stage]]\niterations = 1\nrate = [0.1, 0.1]\nclamp = [0.0, 1.0]\ncrop = 1\n";
+    fs::write(desk.path("two.toml"), format!("{first}{second}")).expect("written");
+    let output = desk.run("generate -m googlenet --class church --recipe two.toml --out x.png");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("leaves no pixel after") && !said.contains("failed; the picture after"), "{said}");
+    assert!(!desk.path("x.png").exists());
+}

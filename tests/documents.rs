@@ -74,12 +74,26 @@ fn unsafe_code_is_where_the_document_says() {
     assert!(read("Cargo.toml").contains("unsafe_code = \"deny\""));
 }
 
+/// Names of tests in a text.
+fn tests(text: &str) -> Vec<String> {
+    quoted(text).filter(|word| word.contains("::") && !word.contains(['`', ' ', '(', '*'])).map(str::to_owned).collect()
+}
+
+/// Fails unless there is such a test, named by its file and its function.
+fn assert_is_there(name: &str) {
+    let (file, test) = name.rsplit_once("::").expect("two parts");
+    let file = if file.ends_with(".rs") { file.to_owned() } else { format!("tests/{file}.rs") };
+    let text = read(&file);
+    let at = text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{file} has no test {test}"));
+    let before = text[..at].lines().rev().take(3).any(|line| line.trim() == "#[test]");
+    assert!(before, "{file}: {test} is no test");
+}
+
 #[test]
 fn every_fault_has_a_test_that_is_there() {
     let document = read("docs/reliability.md");
     let rows = table(&document, "Faults");
     assert!(rows.len() > 20, "{} rows", rows.len());
-    let tests = |text: &str| quoted(text).filter(|word| word.contains("::")).map(str::to_owned).collect::<Vec<_>>();
     for row in &rows {
         assert_eq!(row.len(), 5, "{row:?}");
         assert!(row.iter().all(|cell| !cell.is_empty()) && !tests(&row[4]).is_empty(), "{row:?}");
@@ -89,13 +103,26 @@ fn every_fault_has_a_test_that_is_there() {
     let named: BTreeSet<String> =
         named.chain(others.map(str::to_owned)).filter(|name| !name.starts_with("Device::")).collect();
     for name in named.iter().filter(|name| *name != "SystemTime::now" && *name != "FILE::NAME") {
-        let (file, test) = name.rsplit_once("::").expect("two parts");
-        let file = if file.ends_with(".rs") { file.to_owned() } else { format!("tests/{file}.rs") };
-        let text = read(&file);
-        let at = text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{file} has no test {test}"));
-        let before = text[..at].lines().rev().take(3).any(|line| line.trim() == "#[test]");
-        assert!(before, "{file}: {test} is no test");
+        assert_is_there(name);
     }
+}
+
+#[test]
+fn every_kind_of_checkpoint_has_a_test_that_is_there() {
+    let document = read("docs/checkpoints.md");
+    let rows = table(&document, "Files");
+    assert!(rows.len() > 15, "{} rows", rows.len());
+    for row in &rows {
+        assert_eq!(row.len(), 4, "{row:?}");
+        assert!(row.iter().all(|cell| !cell.is_empty()) && !tests(&row[3]).is_empty(), "{row:?}");
+    }
+    tests(&document).iter().filter(|name| *name != "FILE::NAME").for_each(|name| assert_is_there(name));
+    // The order of the keys is that of the source.
+    let source = read("src/weights/container.rs");
+    let list = source.split("const KEYS").nth(1).and_then(|rest| rest.split("];").next()).expect("the list of keys");
+    let keys: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    let section = document.split("\n## Keys\n").nth(1).expect("a section on keys");
+    assert_eq!(quoted(section).take(keys.len()).collect::<Vec<_>>(), keys);
 }
 
 /// What clippy refuses is not there; the lint is on.

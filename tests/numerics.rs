@@ -10,7 +10,7 @@ use common::reference::{demo_network, structure};
 use entoptic::Error;
 use entoptic::device::{AdapterChoice, Device};
 use entoptic::evaluate::{DeadEnd, Scene, dead_end, gradient, outputs};
-use entoptic::nets::{BatchNormMode, Head, Network, Normalize};
+use entoptic::nets::{BatchNormMode, Head, Network, Normalize, Preprocessing};
 use entoptic::objective::{Objective, Place, class_input};
 use entoptic::ops::{Metric, Sgd};
 use entoptic::synthesis::octave::Stream;
@@ -288,7 +288,8 @@ fn preprocessing_is_told_from_the_first_batch_norm() {
     for (name, network) in others.into_iter().chain([("resnet50-plain", plain)]) {
         let misfit = |normalize| network.preprocessing_misfit(device(), normalize).expect("downloads");
         assert_eq!(misfit(Normalize::Imagenet), None, "{name} was trained with it");
-        assert_eq!(misfit(Normalize::Source), Some(Normalize::Imagenet), "{name}");
+        let trained = Preprocessing { normalize: Normalize::Imagenet, transform_input: network.transform_input };
+        assert_eq!(misfit(Normalize::Source), Some(trained), "{name}");
     }
     // A network that was trained on pixel values as they are: its first batch norm has run up what they give.
     let network = demo_network(device(), "googlenet", "0");
@@ -304,7 +305,20 @@ fn preprocessing_is_told_from_the_first_batch_norm() {
     network.set_weights(device(), &[NamedArray { values, ..tensor("conv1.bn.running_mean") }]).expect("uploads");
     let misfit = |normalize| network.preprocessing_misfit(device(), normalize).expect("downloads");
     assert_eq!(misfit(Normalize::Source), None);
-    assert_eq!(misfit(Normalize::Imagenet), Some(Normalize::Source));
+    let as_they_are = Preprocessing { normalize: Normalize::Source, transform_input: false };
+    assert_eq!(misfit(Normalize::Imagenet), Some(as_they_are));
+}
+
+/// Networks that were trained without torchvision's rescaling and are run with it, as their structure's pretrained files are.
+#[test]
+fn a_rescaling_that_a_network_was_trained_without_is_told() {
+    for name in ["googlenet", "inception_v3"] {
+        let mut network = demo_network(device(), name, "0");
+        assert!(!network.transform_input, "{name} was trained without");
+        network.transform_input = true;
+        let found = network.preprocessing_misfit(device(), Normalize::Imagenet).expect("downloads");
+        assert_eq!(found, Some(Preprocessing { normalize: Normalize::Imagenet, transform_input: false }), "{name}");
+    }
 }
 
 /// The same seed and adapter, the same bytes, from every device object anew.

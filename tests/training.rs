@@ -65,6 +65,7 @@ fn finish(job: &Job, stop_at: Option<usize>) -> (Vec<String>, entoptic::Result<S
             Event::Step { .. } => {}
             Event::Progress { step, steps, .. } => events.push(format!("{step}/{steps}")),
             Event::Epoch { epoch, best, .. } => events.push(format!("epoch {epoch}, best {}", best.is_some())),
+            Event::Skipped(reasons) => events.extend(reasons.iter().map(|reason| format!("skipped {reason}"))),
             Event::Checkpoint(state) => events.push(format!("state {}", state.step)),
         }
         Ok(ControlFlow::Continue(()))
@@ -265,10 +266,32 @@ fn what_makes_no_sense_is_refused_before_the_first_step() {
     );
     assert!(open(&remove("train")).starts_with("DIR/train: "));
 
-    // A photograph that cannot be read ends the run with its name.
-    std::fs::write(place.path().join("train/red/1.png"), b"no picture").unwrap();
+    // Photographs of which none can be read end the run with a name.
+    for photograph in &folder.train {
+        std::fs::write(&photograph.path, b"no picture").unwrap();
+    }
     let error = finish(&Job { batch: 2, ..from_scratch(&two, &folder, None, 4) }, None).1.unwrap_err().to_string();
-    assert!(error.contains("1.png: is not a picture"), "{error}");
+    assert!(error.contains(".png: is not a picture"), "{error}");
+}
+
+#[test]
+fn photographs_that_cannot_be_read_are_skipped_and_told_once() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = colours(place.path(), 4, 3);
+    let two = newborn(&folder);
+    for broken in ["train/red/1.png", "val/blue/0.png"] {
+        std::fs::write(place.path().join(broken), b"no picture").unwrap();
+    }
+    // Every photograph comes in each epoch of two steps.
+    let job = Job { batch: 4, ..from_scratch(&two, &folder, None, 4) };
+    let (events, state) = finish(&job, None);
+    let state = state.unwrap();
+    assert_eq!((state.step, state.losses.len(), state.accuracies.len()), (4, 4, 2));
+    let told: Vec<&String> = events.iter().filter(|event| event.starts_with("skipped ")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for name in ["train/red/1.png", "val/blue/0.png"] {
+        assert!(told.iter().any(|event| event.contains(name) && event.contains("is not a picture")), "{told:?}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::messages::shown;
 use super::models::Models;
-use super::networks::{Loaded, check_normalize, file_name, load, open};
+use super::networks::{Loaded, SIDE, check_normalize, file_name, load, open};
 use super::options::{Global, NormalizeArg};
 use super::progress::Watcher;
 use super::subjects::{say_broken, say_others};
@@ -29,7 +29,7 @@ pub struct AccuracyArgs {
     /// Only so many photographs, spread evenly
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// Side of the pictures in pixels [default: as the weights were trained, else 224]
+    /// Side of the pictures in pixels: the shorter side is scaled to it, the middle of the longer one is taken [default: as the weights were trained, else 224]
     #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(16..=4096))]
     pub size: Option<u32>,
     /// Pictures that are looked at together
@@ -52,9 +52,6 @@ pub struct AccuracyArgs {
     #[arg(long)]
     pub json: bool,
 }
-
-/// Side where weights say nothing: torchvision's.
-const SIDE: usize = 224;
 
 pub fn run(global: &Global, args: AccuracyArgs) -> anyhow::Result<()> {
     if args.attack_eps.is_some_and(|eps| !(eps > 0.0 && eps.is_finite())) {

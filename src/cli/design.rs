@@ -41,6 +41,9 @@ pub struct Maker {
     pub network: String,
     pub weights: String,
     pub sha256: String,
+    /// Where in the file the weights are, where the user has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     pub transform_input: bool,
     pub weight: f32,
     pub head: String,
@@ -166,6 +169,7 @@ impl From<&Loaded> for Maker {
             network: network.structure.name().to_owned(),
             weights: file_name(Path::new(&network.source)),
             sha256: network.checksum.clone(),
+            key: network.key.clone(),
             transform_input: network.transform_input,
             weight: *weight,
             head: head.name().to_owned(),

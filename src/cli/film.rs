@@ -14,8 +14,8 @@ use super::making::Making;
 pub struct Film<'a> {
     making: &'a Making<'a>,
     films: Vec<report::Film>,
-    /// Of all frames.
-    side: usize,
+    /// Height and width of all frames.
+    extent: [usize; 2],
     plots: Option<Plots>,
 }
 
@@ -30,12 +30,13 @@ struct Plots {
 impl<'a> Film<'a> {
     /// A film at each path that the user gave, of a picture with an aim.
     pub fn new(making: &'a Making, aim: &Aim) -> anyhow::Result<Self> {
-        let films = making.args.film.iter().map(|path| report::Film::create(path)).collect::<Result<_, _>>()?;
+        let films: Vec<_> = making.args.film.iter().map(|path| report::Film::create(path)).collect::<Result<_, _>>()?;
         let plots = making.args.watching.film_logits.then(|| Plots {
             targets: aim.classes().iter().map(|(class, _)| *class).collect(),
             ranges: vec![[0.0, 1.0]; making.networks.len()],
         });
-        let film = Film { making, films, side: making.recipe.final_side() as usize, plots };
+        let extent = if films.is_empty() { [0, 0] } else { making.final_extent()? };
+        let film = Film { making, films, extent, plots };
         if film.plots.is_some() && !film.wanted() {
             bail!("--film-logits needs a --film");
         }
@@ -52,7 +53,8 @@ impl<'a> Film<'a> {
         if !self.wanted() {
             return Ok(());
         }
-        let fitting = if picture.shape.h() == self.side { picture } else { &picture::fit(picture, self.side) };
+        let fits = [picture.shape.h(), picture.shape.w()] == self.extent;
+        let fitting = if fits { picture } else { &picture::resize(picture, self.extent) };
         let frame = match &mut self.plots {
             Some(plots) => &plots.beside(self.making, fitting, picture)?,
             None => fitting,

@@ -15,7 +15,7 @@ use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 
 use super::events::print_path;
 use super::models::Models;
-use super::networks::{Loaded, check_normalize, check_range, load, open, shared_classes};
+use super::networks::{Loaded, check_normalize, check_range, check_size, load, open, shared_classes, sized};
 use super::objectives;
 use super::options::{Global, NormalizeArg};
 use super::progress::memory;
@@ -24,9 +24,12 @@ use super::progress::memory;
 pub struct GradientArgs {
     #[command(flatten)]
     pub models: Models,
-    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W]; of its own size without --size
     #[arg(long)]
     pub image: PathBuf,
+    /// Side of the square that is looked at: the shorter side of the picture is scaled to it, the middle of the longer one is taken
+    #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub size: Option<u32>,
     /// class:C, joint:C, difference:C (the last network is subtracted), opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER,
     /// or match:FILE.safetensors with one tensor, `target` or `logits`; C is an index or a name
     #[arg(long)]
@@ -40,7 +43,7 @@ pub struct GradientArgs {
 }
 
 pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
-    let image = picture::read(&args.image).context("--image")?;
+    let image = sized(picture::read(&args.image).context("--image")?, args.size);
     picture::check_writable(&args.out)?;
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
@@ -48,6 +51,9 @@ pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
     global.say(format_args!("pixel values {normalize:?}"));
     check_normalize(global, &device, &networks, args.normalize, &args.image)?;
     check_range(global, &args.image, &image, normalize);
+    if args.size.is_none() {
+        check_size(global, &args.image, &image, &networks);
+    }
     let (objective, inputs) = parse(&args.objective, &networks, image.shape.n())?;
     let all = networks.iter().map(|loaded| &loaded.network).collect();
     let scene = Scene { objective, inputs, ..Scene::of(all, normalize) };

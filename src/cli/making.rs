@@ -15,7 +15,7 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::Array;
 
 use super::design::{Aim, Init};
-use super::networks::{Loaded, check_range, check_recipe, file_name, shared_classes};
+use super::networks::{Loaded, check_range, check_recipe, file_name, normalize_for, shared_classes};
 use super::options::{Global, MakingArgs, PicturesArgs};
 use super::origin;
 
@@ -52,9 +52,7 @@ impl<'a> Making<'a> {
         args: &'a MakingArgs,
     ) -> anyhow::Result<Self> {
         let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(networks[0].recipe)))?;
-        if let Some(normalize) = args.normalize {
-            recipe.normalize = normalize.into();
-        }
+        recipe.normalize = normalize_for(&recipe, args.normalize, networks);
         global.say(format_args!("recipe: {}, pixel values {:?}, seed {}", recipe.name, recipe.normalize, args.seed));
         check_recipe(global, device, networks, &recipe, args.normalize.is_some())?;
         Ok(Making::with_recipe(global, device, networks, recipe, args))
@@ -83,13 +81,26 @@ impl<'a> Making<'a> {
         Place::Logits(index, self.networks[index].head)
     }
 
-    /// What a picture starts from: noise, or a photograph at the size with which the recipe starts.
+    /// What a picture starts from: noise, or a photograph in its own shape, its shorter side of the size with which the recipe
+    /// starts.
     pub fn start(&self, stream: Stream) -> anyhow::Result<Array> {
         if self.starts_from_noise() {
             return Ok(initial(&self.recipe, stream)?);
         }
         let photograph = picture::read(&self.args.init).context("--init")?;
-        Ok(picture::fit(&photograph, self.recipe.init.size as usize))
+        Ok(picture::scale(&photograph, self.recipe.init.size as usize))
+    }
+
+    /// Height and width of the pictures at the end.
+    pub fn final_extent(&self) -> anyhow::Result<[usize; 2]> {
+        let shape = match self.starts_from_noise() {
+            true => [1, 1],
+            false => {
+                let start = self.start(Stream { seed: 0, picture: 0 })?.shape;
+                [start.h(), start.w()].map(|side| side as u32)
+            }
+        };
+        Ok(self.recipe.final_extent(shape).map(|side| side as usize))
     }
 
     pub fn starts_from_noise(&self) -> bool {

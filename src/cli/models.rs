@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error as ClapError, FromArgMatches, value_parser};
 use entoptic::nets::{Head, Structure};
 
-/// `--model M` (or what the role calls it) with `--weights`, `--weight`, `--head` and `--transform-input`, any number of times; each of these belongs to
+/// `--model M` (or what the role calls it) with `--weights`, `--key`, `--weight`, `--head` and `--transform-input`, any number of times; each of these belongs to
 /// the network before it. Weights that none is waiting for are a network by themselves. Some commands name networks in a
 /// second role.
 #[derive(Clone, Debug)]
@@ -71,6 +71,8 @@ pub struct Model {
     /// None: as the weights tell.
     pub structure: Option<Structure>,
     pub weights: Weights,
+    /// Where in the file of the weights they are.
+    pub key: Option<String>,
     /// Share in the objective.
     pub weight: f32,
     pub head: Head,
@@ -102,6 +104,7 @@ impl From<PathBuf> for Weights {
 }
 
 const WEIGHTS: &str = "weights";
+const KEY: &str = "key";
 const WEIGHT: &str = "weight";
 const HEAD: &str = "head";
 const TRANSFORM: &str = "transform-input";
@@ -142,6 +145,12 @@ impl<R: Role> Args for Models<R> {
                     .short('w')
                     .value_parser(value_parser!(PathBuf)),
             )
+            .arg(argument(
+                KEY,
+                "NAME",
+                "Of weights with several networks: the key of a dictionary in the file, or what the names of the tensors begin with \
+                 (docs/checkpoints.md); by default the first by the usual order",
+            ))
             .arg(
                 argument(WEIGHT, "W", "Share of the network before it in the objective [default: 1]")
                     .value_parser(value_parser!(f32)),
@@ -190,6 +199,7 @@ impl<R: Role> FromArgMatches for Models<R> {
             let message = format!("no --{} is given, nor weights before any network\n", R::FIRST.0);
             return Err(ClapError::raw(clap::error::ErrorKind::MissingRequiredArgument, message));
         }
+        attach(&mut named, matches, KEY, |model, key: String| model.key = Some(key))?;
         attach(&mut named, matches, WEIGHT, |model, weight: f32| model.weight = weight)?;
         attach(&mut named, matches, HEAD, |model, name: String| {
             model.head = Head::named(&name);
@@ -243,7 +253,7 @@ fn misplaced(argument: &str, what: &str) -> ClapError {
 
 impl Model {
     pub fn new(structure: Option<Structure>, weights: Weights) -> Self {
-        Model { structure, weights, weight: 1.0, head: Head::Main, transform_input: None }
+        Model { structure, weights, key: None, weight: 1.0, head: Head::Main, transform_input: None }
     }
 }
 

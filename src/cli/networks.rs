@@ -8,6 +8,7 @@ use entoptic::autotune::{self, Settings};
 use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Class, Device};
 use entoptic::nets::{Head, Network, Normalize, Structure};
+use entoptic::picture;
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::Array;
 use entoptic::weights::{Checkpoint, KNOWN, Known, cache_folder, demo};
@@ -48,14 +49,35 @@ impl Loaded {
     pub fn check_preprocessing(&self, global: &Global, device: &Device, chosen: Normalize) -> anyhow::Result<()> {
         if let Some(other) = self.network.preprocessing_misfit(device, chosen)? {
             let name = |normalize| if normalize == Normalize::Source { "source" } else { "imagenet" };
+            let switch = |on| if on { "on" } else { "off" };
+            let (mut better, mut now) = (vec![], vec![]);
+            if other.normalize != chosen {
+                better.push(format!("--normalize {}", name(other.normalize)));
+                now.push(name(chosen));
+            }
+            if other.transform_input != self.network.transform_input {
+                better.push(format!("--transform-input {}", switch(other.transform_input)));
+                now.push(switch(self.network.transform_input));
+            }
             global.warn(format_args!(
-                "{} expects other pixel values, as its first batch norm tells; --normalize {} fits it better than {}",
+                "{} expects other pixel values, as its first batch norm tells; {} fits it better than {}",
                 self.network.source,
-                name(other),
-                name(chosen),
+                better.join(" "),
+                now.join(" and "),
             ));
         }
         Ok(())
+    }
+}
+
+/// What becomes of pixel values: what the user has `chosen`, else what a recipe says. A network that normalises by itself was
+/// trained so; the recipes in the program are for others.
+pub fn normalize_for(recipe: &Recipe, chosen: Option<NormalizeArg>, networks: &[Loaded]) -> Normalize {
+    let by_itself = networks.iter().any(|loaded| loaded.network.card.normaliser);
+    match chosen {
+        Some(chosen) => chosen.into(),
+        None if by_itself && Recipe::named(&recipe.name).is_ok() => Normalize::Imagenet,
+        None => recipe.normalize,
     }
 }
 
@@ -83,6 +105,34 @@ pub fn check_normalize(
 ) -> anyhow::Result<()> {
     let Some(chosen) = chosen.filter(|_| picture.extension().is_none_or(|e| e != "safetensors")) else { return Ok(()) };
     networks.iter().try_for_each(|loaded| loaded.check_preprocessing(global, device, chosen.into()))
+}
+
+/// Side of the pictures of networks whose weights say none: torchvision's.
+pub const SIDE: usize = 224;
+
+/// A picture as a user wants to have it looked at: the square of that side in its middle, or as it is.
+pub fn sized(picture: Array, side: Option<u32>) -> Array {
+    match side.map(|side| side as usize) {
+        Some(side) if [picture.shape.h(), picture.shape.w()] != [side; 2] => picture::fit(&picture, side),
+        _ => picture,
+    }
+}
+
+/// Warns of a picture that is taken as it is, and whose things are far larger or smaller than those that a network was trained on.
+pub fn check_size(global: &Global, path: &Path, picture: &Array, networks: &[Loaded]) {
+    // Training shows things at half and at twice the size; beyond that answers change.
+    const FAR: f64 = 1.75;
+    let [_, _, h, w] = picture.shape.0;
+    for loaded in networks {
+        let side = loaded.side.unwrap_or(SIDE);
+        let times = h.min(w) as f64 / side as f64;
+        if !(1.0 / FAR..=FAR).contains(&times) {
+            let (path, source) = (path.display(), &loaded.network.source);
+            global.warn(format_args!(
+                "{path}: is {w} x {h} pixels, {source} was trained with {side}; its answer may be another at --size {side}"
+            ));
+        }
+    }
 }
 
 /// Warns of values that are far from those of pixels, which only tensors and some TIFF files can hold.
@@ -189,6 +239,21 @@ impl Model {
             count => format!("{count} classes"),
         };
         global.say(format_args!("network: {structure}, weights {}, {classes}", network.source));
+        network.notes.iter().for_each(|note| global.say(format_args!("  {note}")));
+        if structure.transforms_input() {
+            let (switch, why) = match (network.transform_input, self.transform_input, network.card.transform_input) {
+                (on, Some(_), _) => (on, "as asked for"),
+                (on, None, Some(_)) => (on, "as the weights say"),
+                (on, None, None) => (
+                    on,
+                    "as torchvision uses its pretrained weights; --transform-input off if they were trained without",
+                ),
+            };
+            global.say(format_args!(
+                "  torchvision's rescaling (transform_input): {}, {why}",
+                if switch { "on" } else { "off" }
+            ));
+        }
         global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
         Ok(Loaded::new(network, self.weight, self.head))
     }
@@ -198,7 +263,8 @@ impl Model {
     pub fn find(&self) -> anyhow::Result<(Structure, Checkpoint)> {
         let fetched = || Known::fetched(self.structure.as_ref()?.name());
         match (&self.weights, self.structure.clone()) {
-            (Weights::File(path), wanted) => of(wanted, open_weights(path)?),
+            (Weights::File(path), wanted) => of(wanted, open_weights(path, self.key.as_deref())?),
+            _ if self.key.is_some() => bail!("--key belongs to a file of weights (--weights FILE)"),
             (Weights::Usual, wanted) if let Some(path) = fetched() => of(wanted, Checkpoint::open(&path)?),
             (weights, Some(structure)) => {
                 let twin = if *weights == Weights::DemoPlain { "-plain" } else { "" };
@@ -227,12 +293,12 @@ fn of(wanted: Option<Structure>, checkpoint: Checkpoint) -> anyhow::Result<(Stru
 }
 
 /// A file, or a known checkpoint that has been fetched.
-fn open_weights(path: &Path) -> anyhow::Result<Checkpoint> {
+fn open_weights(path: &Path, key: Option<&str>) -> anyhow::Result<Checkpoint> {
     let known = path.to_str().and_then(Known::named).filter(|_| !path.exists());
     Ok(match known {
-        None => Checkpoint::open(path)?,
+        None => Checkpoint::open_at(path, key)?,
         Some(known) => match known.in_cache() {
-            Some(path) => Checkpoint::open(&path)?,
+            Some(path) => Checkpoint::open_at(&path, key)?,
             None => bail!("{} has not been fetched; `entoptic weights fetch {}` does", known.name, known.name),
         },
     })
@@ -241,7 +307,9 @@ fn open_weights(path: &Path) -> anyhow::Result<Checkpoint> {
 /// The error for a file whose network nobody knows.
 pub fn no_network(checkpoint: &Checkpoint) -> anyhow::Error {
     let known = Structure::all().iter().map(Structure::name).collect::<Vec<_>>().join(", ");
-    anyhow!("{}: its tensors are those of no network known here ({known})", checkpoint.name())
+    let (count, first) = (checkpoint.names().count(), checkpoint.names().next().unwrap_or_default());
+    let name = checkpoint.name();
+    anyhow!("{name}: its tensors ({first} the first of {count}) are those of no network known here ({known})")
 }
 
 /// A file's name without its folder, for messages and metadata.

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use entoptic::analysis::softmax;
 use entoptic::evaluate::{self, Scene};
+use entoptic::nets::Head;
 use entoptic::objective::Place;
 use entoptic::picture;
 use entoptic::weights::{NamedArray, Precision, write};
@@ -14,16 +15,19 @@ use entoptic::weights::{NamedArray, Precision, write};
 use super::events::print_path;
 use super::making::largest;
 use super::models::Models;
-use super::networks::{check_normalize, check_range, load, open};
+use super::networks::{check_normalize, check_range, check_size, load, open, sized};
 use super::options::{Global, NormalizeArg};
 
 #[derive(Args)]
 pub struct OutputsArgs {
     #[command(flatten)]
     pub models: Models,
-    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W], taken as it is
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W]; of its own size without --size
     #[arg(long)]
     pub image: PathBuf,
+    /// Side of the square that is looked at: the shorter side of the picture is scaled to it, the middle of the longer one is taken
+    #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub size: Option<u32>,
     /// Layer whose values to write instead of the logits
     #[arg(long)]
     pub layer: Option<String>,
@@ -36,7 +40,7 @@ pub struct OutputsArgs {
 }
 
 pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
-    let image = picture::read(&args.image).context("--image")?;
+    let image = sized(picture::read(&args.image).context("--image")?, args.size);
     if let Some(out) = &args.out {
         picture::check_writable(out)?;
     }
@@ -46,15 +50,20 @@ pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
     global.say(format_args!("pixel values {normalize:?}"));
     check_normalize(global, &device, &networks, args.normalize, &args.image)?;
     check_range(global, &args.image, &image, normalize);
+    if args.size.is_none() {
+        check_size(global, &args.image, &image, &networks);
+    }
     let mut arrays = Vec::new();
     for (index, loaded) in networks.iter().enumerate() {
         let network = &loaded.network;
-        let mut places = vec![Place::Logits(0, loaded.head)];
+        // Weights without a classifier have no logits to tell; a layer of theirs has values.
+        let tells = args.layer.is_none() || network.has_classifier() || loaded.head != Head::Main;
+        let mut places = if tells { vec![Place::Logits(0, loaded.head)] } else { vec![] };
         places.extend(args.layer.iter().map(|layer| Place::Layer(0, layer.clone())));
         let scene = Scene::of(vec![network], normalize);
         let outputs = evaluate::outputs(&device, &scene, &image, &places, global.check_finite)?;
         let logits = &outputs[0];
-        for n in 0..logits.shape.n() {
+        for n in 0..if tells { logits.shape.n() } else { 0 } {
             if networks.len() > 1 || image.shape.n() > 1 {
                 println!("{}, picture {n}", network.structure);
             }
@@ -66,7 +75,7 @@ pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
             }
         }
         let (name, array, sizes) = match &args.layer {
-            Some(layer) => (layer.as_str(), &outputs[1], 4),
+            Some(layer) => (layer.as_str(), &outputs[places.len() - 1], 4),
             None => ("logits", logits, 2),
         };
         // One network's values are called by their layer alone.

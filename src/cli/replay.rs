@@ -251,7 +251,8 @@ fn make(
         Some(start) => start,
         None => initial(recipe, stream)?,
     };
-    let start = picture::fit(&start, finished.pictures.shape.h());
+    let made = finished.pictures.shape;
+    let start = picture::resize(&start, [made.h(), made.w()]);
     Ok(Again { origin, picture: finished.pictures, start })
 }
 

@@ -86,6 +86,13 @@ pub struct Goal<'a> {
 impl<'a> Goal<'a> {
     /// Runs the network on what is aimed at.
     pub fn new(making: &'a Making<'a>, place: Place, aimed_at: &Array) -> anyhow::Result<Self> {
+        let [_, _, h, w] = aimed_at.shape.0;
+        if let (Place::Layer(..), true) = (&place, h != w) {
+            let gone = 100 - 100 * h.min(w) / h.max(w);
+            making.global.say(format_args!(
+                "of the {w} x {h} pixels to match, the square in the middle is looked at: {gone} % are not"
+            ));
+        }
         let values = found(making, &place, aimed_at, making.global.check_finite)?;
         Ok(Goal { making, place, values })
     }
@@ -97,9 +104,14 @@ impl<'a> Goal<'a> {
     }
 }
 
-/// The network sees windows of the size that the last stage gives it; so it sees what is aimed at.
+/// The network sees windows of the size that the last stage gives it; so it sees what is aimed at. Logits can be those of a picture
+/// of any shape; the values of a layer are compared place by place, so that both pictures must be squares.
 fn found(making: &Making, place: &Place, pictures: &Array, check_finite: bool) -> anyhow::Result<Array> {
-    let seen = picture::fit(pictures, making.recipe.final_window() as usize);
+    let side = making.recipe.final_window() as usize;
+    let seen = match place {
+        Place::Layer(..) => picture::fit(pictures, side),
+        _ => picture::scale(pictures, side),
+    };
     Ok(evaluate::outputs(&making.device, &making.scene(), &seen, std::slice::from_ref(place), check_finite)?.remove(0))
 }
 

@@ -65,9 +65,10 @@ impl Sources<'_> {
 
     /// The weights of that checksum: among those that the user names, in the program, or in the cache.
     fn weights(&self, maker: &Maker) -> anyhow::Result<Checkpoint> {
-        let given = self.weights.iter().map(|path| Ok(Checkpoint::open(path)?));
+        let key = maker.key.as_deref();
+        let given = self.weights.iter().map(|path| Ok(Checkpoint::open_at(path, key)?));
         let built_in = demos().map(|name| Ok(demo(name)?.expect("it is in the list")));
-        let cached = cached(&maker.weights).into_iter().map(|path| Ok(Checkpoint::open(&path)?));
+        let cached = cached(&maker.weights).into_iter().map(|path| Ok(Checkpoint::open_at(&path, key)?));
         for checkpoint in given.chain(built_in).chain(cached) {
             let checkpoint: anyhow::Result<Checkpoint> = checkpoint;
             match checkpoint {

@@ -111,15 +111,20 @@ impl Screen {
         self.rows.saturating_sub(3).min(self.columns / 2).clamp(1, LARGEST)
     }
 
-    /// What to print for a square picture [1, 3, S, S] to be seen in so many rows, from where the cursor is; the cursor ends
+    /// What to print for a picture [1, 3, H, W] to be seen in the square of so many rows, from where the cursor is; the cursor ends
     /// anywhere. Of those with one `id` a terminal keeps the last only.
     pub fn draw_square(&self, picture: &Array, rows: usize, id: u32) -> anyhow::Result<String> {
+        let [_, _, h, w] = picture.shape.0;
+        // A wide picture takes fewer rows, a high one fewer columns.
+        let (down, across) = ((rows * h).div_ceil(h.max(w)), |whole: usize| (whole * w).div_ceil(h.max(w)));
         let text = match self.way {
-            Way::Kitty => kitty(&picture::encode_png(picture, &[])?, &format!("r={rows},i={id},C=1")),
-            Way::Iterm2 => iterm2(&picture::encode_png(picture, &[])?, &format!("height={rows}")),
-            Way::Sixel => sixel(&scaled(picture, rows * LOWEST_CELL, 1)),
-            Way::Blocks => half_blocks(&scaled(picture, 2 * rows, 2), |[r, g, b]| format!("2;{r};{g};{b}")),
-            Way::PaletteBlocks => half_blocks(&scaled(picture, 2 * rows, 2), |rgb| format!("5;{}", nearest(rgb))),
+            Way::Kitty => kitty(&picture::encode_png(picture, &[])?, &format!("r={down},i={id},C=1")),
+            Way::Iterm2 => iterm2(&picture::encode_png(picture, &[])?, &format!("height={down}")),
+            Way::Sixel => sixel(&scaled(picture, across(rows * LOWEST_CELL), 1)),
+            Way::Blocks => half_blocks(&scaled(picture, across(2 * rows), 2), |[r, g, b]| format!("2;{r};{g};{b}")),
+            Way::PaletteBlocks => {
+                half_blocks(&scaled(picture, across(2 * rows), 2), |rgb| format!("5;{}", nearest(rgb)))
+            }
         };
         Ok(text.trim_end_matches('\n').to_owned())
     }

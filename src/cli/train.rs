@@ -64,8 +64,8 @@ fn towards(
 ) -> anyhow::Result<()> {
     let path = args.images.as_deref().context("--teacher needs --images")?;
     let student = Model::new(args.model.clone(), weights(&args.weights));
-    let card = Card::of(&student.find()?.1);
-    let side = args.size.or(card.side).unwrap_or(SIDE);
+    let said = student.find()?.1.metadata().get("side").and_then(|side| side.parse().ok());
+    let side = args.size.or(said).unwrap_or(SIDE);
     let pictures = pictures(global, path, side)?;
     let device = open(global)?;
     let student = student.load(global, &device, 0)?;
@@ -95,7 +95,7 @@ fn towards(
     let mut words = Card {
         network: Some(student.network.structure.name().into()),
         transform_input: Some(student.network.transform_input),
-        ..card
+        ..student.network.card.clone()
     }
     .write();
     // What was measured of the weights before holds no longer.
@@ -246,9 +246,9 @@ fn learner(global: &Global, args: &TrainArgs, device: &Device, folder: &mut Fold
         return Ok((network, Card { words, ..Card::default() }));
     }
     let (structure, checkpoint) = Model::new(args.model.clone(), weights(&args.weights)).find()?;
-    let card = Card::of(&checkpoint);
     let network = Network::load(device, &structure, &checkpoint, "0")
         .with_context(|| format!("loading {}", checkpoint.name()))?;
+    let card = network.card.clone();
     let known: Vec<String> = (0..network.class_count())
         .map(|index| network.classes.synset(index).unwrap_or_else(|| network.classes.name(index)).to_owned())
         .collect();
@@ -270,6 +270,7 @@ fn learner(global: &Global, args: &TrainArgs, device: &Device, folder: &mut Fold
     let arrays = with_new_head(&structure, network.weights(device)?, classes.len(), args.seed);
     let mut fresh = Network::from_arrays(device, &structure, &arrays, classes, "0")?;
     fresh.transform_input = network.transform_input;
+    fresh.pixels = network.pixels;
     Ok((fresh, card))
 }
 
@@ -365,7 +366,7 @@ fn train(
     let mut watcher = Watcher::new(global, "")?;
     let keeps_best = matches!(job.lesson, Lesson::Labels { .. });
     let mut kept = job.state.as_ref().map(|state| state.step);
-    let mut begun = false;
+    let (mut begun, mut broken) = (false, vec![]);
     let result = training::run(device, job, &mut |event| {
         match event {
             Event::Prepared { plan, dispatches } => {
@@ -401,6 +402,12 @@ fn train(
                     files.write_best(weights, accuracy, words)?;
                 }
             }
+            Event::Skipped(reasons) => {
+                broken.extend_from_slice(reasons);
+                reasons
+                    .iter()
+                    .for_each(|reason| watcher.say(&format!("skipped a picture that cannot be read: {reason}")));
+            }
             Event::Checkpoint(state) => {
                 state.write(&files.state)?;
                 kept = Some(state.step);
@@ -426,6 +433,7 @@ fn train(
         let kept = kept.map(|step| format!("; the state after step {step} is in {}", files.state.display()));
         anyhow::Error::from(error).context(format!("{advice}{}", kept.unwrap_or_default()))
     })?;
+    say_broken(global, &broken);
     if state.step < job.steps {
         bail!(
             "stopped after step {} of {}; the same command with --resume goes on from {}",

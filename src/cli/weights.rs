@@ -1,5 +1,6 @@
 //! `entoptic weights`
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use entoptic::nets::{Fit, Structure};
+use entoptic::nets::{Card, Fit, Reading, Structure};
 use entoptic::picture;
 use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, demos, write};
 
@@ -31,13 +32,20 @@ pub enum WeightsCommand {
     Fetch(FetchArgs),
     /// Show what a file holds: network, metadata, tensors with their statistics
     Inspect {
-        /// .safetensors, .pth or .pt
+        /// .safetensors, .pth, .pt or .ckpt, or a folder of Hugging Face's libraries
         file: PathBuf,
+        /// Where in the file the weights are (docs/checkpoints.md)
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
     },
-    /// Write any readable file as safetensors; numbers become f32, tensors `num_batches_tracked` are left out
+    /// Write any readable file as safetensors; numbers become f32, tensors `num_batches_tracked` are left out. Weights of a known
+    /// network get its names, and what the file says of classes and pixels comes along
     Convert {
-        /// .safetensors, .pth or .pt
+        /// .safetensors, .pth, .pt or .ckpt, or a folder of Hugging Face's libraries
         file: PathBuf,
+        /// Where in the file the weights are (docs/checkpoints.md)
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
         /// File to write
         #[arg(value_name = "OUT.safetensors", value_parser = PathBufValueParser::new().try_map(safetensors_path))]
         out: PathBuf,
@@ -47,8 +55,11 @@ pub enum WeightsCommand {
     },
     /// Check a file: every number is finite, the tensors are those of a network, the checksum is the published one
     Verify {
-        /// .safetensors, .pth or .pt
+        /// .safetensors, .pth, .pt or .ckpt, or a folder of Hugging Face's libraries
         file: PathBuf,
+        /// Where in the file the weights are (docs/checkpoints.md)
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
     },
 }
 
@@ -66,9 +77,11 @@ pub fn run(global: &Global, args: WeightsArgs) -> anyhow::Result<()> {
     match args.command {
         WeightsCommand::List => unless_closed(list(&mut io::stdout().lock())),
         WeightsCommand::Fetch(args) => fetch::run(global, &args),
-        WeightsCommand::Inspect { file } => unless_closed(inspect(&mut io::stdout().lock(), global, &file)),
-        WeightsCommand::Convert { file, out, f16 } => convert(&file, &out, f16),
-        WeightsCommand::Verify { file } => verify(&file),
+        WeightsCommand::Inspect { file, key } => {
+            unless_closed(inspect(&mut io::stdout().lock(), global, &Checkpoint::open_at(&file, key.as_deref())?))
+        }
+        WeightsCommand::Convert { file, key, out, f16 } => convert(&file, key.as_deref(), &out, f16),
+        WeightsCommand::Verify { file, key } => verify(&file, &Checkpoint::open_at(&file, key.as_deref())?),
     }
 }
 
@@ -116,15 +129,22 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn inspect(out: &mut impl Write, global: &Global, file: &Path) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::open(file)?;
-    writeln!(out, "file: {}, {} bytes", shown(&file.to_string_lossy()), checkpoint.size())?;
-    match Structure::of(&checkpoint) {
+fn inspect(out: &mut impl Write, global: &Global, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+    writeln!(out, "file: {}, {} bytes", shown(checkpoint.name()), checkpoint.size())?;
+    if let Some((taken, others)) = checkpoint.alternatives() {
+        writeln!(out, "key: {}, others {}", plain(taken, SHOWN), plain(&others.join(", "), SHOWN))?;
+    }
+    match Structure::of(checkpoint) {
         None => writeln!(out, "network: none that is known here")?,
-        Some(structure) => match structure.check(&checkpoint) {
-            Ok(fit) => writeln!(out, "network: {}", described(&structure, &fit))?,
-            Err(error) => writeln!(out, "network: {structure}, but {}", lines(&error))?,
-        },
+        Some(structure) => {
+            match structure.check(checkpoint) {
+                Ok(fit) => writeln!(out, "network: {}", described(&structure, &fit))?,
+                Err(error) => writeln!(out, "network: {structure}, but {}", lines(&error))?,
+            }
+            for note in Reading::of(&structure, checkpoint).notes() {
+                writeln!(out, "note: {}", plain(&note, usize::MAX))?;
+            }
+        }
     }
     let length = if global.verbose { usize::MAX } else { SHOWN };
     for (key, value) in checkpoint.metadata() {
@@ -164,25 +184,34 @@ fn inspect(out: &mut impl Write, global: &Global, file: &Path) -> anyhow::Result
     Ok(())
 }
 
-fn convert(file: &Path, out: &Path, f16: bool) -> anyhow::Result<()> {
+fn convert(file: &Path, key: Option<&str>, out: &Path, f16: bool) -> anyhow::Result<()> {
     picture::check_writable(out)?;
-    let checkpoint = Checkpoint::open(file)?;
-    let array = |name: &str| -> anyhow::Result<NamedArray> {
-        let shape = checkpoint.shape(name).unwrap_or_default().to_vec();
-        Ok(NamedArray { name: name.to_owned(), shape, values: checkpoint.read(name)? })
+    let checkpoint = Checkpoint::open_at(file, key)?;
+    let (names, words): (BTreeMap<String, String>, _) = match Structure::of(&checkpoint) {
+        Some(structure) => {
+            let reading = Reading::of(&structure, &checkpoint);
+            let words = Card::of(&checkpoint, &reading).words;
+            (reading.names, words)
+        }
+        None => {
+            (checkpoint.names().map(|name| (name.to_owned(), name.to_owned())).collect(), checkpoint.metadata().clone())
+        }
     };
-    let names = checkpoint.names().filter(|name| !name.ends_with(UNUSED));
-    let arrays = names.map(array).collect::<anyhow::Result<Vec<_>>>()?;
+    let array = |(name, file): (&String, &String)| -> anyhow::Result<NamedArray> {
+        let shape = checkpoint.shape(file).unwrap_or_default().to_vec();
+        Ok(NamedArray { name: name.clone(), shape, values: checkpoint.read(file)? })
+    };
+    let used = names.iter().filter(|(name, _)| !name.ends_with(UNUSED));
+    let arrays = used.map(array).collect::<anyhow::Result<Vec<_>>>()?;
     let precision = if f16 { Precision::F16 } else { Precision::F32 };
-    write(out, &arrays, checkpoint.metadata(), precision)?;
+    write(out, &arrays, &words, precision)?;
     print_path(out)?;
     Ok(())
 }
 
-fn verify(file: &Path) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::open(file)?;
-    let Some(structure) = Structure::of(&checkpoint) else { return Err(no_network(&checkpoint)) };
-    let fit = structure.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
+fn verify(file: &Path, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+    let Some(structure) = Structure::of(checkpoint) else { return Err(no_network(checkpoint)) };
+    let fit = structure.check(checkpoint).with_context(|| format!("checking {}", file.display()))?;
     if let Some(said) = checkpoint.metadata().get("network")
         && said != structure.name()
     {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::normalize::Normalize;
+use super::normalize::{Normalize, Pixels};
+use super::reading::Reading;
 use crate::weights::Checkpoint;
 
 /// What is known of a checkpoint besides its tensors. Published files say nothing of themselves.
@@ -16,23 +17,47 @@ pub struct Card {
     pub transform_input: Option<bool>,
     /// How its training pictures were normalised.
     pub normalisation: Option<Normalize>,
+    /// The numbers of that, where the checkpoint has any.
+    pub pixels: Option<Pixels>,
+    /// Whether these are tensors of the network, which then normalises by itself whatever it is given.
+    pub normaliser: bool,
     /// Side of its training pictures, in pixels.
     pub side: Option<usize>,
     /// Everything that the metadata say, these included.
     pub words: BTreeMap<String, String>,
 }
 
+/// What the metadata say of the normalisation where the network had a part for it.
+const OWN: &str = "own";
+
 /// Side of the pictures, in pixels, from which on published recipes suit a network.
 const LARGE: usize = 200;
 
 impl Card {
     /// What a checkpoint says; what cannot be understood counts as not said.
-    pub fn of(checkpoint: &Checkpoint) -> Card {
-        Card::read(checkpoint.metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    pub fn of(checkpoint: &Checkpoint, reading: &Reading) -> Card {
+        let mut card =
+            Card::read(checkpoint.metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect());
+        let values = |name: &String| checkpoint.read(name).unwrap_or_default();
+        let within = reading.normaliser.as_ref().and_then(|[mean, std]| Pixels::new(&values(mean), &values(std)));
+        if within.is_some() {
+            card.pixels = within;
+            card.normaliser = true;
+        }
+        if let Some(pixels) = within {
+            let list = |numbers: [f32; 3]| numbers.map(|number| number.to_string()).join(",");
+            card.words.insert("pixel_mean".into(), list(pixels.mean));
+            card.words.insert("pixel_std".into(), list(pixels.std));
+            card.words.insert("normalisation".into(), OWN.into());
+        }
+        card
     }
 
     fn read(words: BTreeMap<String, String>) -> Card {
         let said = |key: &str| words.get(key).map(String::as_str);
+        let numbers = |key: &str| -> Vec<f32> {
+            said(key).unwrap_or_default().split(',').filter_map(|number| number.trim().parse().ok()).collect()
+        };
         Card {
             network: said("network").map(str::to_owned),
             classes: said("classes").map(str::to_owned),
@@ -42,6 +67,8 @@ impl Card {
                 Some(_) => Some(Normalize::Imagenet),
                 None => None,
             },
+            pixels: Pixels::new(&numbers("pixel_mean"), &numbers("pixel_std")),
+            normaliser: said("normalisation") == Some(OWN),
             side: said("side").and_then(|side| side.parse().ok()),
             words,
         }
@@ -50,6 +77,7 @@ impl Card {
     /// The metadata with which a checkpoint says this: those of `words`, with what the card itself knows in place of theirs.
     pub fn write(&self) -> BTreeMap<String, String> {
         let normalisation = self.normalisation.map(|normalize| match normalize {
+            _ if self.normaliser => OWN.to_owned(),
             Normalize::Source => "none".to_owned(),
             Normalize::Imagenet => "imagenet".to_owned(),
         });
@@ -65,9 +93,9 @@ impl Card {
     }
 
     /// How pixel values are to be given to the network: torchvision trained published files, which say nothing, with ImageNet's
-    /// mean and standard deviation.
+    /// mean and standard deviation, and a network that has numbers of its own is given these for ImageNet's.
     pub fn normalize(&self) -> Normalize {
-        self.normalisation.unwrap_or(Normalize::Imagenet)
+        if self.normaliser { Normalize::Imagenet } else { self.normalisation.unwrap_or(Normalize::Imagenet) }
     }
 
     /// Whether the network was trained on small pictures, for which the recipes of the demo networks are made.

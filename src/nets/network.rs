@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::card::Card;
 use super::head::Head;
 use super::layers::{BatchNormMode, Norm, Parameter, Setting};
-use super::normalize::transform_input;
+use super::normalize::{Normalize, Pixels, transform_input};
 use super::parameters::Parameters;
-use super::structure::{Structure, shapes_of};
+use super::reading::Reading;
+use super::structure::Structure;
 use crate::classes::ClassList;
 use crate::device::{Device, Externals};
 use crate::tape::{Tape, Var};
@@ -75,8 +76,14 @@ pub struct Network {
     pub source: String,
     /// SHA-256 of the weights' file.
     pub checksum: String,
+    /// The key under which that was opened ([`Checkpoint::open_at`]).
+    pub key: Option<String>,
     /// What the weights' file says of itself.
     pub card: Card,
+    /// What is not plain about how the weights were found in their file, in sentences for people.
+    pub notes: Vec<String>,
+    /// How pixel values are normalised where that is wanted and is not ImageNet's way.
+    pub pixels: Option<Pixels>,
     shapes: BTreeMap<String, Vec<usize>>,
     side_heads: Vec<Head>,
     parameters: Arc<Parameters>,
@@ -89,13 +96,19 @@ impl Network {
     /// [`Error::Weights`] with everything that is missing, unexpected or of a wrong shape; those of
     /// [`Checkpoint::read`]; those of [`Device::buffer`].
     pub fn load(device: &Device, structure: &Structure, checkpoint: &Checkpoint, id: &str) -> Result<Self> {
-        let mut network = Self::upload(device, structure, shapes_of(checkpoint), id, &|name| checkpoint.read(name))?;
+        let reading = Reading::of(structure, checkpoint);
+        let read = |name: &str| reading.read(checkpoint, name);
+        let mut network = Self::upload(device, structure, reading.shapes.clone(), id, &read)
+            .map_err(|error| reading.explain(error))?;
         if !network.classes.is_empty() {
             network.classes = ClassList::of_checkpoint(checkpoint, network.classes.len())?;
         }
         network.source = checkpoint.name().to_owned();
         network.checksum = checkpoint.sha256();
-        network.card = Card::of(checkpoint);
+        network.key = checkpoint.key().map(str::to_owned);
+        network.card = Card::of(checkpoint, &reading);
+        network.pixels = network.card.pixels.filter(|pixels| *pixels != Pixels::IMAGENET);
+        network.notes = notes(checkpoint, &reading, &network.card);
         network.transform_input = network.card.transform_input.unwrap_or(network.transform_input);
         Ok(network)
     }
@@ -133,11 +146,26 @@ impl Network {
             classes: ClassList::unnamed(fit.classes.unwrap_or(0)),
             source: String::new(),
             checksum: String::new(),
+            key: None,
             card: Card::default(),
+            notes: vec![],
+            pixels: None,
             shapes,
             side_heads: fit.side_heads,
             parameters: Arc::new(parameters),
         })
+    }
+
+    /// What the forward pass begins with, from pixel values [N, 3, H, W] of 0 to 1: ImageNet's normalisation, where one is wanted, is
+    /// the network's own if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the picture has not three channels.
+    pub fn input(&self, tape: &mut Tape, pixels: Var, normalize: Normalize) -> Result<Var> {
+        match (&self.pixels, normalize) {
+            (Some(own), Normalize::Imagenet) => own.apply(tape, pixels),
+            _ => normalize.apply(tape, pixels),
+        }
     }
 
     /// Puts the forward pass on a tape: `x` [N, 3, H, W], normalised as the caller likes. Where the picture is too small for a
@@ -254,4 +282,23 @@ impl Network {
     pub fn weights(&self, device: &Device) -> Result<Vec<NamedArray>> {
         self.parameters.tensors(device)
     }
+}
+
+/// What is not plain about how weights were found in their file.
+fn notes(checkpoint: &Checkpoint, reading: &Reading, card: &Card) -> Vec<String> {
+    let mut notes = vec![];
+    if let Some((taken, others)) = checkpoint.alternatives() {
+        let taken =
+            if taken.is_empty() { "in the file itself".to_owned() } else { format!("under the key \"{taken}\"") };
+        let others: Vec<String> = others.iter().map(|other| format!("\"{other}\"")).collect();
+        notes.push(format!("the weights are those {taken}; there are others under {}", others.join(", ")));
+    }
+    notes.extend(reading.notes());
+    if let (true, Some(pixels)) = (card.normaliser, card.pixels) {
+        let (text, like) = (pixels.to_string(), if pixels == Pixels::IMAGENET { ", as ImageNet's" } else { "" });
+        notes.push(format!("the checkpoint normalises pixel values: {text}{like}"));
+    } else if let Some(pixels) = card.pixels.filter(|pixels| *pixels != Pixels::IMAGENET) {
+        notes.push(format!("pixel values are normalised as the checkpoint says: {pixels}"));
+    }
+    notes
 }

@@ -1,5 +1,7 @@
 //! What happens to a picture before the first layer; part of the gradient.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -19,7 +21,8 @@ pub enum Normalize {
     /// As they are, the way the original experiments did.
     #[default]
     Source,
-    /// Less ImageNet's mean, over its standard deviation, the way the networks were trained.
+    /// Less ImageNet's mean, over its standard deviation, the way the networks were trained; a network whose checkpoint says
+    /// other numbers takes these ([`Pixels`]).
     Imagenet,
 }
 
@@ -31,12 +34,45 @@ impl Normalize {
     pub fn apply(self, tape: &mut Tape, pixels: Var) -> Result<Var> {
         match self {
             Normalize::Source => Ok(pixels),
-            Normalize::Imagenet => {
-                let scale = STD.map(|std| 1.0 / std);
-                let shift = [0, 1, 2].map(|c| -MEAN[c] / STD[c]);
-                affine(tape, "normalize", pixels, scale, shift)
-            }
+            Normalize::Imagenet => Pixels::IMAGENET.apply(tape, pixels),
         }
+    }
+}
+
+/// Means and standard deviations of pixel values 0..1, by channel, of a network that was not trained with ImageNet's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pixels {
+    /// What is subtracted.
+    pub mean: [f32; 3],
+    /// What the rest is divided by.
+    pub std: [f32; 3],
+}
+
+impl Pixels {
+    /// ImageNet's.
+    pub const IMAGENET: Pixels = Pixels { mean: MEAN, std: STD };
+
+    /// From numbers that a file says; none that pixel values of 0 to 1 cannot have.
+    pub fn new(mean: &[f32], std: &[f32]) -> Option<Pixels> {
+        let (mean, std): ([f32; 3], [f32; 3]) = (mean.try_into().ok()?, std.try_into().ok()?);
+        let means = mean.iter().all(|mean| (0.0..=1.0).contains(mean));
+        (means && std.iter().all(|std| *std >= 1e-3 && *std <= 2.0)).then_some(Pixels { mean, std })
+    }
+
+    /// The network's input from pixel values [N, 3, H, W].
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when the picture has not three channels.
+    pub fn apply(&self, tape: &mut Tape, pixels: Var) -> Result<Var> {
+        let shift = [0, 1, 2].map(|c| -self.mean[c] / self.std[c]);
+        affine(tape, "normalize", pixels, self.std.map(|std| 1.0 / std), shift)
+    }
+}
+
+impl fmt::Display for Pixels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = |numbers: [f32; 3]| numbers.map(|number| number.to_string()).join(", ");
+        write!(f, "mean {}, standard deviation {}", numbers(self.mean), numbers(self.std))
     }
 }
 

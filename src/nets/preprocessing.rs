@@ -2,30 +2,44 @@
 
 use super::layers::BatchNormMode;
 use super::network::Network;
-use super::normalize::{MEAN, Normalize, STD};
+use super::normalize::{MEAN, Normalize, Pixels, STD};
 use crate::Result;
 use crate::device::Device;
 use crate::tape::{Tape, Var};
 use crate::tensor::Shape;
 use crate::weights::NamedArray;
 
+/// How pixel values are given to a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preprocessing {
+    /// What happens to them first.
+    pub normalize: Normalize,
+    /// Whether torchvision's `transform_input` follows.
+    pub transform_input: bool,
+}
+
 impl Network {
-    /// The preprocessing that the weights were trained with, when it looks like another than `chosen`: the first batch norm has
-    /// run up the means of what photographs are after the first convolution, whose mean is that of ImageNet's photographs. A network
-    /// without a batch norm there says nothing.
+    /// The preprocessing that the weights were trained with, when it looks like another than `chosen` and the network's own
+    /// `transform_input`: the first batch norm has run up the means of what photographs are after the first convolution, whose mean
+    /// is that of ImageNet's photographs, and variances that go with their contrast. A network without a batch norm there says
+    /// nothing.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn preprocessing_misfit(&self, device: &Device, chosen: Normalize) -> Result<Option<Normalize>> {
+    pub fn preprocessing_misfit(&self, device: &Device, chosen: Normalize) -> Result<Option<Preprocessing>> {
         // Of the demo networks the right one is 9 to 27 times nearer.
         const FACTOR: f64 = 4.0;
-        let other = match chosen {
-            Normalize::Source => Normalize::Imagenet,
-            Normalize::Imagenet => Normalize::Source,
-        };
         let Some(stem) = Stem::of(self, device)? else { return Ok(None) };
-        let [chosen, nearer] = [chosen, other].map(|normalize| stem.distance(normalize, self.transform_input));
-        Ok((chosen > FACTOR * nearer).then_some(other))
+        let chosen = Preprocessing { normalize: chosen, transform_input: self.transform_input };
+        let transforms: &[bool] =
+            if self.structure.transforms_input() { &[false, true] } else { &[self.transform_input] };
+        let all = [Normalize::Source, Normalize::Imagenet].into_iter().flat_map(|normalize| {
+            transforms.iter().map(move |&transform_input| Preprocessing { normalize, transform_input })
+        });
+        let others = all.filter(|other| *other != chosen).map(|other| (stem.distance(other, self.pixels), other));
+        let nearest = others.min_by(|a, b| a.0.total_cmp(&b.0));
+        let own = stem.distance(chosen, self.pixels);
+        Ok(nearest.filter(|(distance, _)| own > FACTOR * distance).map(|(_, other)| other))
     }
 
     /// Names of the tensors of a first convolution with a batch norm behind it: the convolution's weight and, where it has one,
@@ -69,11 +83,15 @@ impl Stem {
 
     /// Mean over channels of the squared distance between the mean that the batch norm has run up and the one that
     /// preprocessing gives, in its standard deviations.
-    fn distance(&self, normalize: Normalize, transform_input: bool) -> f64 {
+    fn distance(&self, preprocessing: Preprocessing, own: Option<Pixels>) -> f64 {
+        let Preprocessing { normalize, transform_input } = preprocessing;
         let mean = MEAN.map(f64::from);
-        let mut input = match normalize {
-            Normalize::Source => mean,
-            Normalize::Imagenet => [0.0; 3],
+        let mut input = match (normalize, own) {
+            (Normalize::Source, _) => mean,
+            (Normalize::Imagenet, None) => [0.0; 3],
+            (Normalize::Imagenet, Some(own)) => {
+                [0, 1, 2].map(|c| (mean[c] - f64::from(own.mean[c])) / f64::from(own.std[c]))
+            }
         };
         if transform_input {
             input = [0, 1, 2].map(|c| input[c] * f64::from(STD[c]) / 0.5 + (mean[c] - 0.5) / 0.5);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::head::Head;
 use super::layers::{BatchNormMode, Built, Layers, Setting};
-use crate::classes::ClassList;
 use crate::tape::{Tape, Var};
 use crate::tensor::Shape;
 use crate::weights::Checkpoint;
@@ -75,12 +74,12 @@ impl Structure {
     }
 
     /// The tensor of a head's logits: its first size is the number of classes. None for a head that there is not.
-    fn classifier(&self, head: Head) -> Option<String> {
+    pub(super) fn classifier(&self, head: Head) -> Option<String> {
         self.0.heads.iter().find(|(other, _)| *other == head).map(|(_, layer)| format!("{layer}.weight"))
     }
 
     /// Whether torchvision's pretrained files of this network are used with `transform_input`.
-    pub(super) fn transforms_input(&self) -> bool {
+    pub fn transforms_input(&self) -> bool {
         self.0.transforms_input
     }
 
@@ -139,29 +138,19 @@ impl Structure {
         Ok(above)
     }
 
-    /// Checks the names and shapes of weights against the structure, without a GPU and without reading a number.
-    ///
-    /// # Errors
-    /// [`Error::Weights`] with everything that is missing, unexpected or of a wrong shape; [`Error::File`] when the
-    /// metadata lists another number of classes.
-    pub fn check(&self, checkpoint: &Checkpoint) -> Result<Fit> {
-        let shapes = shapes_of(checkpoint);
-        let fit = self.fit(&shapes)?.0;
-        if let Some(classes) = fit.classes {
-            ClassList::of_checkpoint(checkpoint, classes)?;
-        }
-        Ok(fit)
-    }
-
     /// What weights of these sizes say, and the tensors that a network made of them uses; or everything in which they differ from
     /// the structure. Weights may lack the main head: then the layers before it can still be looked at.
     pub(super) fn fit(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<(Fit, Built)> {
         let side_heads = self.side_heads().into_iter().filter(|&head| self.has(head, shapes)).collect::<Vec<_>>();
         let setting = Setting { heads: &side_heads, ..Setting::of(shapes) };
         let refused = |problems| Error::Weights { network: self.name().to_owned(), problems };
-        // Blocks whose parts do not fit together.
-        let mut built =
-            self.build(&mut Tape::default(), setting, ANY_PICTURE).map_err(|error| refused(vec![error.to_string()]))?;
+        let mut tape = Tape::default();
+        let x = tape.input("picture", ANY_PICTURE);
+        let (mut built, error) = self.lay(&mut tape, setting, x);
+        // Blocks whose parts do not fit together, perhaps for what is missing of them.
+        if let Some(error) = error {
+            return Err(refused(built.problems.into_iter().chain([error.to_string()]).collect()));
+        }
         let used: BTreeSet<&str> = built.parameters.iter().map(|parameter| parameter.tensor.as_str()).collect();
         let mut problems = std::mem::take(&mut built.problems);
         let unexpected: Vec<&String> =

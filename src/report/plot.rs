@@ -97,7 +97,8 @@ impl Plot<'_> {
 pub fn beside(picture: &Array, plots: &[Plot]) -> Array {
     let rows = plots.iter().map(|plot| plot.logits.len().min(ROWS)).max().unwrap_or(0);
     let height = picture.shape.h().max(2 * GAP + (rows + 1) * LINE);
-    let shown = if picture.shape.h() < height { &picture::fit(picture, height) } else { picture };
+    let [_, _, h, w] = picture.shape.0;
+    let shown = if h < height { &picture::resize(picture, [height, (w * height).div_ceil(h)]) } else { picture };
     let right = shown.shape.w() + plots.iter().map(Plot::width).sum::<usize>();
     let mut page = Array::filled(Shape::new(1, 3, height, right), 1.0);
     paste(&mut page, shown, (0, 0));

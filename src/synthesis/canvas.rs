@@ -73,13 +73,13 @@ impl Canvases {
         })
     }
 
-    /// Changes the side of the pictures.
-    pub(super) fn resize(&mut self, device: &Device, size: usize, mode: ResizeMode) -> Result<()> {
-        let shape = self.parts[0].shape;
-        if [shape.h(), shape.w()] == [size; 2] {
+    /// Changes height and width of the pictures.
+    pub(super) fn resize(&mut self, device: &Device, extent: [u32; 2], mode: ResizeMode) -> Result<()> {
+        let (shape, [height, width]) = (self.parts[0].shape, extent.map(|side| side as usize));
+        if [shape.h(), shape.w()] == [height, width] {
             return Ok(());
         }
-        self.replace(device, Resize { height: size, width: size, mode })
+        self.replace(device, Resize { height, width, mode })
     }
 
     /// Puts a border around the pictures.

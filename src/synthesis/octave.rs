@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::recipe::{Recipe, Start};
-use super::stage::{Stage, share};
+use super::stage::{MAX_SIZE, Stage, scaled, share};
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Shape};
 
@@ -61,8 +61,8 @@ pub struct Schedule {
 pub struct StageNumbers {
     /// The steps in order.
     pub steps: Vec<StepNumbers>,
-    /// Sides of the picture before each step, and after the last.
-    sizes: Vec<u32>,
+    /// Height and width of the picture before each step, and after the last.
+    extents: Vec<[u32; 2]>,
     crop: Option<u32>,
 }
 
@@ -112,18 +112,38 @@ impl PictureNumbers {
 }
 
 impl Schedule {
-    /// The numbers of a recipe for a batch of pictures.
+    /// The numbers of a recipe for a batch of square pictures.
     ///
     /// # Errors
     /// [`Error::Recipe`] when the recipe is not valid.
     pub fn new(recipe: &Recipe, pictures: &[Stream]) -> Result<Schedule> {
+        Self::of_shape(recipe, pictures, [1, 1])
+    }
+
+    /// The same for pictures of another shape, given as any height and width in that ratio: sizes of the recipe are those of the
+    /// shorter side.
+    ///
+    /// # Errors
+    /// As [`Schedule::new`], and [`Error::Recipe`] when the longer side would be longer than [`MAX_SIZE`].
+    pub fn of_shape(recipe: &Recipe, pictures: &[Stream], shape: [u32; 2]) -> Result<Schedule> {
         recipe.validate()?;
-        let stages = recipe.starts().enumerate().map(|(index, (stage, start))| StageNumbers {
-            steps: (0..stage.iterations).map(|i| step_numbers(stage, index, start, i, pictures)).collect(),
-            sizes: (0..=stage.iterations).map(|i| stage.size_at(start, i)).collect(),
-            crop: stage.crop,
-        });
-        Ok(Schedule { stages: stages.collect() })
+        let mut stages = Vec::with_capacity(recipe.stages.len());
+        let mut left = scaled(shape, recipe.init.size);
+        for (index, stage) in recipe.stages.iter().enumerate() {
+            let start = stage.start_extent(left);
+            let extents: Vec<[u32; 2]> = (0..=stage.iterations).map(|i| stage.extent_at(start, i)).collect();
+            if let Some([h, w]) = extents.iter().find(|[h, w]| *h.max(w) > MAX_SIZE) {
+                let reason = format!(
+                    "the picture would be {w} x {h} pixels, allowed are up to {MAX_SIZE} a side; cut it to a wider shape"
+                );
+                return Err(Error::Recipe { name: recipe.name.clone(), reason });
+            }
+            let steps = (0..stage.iterations).zip(&extents);
+            let steps = steps.map(|(i, extent)| step_numbers(stage, index, *extent, i, pictures)).collect();
+            left = *extents.last().expect("there is one after the last step");
+            stages.push(StageNumbers { steps, extents, crop: stage.crop });
+        }
+        Ok(Schedule { stages })
     }
 
     /// The stages in order, as many as the recipe has.
@@ -142,13 +162,14 @@ impl Schedule {
     /// [`Error::Recipe`] when stages, steps, pictures or taps are not as many, or a window leaves the picture.
     pub fn check(&self, recipe: &Recipe, pictures: usize) -> Result<()> {
         let fits = |stage: &Stage, numbers: &StageNumbers| {
-            numbers.steps.len() < numbers.sizes.len()
-                && numbers.steps.iter().zip(&numbers.sizes).all(|(step, &size)| {
-                    let inside =
-                        |place: u32| place.checked_add(stage.crop.unwrap_or(size)).is_some_and(|end| end <= size);
+            numbers.steps.len() < numbers.extents.len()
+                && numbers.steps.iter().zip(&numbers.extents).all(|(step, &[h, w])| {
+                    let inside = |place: u32, size: u32| {
+                        place.checked_add(stage.crop.unwrap_or(size)).is_some_and(|end| end <= size)
+                    };
                     step.pictures.len() == pictures
                         && step.taps.len() == stage.blur_kernel as usize
-                        && step.pictures.iter().all(|picture| inside(picture.top) && inside(picture.left))
+                        && step.pictures.iter().all(|picture| inside(picture.top, h) && inside(picture.left, w))
                 })
         };
         let stages = recipe.stages.iter().zip(&self.stages);
@@ -166,21 +187,30 @@ impl Schedule {
 }
 
 impl StageNumbers {
-    /// Side of the picture before step `i`; `i = steps.len()` gives the end of the stage. Where two neighbours differ,
+    /// Height and width of the picture before step `i`; `i = steps.len()` gives the end of the stage. Where two neighbours differ,
     /// step `i` ended with a pad or a resize, and a recording for the new size is needed.
     ///
     /// # Panics
     /// When the stage has fewer than `i` steps.
-    pub fn size_at(&self, i: usize) -> u32 {
-        self.sizes[i]
+    pub fn extent_at(&self, i: usize) -> [u32; 2] {
+        self.extents[i]
     }
 
-    /// Side of the window that the networks see in step `i`.
+    /// The shorter side of the picture before step `i`.
+    ///
+    /// # Panics
+    /// As [`StageNumbers::extent_at`].
+    pub fn size_at(&self, i: usize) -> u32 {
+        let [h, w] = self.extents[i];
+        h.min(w)
+    }
+
+    /// The shorter side of the window that the networks see in step `i`.
     ///
     /// # Panics
     /// When the stage has fewer than `i` steps.
     pub fn window_at(&self, i: usize) -> u32 {
-        self.crop.unwrap_or(self.sizes[i])
+        self.crop.unwrap_or_else(|| self.size_at(i))
     }
 
     /// Whether any step blurs.
@@ -227,22 +257,21 @@ fn between([start, end]: [f64; 2], i: u32, n: u32) -> f64 {
     (start * f64::from(n - i) + end * f64::from(i)) / f64::from(n)
 }
 
-fn step_numbers(stage: &Stage, index: usize, start: u32, i: u32, pictures: &[Stream]) -> StepNumbers {
+fn step_numbers(stage: &Stage, index: usize, extent: [u32; 2], i: u32, pictures: &[Stream]) -> StepNumbers {
     let blurs = i < share(stage.iterations, stage.blur_until);
     let sigma = if blurs { between(stage.sigma, i, stage.iterations) } else { 0.0 };
-    let size = stage.size_at(start, i);
     StepNumbers {
         rate: between(stage.rate, i, stage.iterations) as f32,
         sigma: sigma as f32,
         taps: gaussian_taps(stage.blur_kernel, sigma),
-        pictures: pictures.iter().map(|&stream| picture_numbers(stage, size, stream, index, i)).collect(),
+        pictures: pictures.iter().map(|&stream| picture_numbers(stage, extent, stream, index, i)).collect(),
     }
 }
 
-fn picture_numbers(stage: &Stage, size: u32, stream: Stream, index: usize, i: u32) -> PictureNumbers {
+fn picture_numbers(stage: &Stage, extent: [u32; 2], stream: Stream, index: usize, i: u32) -> PictureNumbers {
     let numbers = |purpose| stream.numbers(purpose, index, i);
     let [top, left] = match stage.crop {
-        Some(crop) => corner(size - crop, stage.jitter, &mut numbers(Use::Crop)),
+        Some(crop) => corner(extent.map(|size| size - crop), stage.jitter, &mut numbers(Use::Crop)),
         None => [0, 0],
     };
     let reach = stage.shift as i32;
@@ -258,14 +287,15 @@ fn picture_numbers(stage: &Stage, size: u32, stream: Stream, index: usize, i: u3
     }
 }
 
-/// Top and left of a window with `slack` pixels to spare, both ends included.
-fn corner(slack: u32, jitter: Option<u32>, numbers: &mut impl Rng) -> [u32; 2] {
-    let centre = slack / 2;
-    let places = match jitter {
-        Some(jitter) => centre.saturating_sub(jitter)..=(centre + jitter).min(slack),
-        None => 0..=slack,
-    };
-    [numbers.random_range(places.clone()), numbers.random_range(places)]
+/// Top and left of a window with `slack` pixels to spare below and to the right, both ends included.
+fn corner(slack: [u32; 2], jitter: Option<u32>, numbers: &mut impl Rng) -> [u32; 2] {
+    slack.map(|slack| {
+        let centre = slack / 2;
+        numbers.random_range(match jitter {
+            Some(jitter) => centre.saturating_sub(jitter)..=(centre + jitter).min(slack),
+            None => 0..=slack,
+        })
+    })
 }
 
 #[cfg(test)]
@@ -501,5 +531,34 @@ mod tests {
         demo.init.start = Start::Image;
         let error = initial(&demo, STREAM).unwrap_err().to_string();
         assert_eq!(error, "recipe demo: starts from an image, and none was given");
+    }
+
+    #[test]
+    fn sizes_of_a_recipe_are_those_of_the_shorter_side() {
+        let stages = vec![
+            Stage { size: Some(60), crop: Some(40), ..Stage::new(3, [1.0, 1.0]) },
+            Stage { pad: Some(Pad { width: 2, value: 0.0 }), ..Stage::new(2, [1.0, 1.0]) },
+            Stage { nearest_sizes: Some(NearestSizes { sizes: vec![50], until: 1.0 }), ..Stage::new(2, [1.0, 1.0]) },
+        ];
+        let recipe = recipe(stages);
+        let schedule = Schedule::of_shape(&recipe, &[STREAM], [90, 200]).unwrap();
+        let extents = |index: usize, steps: std::ops::RangeInclusive<usize>| {
+            steps.map(|i| schedule.stages()[index].extent_at(i)).collect::<Vec<_>>()
+        };
+        assert_eq!(extents(0, 0..=3), [[60, 133]; 4]);
+        assert_eq!(extents(1, 0..=2), [[60, 133], [64, 137], [68, 141]]);
+        assert_eq!(extents(2, 0..=2), [[68, 141], [50, 104], [50, 104]]);
+        schedule.check(&recipe, 1).unwrap();
+        // Windows go over all of it.
+        let streams: Vec<Stream> = (0..64).map(|picture| Stream { seed: 1, picture }).collect();
+        let many = Schedule::of_shape(&recipe, &streams, [90, 200]).unwrap();
+        let corners = many.stages()[0].steps.iter().flat_map(|step| &step.pictures);
+        let most =
+            corners.map(|numbers| [numbers.top, numbers.left]).fold([0, 0], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
+        assert!(most[0] > 15 && most[0] <= 20 && most[1] > 80 && most[1] <= 93, "{most:?}");
+        // Squares draw what they have always drawn.
+        assert_eq!(Schedule::of_shape(&recipe, &streams, [7, 7]).unwrap(), Schedule::new(&recipe, &streams).unwrap());
+        let error = Schedule::of_shape(&recipe, &[STREAM], [1, 1000]).unwrap_err().to_string();
+        assert!(error.contains("pixels, allowed are up to 16384 a side"), "{error}");
     }
 }

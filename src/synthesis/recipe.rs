@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::fault::explain;
-use super::stage::Stage;
+use super::stage::{Stage, scaled};
 use crate::error::{Error, Result};
 use crate::nets::Normalize;
 
@@ -196,6 +196,17 @@ impl Recipe {
     pub fn final_side(&self) -> u32 {
         let last = self.starts().last();
         last.map_or(self.init.size, |(stage, start)| stage.size_at(start, stage.iterations - 1))
+    }
+
+    /// Height and width of the picture at the last step of a run that starts from a picture of this shape.
+    pub fn final_extent(&self, shape: [u32; 2]) -> [u32; 2] {
+        let (mut left, mut last) = (scaled(shape, self.init.size), scaled(shape, self.init.size));
+        for stage in &self.stages {
+            let start = stage.start_extent(left);
+            last = stage.extent_at(start, stage.iterations - 1);
+            left = stage.extent_at(start, stage.iterations);
+        }
+        last
     }
 
     /// Steps of a whole run.

@@ -22,7 +22,7 @@ pub struct Job<'a> {
     pub recipe: Recipe,
     /// Where each picture's random numbers come from.
     pub streams: Vec<Stream>,
-    /// What to start from instead of noise: [1, 3, S, S] or [N, 3, S, S].
+    /// What to start from instead of noise: [1, 3, H, W] or [N, 3, H, W]; the pictures keep its shape.
     pub start: Option<Array>,
     /// Look for NaN and infinity in every layer after every step; slow.
     pub check_finite: bool,
@@ -40,7 +40,7 @@ pub struct Progress<'a> {
     pub steps: usize,
     /// Stage, counted from 1.
     pub stage: usize,
-    /// Side of the picture, in pixels.
+    /// The shorter side of the picture, in pixels.
     pub size: usize,
     /// Loss of each picture before the last step.
     pub loss: &'a [f32],
@@ -52,7 +52,7 @@ pub struct Progress<'a> {
 pub enum Event<'a> {
     /// Steps at a size begin: memory and launches of one of them.
     Prepared {
-        /// Side of the picture, in pixels.
+        /// The shorter side of the picture, in pixels.
         size: usize,
         /// Where the memory goes.
         plan: &'a Plan,
@@ -63,7 +63,7 @@ pub enum Event<'a> {
     },
     /// Some steps are done.
     Progress(Progress<'a>),
-    /// The pictures [N, 3, S, S] as they are now, for a film.
+    /// The pictures [N, 3, H, W] as they are now, for a film.
     Frame(&'a Array),
     /// No gradient has come from the networks to any picture for a while.
     Dead {
@@ -83,7 +83,7 @@ pub type Observer<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
 /// What a run has made.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// The pictures [N, 3, S, S], not clamped.
+    /// The pictures [N, 3, H, W], not clamped.
     pub pictures: Array,
     /// Steps done; fewer than the recipe has when the observer ended the run.
     pub steps: usize,
@@ -105,7 +105,7 @@ pub struct Finished {
 /// [`Error::NotFinite`] when a report finds no picture left whose loss and pixels are numbers, with `check_finite` at the step
 /// and with the layer; those of the device. What was good at the last report goes to the observer before: [`Event::Kept`].
 pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<Finished> {
-    run_schedule(device, job, &Schedule::new(&job.recipe, &job.streams)?, observer)
+    run_schedule(device, job, &job.schedule()?, observer)
 }
 
 /// [`run`] with the numbers of all steps given, rather than drawn from the job's streams.
@@ -121,7 +121,7 @@ pub fn run_schedule(device: &Device, job: &Job, schedule: &Schedule, observer: O
 /// # Errors
 /// As [`run`]; [`Error::Shape`] when the pictures or the memory are not those of the job at that step.
 pub fn resume(device: &Device, job: &Job, from: &Finished, observer: Observer) -> Result<Finished> {
-    run_steps(device, job, &Schedule::new(&job.recipe, &job.streams)?, Some(from), observer)
+    run_steps(device, job, &job.schedule()?, Some(from), observer)
 }
 
 fn run_steps(
@@ -161,21 +161,22 @@ fn watched_steps(
         },
     };
     let scene = job.scene();
+    check_windows(job, schedule)?;
     let mut canvas = Canvases::new(device, &finished.pictures)?;
     // Steps of the whole run before the stage.
     let mut before = 0;
     for (index, (stage, numbers)) in job.recipe.stages.iter().zip(schedule.stages()).enumerate() {
         if begun <= before {
-            canvas.resize(device, numbers.size_at(0) as usize, stage.resize.mode())?;
+            canvas.resize(device, numbers.extent_at(0), stage.resize.mode())?;
         }
         for Range { start: first, end } in segments(numbers) {
-            let size = numbers.size_at(first);
+            let (size, extent) = (numbers.size_at(first), numbers.extent_at(first));
             let done = begun.saturating_sub(before + first).min(end - first);
             if begun > before + end {
                 continue;
             }
             if done > 0 {
-                check_stopped(job, from, size as usize)?;
+                check_stopped(job, from, extent)?;
             }
             let steps = &numbers.steps[first..end];
             if done < steps.len() {
@@ -230,7 +231,7 @@ fn watched_steps(
             if let Some(pad) = stage.pad {
                 canvas.pad(device, pad.width as usize, pad.value as f32)?;
             } else {
-                canvas.resize(device, numbers.size_at(end) as usize, ResizeMode::Nearest)?;
+                canvas.resize(device, numbers.extent_at(end), ResizeMode::Nearest)?;
             }
         }
         before += numbers.steps.len();
@@ -246,6 +247,13 @@ impl<'a> Job<'a> {
         Scene { normalize: self.recipe.normalize, ..self.scene.clone() }
     }
 
+    /// The numbers of its steps, for pictures of the shape of those that it starts from.
+    fn schedule(&self) -> Result<Schedule> {
+        let shape =
+            self.start.as_ref().map_or([1, 1], |start| [start.shape.h(), start.shape.w()].map(|side| side as u32));
+        Schedule::of_shape(&self.recipe, &self.streams, shape)
+    }
+
     /// Steps from one on until a report or a frame.
     fn steps_to_next_look(&self, done: usize) -> usize {
         let looks = [Some(self.report_every), self.frame_every].into_iter().flatten();
@@ -258,13 +266,13 @@ impl<'a> Job<'a> {
 /// # Errors
 /// As [`run`]; [`Error::BufferLimit`] when one buffer would be larger than the adapter allows.
 pub fn memory(device: &Device, job: &Job) -> Result<u64> {
-    let schedule = Schedule::new(&job.recipe, &job.streams)?;
+    let schedule = job.schedule()?;
     let (mut before, mut most) = (0, 0);
     for (stage, numbers) in job.recipe.stages.iter().zip(schedule.stages()) {
         let largest = segments(numbers).into_iter().max_by_key(|segment| numbers.size_at(segment.start));
         if let Some(Range { start, end }) = largest {
-            let side = numbers.size_at(start) as usize;
-            let shape = Shape::new(job.streams.len(), 3, side, side);
+            let [h, w] = numbers.extent_at(start).map(|side| side as usize);
+            let shape = Shape::new(job.streams.len(), 3, h, w);
             let run = (before + start, schedule.steps());
             let plan = StepPrograms::plan_for(device, &job.scene(), stage, &numbers.steps[start..end], run, shape)?;
             most = most.max(plan.total_bytes());
@@ -274,13 +282,29 @@ pub fn memory(device: &Device, job: &Job) -> Result<u64> {
     Ok(most)
 }
 
+/// Whether the networks can see the smallest window of every stage: before the first step, not when that stage begins.
+fn check_windows(job: &Job, schedule: &Schedule) -> Result<()> {
+    let mut before = 0;
+    for (stage, numbers) in job.recipe.stages.iter().zip(schedule.stages()) {
+        let smallest = segments(numbers).into_iter().min_by_key(|segment| numbers.window_at(segment.start));
+        if let Some(Range { start, end }) = smallest {
+            let [h, w] = numbers.extent_at(start).map(|side| side as usize);
+            let run = (before + start, schedule.steps());
+            let shape = Shape::new(job.streams.len(), 3, h, w);
+            StepPrograms::check(&job.scene, stage, &numbers.steps[start..end], run, shape)?;
+        }
+        before += numbers.steps.len();
+    }
+    Ok(())
+}
+
 /// The steps of a stage, cut where the size of the picture changes.
 fn segments(numbers: &StageNumbers) -> Vec<Range<usize>> {
     let mut segments = Vec::new();
     let mut from = 0;
     while from < numbers.steps.len() {
-        let size = numbers.size_at(from);
-        let end = (from + 1..numbers.steps.len()).find(|&i| numbers.size_at(i) != size);
+        let extent = numbers.extent_at(from);
+        let end = (from + 1..numbers.steps.len()).find(|&i| numbers.extent_at(i) != extent);
         let end = end.unwrap_or(numbers.steps.len());
         segments.push(from..end);
         from = end;
@@ -289,8 +313,9 @@ fn segments(numbers: &StageNumbers) -> Vec<Range<usize>> {
 }
 
 /// Whether what a stopped run left can be what this job had made of pictures of that size.
-fn check_stopped(job: &Job, from: Option<&Finished>, side: usize) -> Result<()> {
-    let expected = Shape::new(job.streams.len(), 3, side, side);
+fn check_stopped(job: &Job, from: Option<&Finished>, extent: [u32; 2]) -> Result<()> {
+    let [h, w] = extent.map(|side| side as usize);
+    let expected = Shape::new(job.streams.len(), 3, h, w);
     let found = from.into_iter().flat_map(|from| [&from.pictures].into_iter().chain(&from.memory));
     match found.map(|array| array.shape).find(|shape| *shape != expected) {
         Some(found) => Err(Error::shape("resume", "pictures", expected, found)),

@@ -16,7 +16,8 @@ pub const MAX_ITERATIONS: u32 = 100_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
-    /// Side in pixels to which the picture is resized before the first step; absent: as it is.
+    /// Side in pixels to which the picture is resized before the first step, the shorter one where it is no square; absent: as it
+    /// is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
     /// How it is resized to `size`.
@@ -159,6 +160,14 @@ pub(super) fn share(iterations: u32, until: f64) -> u32 {
     (until * f64::from(iterations)).round() as u32
 }
 
+/// Height and width of a picture of this shape whose shorter side is `side`.
+pub fn scaled(extent: [u32; 2], side: u32) -> [u32; 2] {
+    let shorter = u64::from(extent[0].min(extent[1]).max(1));
+    // To the nearest pixel.
+    extent
+        .map(|length| ((2 * u64::from(length) * u64::from(side) + shorter) / (2 * shorter)).min(u32::MAX.into()) as u32)
+}
+
 impl Stage {
     /// A stage of raw steps on the whole picture, without blur and everything else that is optional.
     pub fn new(iterations: u32, rate: [f64; 2]) -> Stage {
@@ -197,6 +206,19 @@ impl Stage {
     /// Side of the picture at the stage's first step, when the stage before left `size`.
     pub fn start_size(&self, size: u32) -> u32 {
         self.size.unwrap_or(size)
+    }
+
+    /// Height and width of the picture at the stage's first step, when the stage before left these.
+    pub fn start_extent(&self, left: [u32; 2]) -> [u32; 2] {
+        self.size.map_or(left, |side| scaled(left, side))
+    }
+
+    /// Height and width of the picture before step `i` of a stage that starts with these; `i = iterations` gives the end.
+    pub fn extent_at(&self, start: [u32; 2], i: u32) -> [u32; 2] {
+        match self.pad {
+            Some(pad) => start.map(|length| length + 2 * pad.width * i),
+            None => scaled(start, self.size_at(start[0].min(start[1]), i)),
+        }
     }
 
     /// Side of the picture before step `i` of a stage that starts at `start`; `i = iterations` gives the end.

@@ -58,6 +58,17 @@ impl StepPrograms {
         (self.parts[0].program.plan(), dispatches, self.parts.len())
     }
 
+    /// Whether such a program can be recorded for pictures of this shape; the device is not asked.
+    pub(super) fn check(
+        scene: &Scene,
+        stage: &Stage,
+        steps: &[StepNumbers],
+        run: (usize, usize),
+        shape: Shape,
+    ) -> Result<()> {
+        Draft::new(&complete(scene, stage), stage, steps, run, shape).map(drop)
+    }
+
     /// Where the memory of such a program would go, for all pictures at a time; nothing is allocated.
     pub(super) fn plan_for(
         device: &Device,

@@ -85,7 +85,7 @@ impl Attack {
 
         let mut tape = Tape::default();
         let pixels = tape.input(PICTURE, shape);
-        let x = normalize.apply(&mut tape, pixels)?;
+        let x = student.input(&mut tape, pixels, normalize)?;
         let logits = student.forward(&mut tape, x, BatchNormMode::Frozen, &[Head::Main], &[])?.head(Head::Main);
         let labels = tape.input(&class_input(0), Shape::per_picture(shape.n()));
         let loss = tape.apply(CrossEntropy::default(), &[logits, labels])?;

@@ -207,20 +207,32 @@ impl Batches {
         order.into_iter().skip(batch * self.size).take(self.size).collect()
     }
 
+    /// A photograph and its label.
+    fn read(&self, member: usize) -> Result<(Array, usize)> {
+        let Photograph { path, label } = &self.photographs[member];
+        Ok((picture::read(path)?, *label))
+    }
+
     fn decode(&self, batch: usize) -> Result<Batch> {
         let (epoch, place) = (batch / self.per_epoch(), batch % self.per_epoch() * self.size);
         let shape = Shape::new(1, 3, self.side, self.side);
         let stored = Vec::with_capacity(self.size * Layout::Picture.stored(shape));
         let mut made = Batch { stored, labels: vec![], skipped: vec![] };
         for (index, member) in self.members(batch).into_iter().enumerate() {
-            let Photograph { path, label } = &self.photographs[member];
-            let full = match (picture::read(path), self.augment) {
-                (Ok(full), _) => full,
+            let mut found = self.read(member);
+            // A batch that is learnt stays full: the next photographs stand in for those that cannot be read.
+            for further in 1..if self.augment.is_some() { self.photographs.len() } else { 1 } {
+                let Err(error) = found else { break };
+                made.skipped.push(error.to_string());
+                found = self.read((member + further) % self.photographs.len());
+            }
+            let (full, label) = match (found, self.augment) {
+                (Ok(found), _) => found,
+                (Err(error), Some(_)) => return Err(error),
                 (Err(error), None) => {
                     made.skipped.push(error.to_string());
                     continue;
                 }
-                (Err(error), Some(_)) => return Err(error),
             };
             let (window, flip) = match self.augment {
                 Some(seed) => {
@@ -231,7 +243,7 @@ impl Batches {
             };
             let picture = resample(&full, window, self.side, flip);
             made.stored.extend(Layout::Picture.pack(shape, &picture.values));
-            made.labels.push(*label);
+            made.labels.push(label);
         }
         made.stored.resize(self.size * Layout::Picture.stored(shape), 0.0);
         Ok(made)

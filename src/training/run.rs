@@ -1,6 +1,6 @@
 //! The loop: batches, steps, reports, validation, states to go on from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::attack::{Attack, Strength};
@@ -120,6 +120,8 @@ pub enum Event<'a> {
         /// The student's weights when this is the best epoch so far.
         best: Option<&'a [NamedArray]>,
     },
+    /// What is wrong with photographs that cannot be read, each told once. Others stand in for those to be learnt.
+    Skipped(&'a [String]),
     /// A state to be kept.
     Checkpoint(&'a State),
 }
@@ -178,6 +180,12 @@ pub fn run(device: &Device, job: &Job, observer: Observer) -> Result<State> {
             }
             let epoch = done.div_ceil(feed.epoch());
             let _ = observer(Event::Epoch { epoch, loss, accuracy, best: best.then_some(&state.best[..]) })?;
+        }
+        if checkpoint || epoch {
+            let skipped = feed.skipped();
+            if !skipped.is_empty() {
+                let _ = observer(Event::Skipped(&skipped))?;
+            }
         }
         if checkpoint {
             let weights = finite(job.student.weights(device)?, done)?;
@@ -313,6 +321,14 @@ impl Feed {
         }
     }
 
+    /// What is wrong with photographs that have not been told of.
+    fn skipped(&mut self) -> Vec<String> {
+        match self {
+            Feed::Circle(_) => vec![],
+            Feed::Epochs(epochs) => std::mem::take(&mut epochs.skipped),
+        }
+    }
+
     fn accuracy(&mut self) -> Result<Option<f32>> {
         match self {
             Feed::Circle(_) => Ok(None),
@@ -392,6 +408,9 @@ struct Epochs {
     warm_up: usize,
     validation: Validation,
     judged: Vec<Photograph>,
+    /// What is wrong with photographs: all, and those that have not been told of.
+    known: BTreeSet<String>,
+    skipped: Vec<String>,
 }
 
 impl Epochs {
@@ -407,11 +426,19 @@ impl Epochs {
             warm_up: job.steps / 10,
             validation: Validation::prepare(device, &Pass::of(student, normalize, step.pictures_shape()), None)?,
             judged: folder.val.clone(),
+            known: BTreeSet::new(),
+            skipped: vec![],
         })
+    }
+
+    fn skip(&mut self, reasons: &[String]) {
+        let new = reasons.iter().filter(|reason| self.known.insert((*reason).clone()));
+        self.skipped.extend(new.cloned());
     }
 
     fn next(&mut self, step: &TrainStep) -> Result<()> {
         let batch = self.loader.next().expect("there is a batch for every step")?;
+        self.skip(&batch.skipped);
         step.set_labels(&batch.labels)?;
         match &mut self.attack {
             Some(attack) if step.done() >= self.warm_up => attack.run(&batch.stored),
@@ -420,6 +447,9 @@ impl Epochs {
     }
 
     fn accuracy(&mut self) -> Result<f32> {
-        Ok(self.validation.accuracy(&self.judged, &mut |_| ControlFlow::Continue(()))?.top_1() as f32)
+        let accuracy = self.validation.accuracy(&self.judged, &mut |_| ControlFlow::Continue(()))?;
+        let skipped = self.validation.skipped().to_vec();
+        self.skip(&skipped);
+        Ok(accuracy.top_1() as f32)
     }
 }

@@ -111,7 +111,7 @@ impl Setup<'_> {
     /// Student, goal and loss [N, 1, 1, 1] on a tape, for so many of the pictures.
     fn stage(&self, tape: &mut Tape, pictures: Shape) -> Result<(Outputs, Var)> {
         let pixels = tape.input(PICTURE, pictures);
-        let x = self.normalize.apply(tape, pixels)?;
+        let x = self.student.input(tape, pixels, self.normalize)?;
         let student = self.student.forward(tape, x, self.batch_norm, &[Head::Main], &[])?;
         let logits = student.head(Head::Main);
         tape.layer("loss");

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-use super::entry::Index;
-use super::{names, safetensors, torch_file};
+use super::entry::{Entry, Index, Made};
+use super::{folder, names, safetensors, torch_file};
 use crate::digest::hex;
 use crate::files::mistaken;
 use crate::{Error, Result};
@@ -22,6 +22,7 @@ pub struct Checkpoint {
     name: String,
     bytes: Bytes,
     index: Index,
+    key: Option<String>,
     sha256: OnceLock<String>,
 }
 
@@ -48,14 +49,35 @@ impl Checkpoint {
     /// Maps a `.safetensors` file or one that PyTorch's `torch.save` wrote, new or legacy. Its extension does not
     /// matter, its first bytes do.
     ///
-    /// Of PyTorch's files the tensors by name are read: a `state_dict` alone or inside of a dictionary under
-    /// `state_dict`, `model_state_dict` or `model`. No code in a file is run: its pickle may only describe tensors.
+    /// Of PyTorch's files the tensors by name are read: a `state_dict` alone or inside of dictionaries, wherever these keep it
+    /// (`docs/checkpoints.md` lists the usual keys); of several the first. No code in a file is run: its pickle may only describe
+    /// tensors.
+    ///
     /// Where every name begins with `module.` or `_orig_mod.`, as wrapped models write it, that is left out.
+    ///
+    /// A folder as Hugging Face's libraries write it gives its `model.safetensors` or `pytorch_model.bin`. What the `config.json`
+    /// and `preprocessor_config.json` beside such a file say of the classes and of the pixels becomes metadata.
     ///
     /// # Errors
     /// [`Error::File`] when the file is absent, empty, truncated or something else, or asks for anything but tensors,
     /// with what to do; [`Error::Io`] when the system refuses it.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_at(path, None)
+    }
+
+    /// The same, of a file with several networks: `key` is that of a dictionary of PyTorch's files, or what the names of the
+    /// wanted tensors begin with.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`], and [`Error::File`] when nothing is there under the key, with those that there are.
+    pub fn open_at(path: &Path, key: Option<&str>) -> Result<Self> {
+        let path = &folder::weights_in(path)?;
+        let mut checkpoint = Self::map(path, key)?;
+        folder::describe(path, &mut checkpoint.index.metadata)?;
+        Ok(checkpoint)
+    }
+
+    fn map(path: &Path, key: Option<&str>) -> Result<Self> {
         let kind = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -81,7 +103,7 @@ impl Checkpoint {
         // program rewrote the file in place; ours replaces files by renaming, which leaves a mapped one intact.
         #[allow(unsafe_code)]
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
-        Self::index(path.display().to_string(), Bytes::Mapped(map))
+        Self::index(path.display().to_string(), Bytes::Mapped(map), key)
     }
 
     /// Reads a file that is part of the program; `name` stands for its path in messages.
@@ -89,7 +111,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::File`] as for [`Checkpoint::open`].
     pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
-        Self::index(name.to_owned(), Bytes::Embedded(bytes))
+        Self::index(name.to_owned(), Bytes::Embedded(bytes), None)
     }
 
     /// Reads a file that is in memory; `name` stands for its path in messages.
@@ -97,14 +119,14 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::File`] as for [`Checkpoint::open`].
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
-        Self::index(name.to_owned(), Bytes::Owned(bytes))
+        Self::index(name.to_owned(), Bytes::Owned(bytes), None)
     }
 
-    fn index(name: String, bytes: Bytes) -> Result<Self> {
+    fn index(name: String, bytes: Bytes, key: Option<&str>) -> Result<Self> {
         let index = match Format::of(bytes.get()) {
             Format::SafeTensors => safetensors::index(bytes.get()),
-            Format::Zip => torch_file::index_zip(bytes.get()),
-            Format::Pickle => torch_file::index_legacy(bytes.get()),
+            Format::Zip => torch_file::index_zip(bytes.get(), key),
+            Format::Pickle => torch_file::index_legacy(bytes.get(), key),
             Format::Unknown => Err(match (mistaken(bytes.get()), bytes.get().len()) {
                 (Some(reason), _) => reason.into(),
                 (None, length @ ..16) => {
@@ -113,10 +135,28 @@ impl Checkpoint {
                 _ => "is not a file of weights; give a .safetensors or .pth file".into(),
             }),
         };
-        match index.map(|index| Index { entries: names::respell(names::strip(index.entries)), ..index }) {
-            Ok(index) => Ok(Checkpoint { name, bytes, index, sha256: OnceLock::new() }),
+        match index.and_then(|index| names::chosen(index, key)) {
+            Ok(index) => {
+                let index = Index { entries: names::respell(names::pruned(names::strip(index.entries))), ..index };
+                Ok(Checkpoint { name, bytes, index, key: key.map(str::to_owned), sha256: OnceLock::new() })
+            }
             Err(reason) => Err(Error::file(name, reason)),
         }
+    }
+
+    /// The key under which it was opened.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The dictionary of PyTorch's file that the tensors are from, and the others that hold weights too; nothing where there is
+    /// only one place.
+    pub fn alternatives(&self) -> Option<(&str, Vec<&str>)> {
+        let keys = &self.index.keys;
+        let others =
+            keys.iter().enumerate().filter(|(index, _)| *index != self.index.taken).map(|(_, key)| key.as_str());
+        let others: Vec<&str> = others.filter(|key| !key.is_empty()).collect();
+        (!others.is_empty()).then(|| (keys[self.index.taken].as_str(), others))
     }
 
     /// Its path, or the name it was embedded under.
@@ -172,15 +212,28 @@ impl Checkpoint {
     pub fn read_unchecked(&self, tensor: &str) -> Result<Vec<f32>> {
         let fail = |reason: String| Error::file(&self.name, reason);
         let entry = self.index.entries.get(tensor).ok_or_else(|| fail(format!("has no tensor \"{tensor}\"")))?;
-        let element = entry.element.as_ref().map_err(|kind| {
-            fail(format!("tensor {tensor} holds numbers of type {kind}, which is not read; convert it to F32"))
-        })?;
+        if let Err(kind) = &entry.element {
+            return Err(fail(format!(
+                "tensor {tensor} holds numbers of type {kind}, which is not read; convert it to F32"
+            )));
+        }
+        match entry.made.as_deref() {
+            None => self.stored(entry),
+            Some(Made::Masked(mask)) => self.stored(entry).and_then(|mut values| {
+                values.iter_mut().zip(self.stored(mask)?).for_each(|(value, mask)| *value *= mask);
+                Ok(values)
+            }),
+            Some(Made::Sparse(sparse)) => sparse.dense(&entry.shape, |part| self.stored(part)),
+        }
+        .map_err(|reason| fail(format!("tensor {tensor}: {reason}")))
+    }
+
+    /// The numbers that the file has for an entry.
+    fn stored(&self, entry: &Entry) -> Result<Vec<f32>, String> {
+        let element = entry.element.clone().map_err(|kind| format!("numbers of type {kind} are not read"))?;
         let values = match &entry.deflated {
-            None => entry.values(*element, &self.bytes.get()[entry.at.clone()]),
-            Some(deflated) => {
-                let bytes = deflated.unpack(self.bytes.get(), entry.at.clone());
-                entry.values(*element, &bytes.map_err(|reason| fail(format!("tensor {tensor}: {reason}")))?)
-            }
+            None => entry.values(element, &self.bytes.get()[entry.at.clone()]),
+            Some(deflated) => entry.values(element, &deflated.unpack(self.bytes.get(), entry.at.clone())?),
         };
         self.bytes.release(entry.deflated.as_ref().map_or(&entry.at, |deflated| &deflated.at).clone());
         Ok(values)
@@ -331,7 +384,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let open = |name: &str| Checkpoint::open(&folder.path().join(name)).expect_err("refused").to_string();
         assert!(open("absent.safetensors").ends_with("there is no such file; check the path"));
-        assert!(open("").ends_with("is a folder or a device; name a file of weights"));
+        let said = open("");
+        assert!(
+            said.contains("is a folder without model.safetensors or ") && said.ends_with("; name a file of weights"),
+            "{said}"
+        );
         std::fs::write(folder.path().join("empty"), b"").expect("write");
         assert!(open("empty").ends_with("file is empty; download it again"));
     }

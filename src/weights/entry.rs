@@ -12,6 +12,10 @@ use super::zip::Deflated;
 pub(super) struct Index {
     pub metadata: BTreeMap<String, String>,
     pub entries: BTreeMap<String, Entry>,
+    /// Under which keys of the file's dictionaries there are weights, in the order in which they are taken; the whole file is "".
+    pub keys: Vec<String>,
+    /// Which of these the entries are from.
+    pub taken: usize,
 }
 
 /// One array, little-endian.
@@ -26,6 +30,54 @@ pub(super) struct Entry {
     pub deflated: Option<Deflated>,
     /// From its first element to its last: bytes of the file, or of what `deflated` unpacks to.
     pub at: Range<usize>,
+    /// It is not in the file as such.
+    pub made: Option<Box<Made>>,
+}
+
+/// How an array follows from others.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// What is there, times this: a pruned weight is kept beside the mask of what is left of it.
+    Masked(Entry),
+    /// From some values and their places.
+    Sparse(Sparse),
+}
+
+/// A tensor of which most elements are zero: the indices of the others, and their values.
+#[derive(Debug)]
+pub(super) struct Sparse {
+    pub layout: Layout,
+    /// As many as [`Layout::indices`] says.
+    pub indices: Vec<Entry>,
+    pub values: Entry,
+}
+
+/// How places are written down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Layout {
+    /// One column of indices for each value; a place that comes twice holds the sum.
+    Coordinates,
+    /// For each row where its values begin and end, and the column of each value.
+    Rows,
+    /// For each column where its values begin and end, and the row of each value.
+    Columns,
+}
+
+impl Layout {
+    /// PyTorch's name; none for layouts of blocks.
+    pub fn named(name: &str) -> Option<Layout> {
+        match name {
+            "torch.sparse_coo" => Some(Layout::Coordinates),
+            "torch.sparse_csr" => Some(Layout::Rows),
+            "torch.sparse_csc" => Some(Layout::Columns),
+            _ => None,
+        }
+    }
+
+    /// Number of arrays of indices.
+    pub fn indices(self) -> usize {
+        if self == Layout::Coordinates { 1 } else { 2 }
+    }
 }
 
 /// How one number is stored.

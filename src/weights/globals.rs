@@ -9,6 +9,9 @@ pub(super) enum Global {
     Parameter,
     RebuildParameter,
     RebuildTensor(Rebuild),
+    RebuildSparse,
+    /// What gives a layout by its name.
+    Layout,
     Size,
     Device,
     /// `torch.FloatStorage` and the like.
@@ -84,6 +87,8 @@ impl Global {
             ("torch._utils", "_rebuild_tensor") => Global::RebuildTensor(Rebuild::V1),
             ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor(Rebuild::V2),
             ("torch._utils", "_rebuild_tensor_v3") => Global::RebuildTensor(Rebuild::V3),
+            ("torch._utils", "_rebuild_sparse_tensor") => Global::RebuildSparse,
+            ("torch.serialization", "_get_layout") => Global::Layout,
             ("torch", "Size") => Global::Size,
             ("torch", "device") => Global::Device,
             ("torch" | "torch.storage", "UntypedStorage") => Global::Storage(BYTES),

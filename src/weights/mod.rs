@@ -4,14 +4,17 @@
 //! bytes) and, for the format we write, one writer.
 
 mod checkpoint;
+mod container;
 mod demo;
 mod entry;
 mod fetch;
+mod folder;
 mod globals;
 mod known;
 mod names;
 mod pickle;
 mod safetensors;
+mod sparse;
 mod torch_file;
 mod zip;
 
@@ -19,4 +22,5 @@ pub use checkpoint::Checkpoint;
 pub use demo::{demo, demos};
 pub use fetch::{Download, Event, Fetched, Watch, is_url};
 pub use known::{KNOWN, Known, cache_folder};
+pub use names::{NAMINGS, Rules, translated};
 pub use safetensors::{NamedArray, Precision, write};

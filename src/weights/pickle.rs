@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use super::entry::Layout;
 use super::globals::{Global, Kind, Rebuild};
 
 /// Instructions and copied values that a pickle may ask for. A tensor takes about thirty.
@@ -27,11 +28,12 @@ pub(super) struct Pickle<'a> {
     items: Vec<Vec<Value<'a>>>,
     storages: Vec<Storage<'a>>,
     tensors: Vec<Tensor>,
+    sparse: Vec<Sparse>,
     /// Module and name of the globals that are on no list.
     unknown: Vec<[&'a str; 2]>,
 }
 
-/// One value. Numbers in `Tuple`, `List`, `Dict`, `Storage`, `Tensor` and `Opaque` are positions in the pickle's lists.
+/// One value. Numbers in `Tuple`, `List`, `Dict`, `Storage`, `Tensor`, `Sparse` and `Opaque` are positions in the pickle's lists.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     /// None, a float, bytes, a set or a device: nothing that a tensor depends on.
@@ -50,6 +52,7 @@ pub(super) enum Value<'a> {
     Global(Global),
     Storage(usize),
     Tensor(usize),
+    Sparse(usize),
 }
 
 /// A run of elements that tensors look into.
@@ -70,11 +73,20 @@ pub(super) struct Tensor {
     pub strides: Vec<usize>,
 }
 
+/// A sparse tensor: the positions of its tensors of indices and of the one of values, and its sizes.
+#[derive(Clone, Debug)]
+pub(super) struct Sparse {
+    pub layout: Layout,
+    pub indices: Vec<usize>,
+    pub values: usize,
+    pub shape: Vec<usize>,
+}
+
 impl<'a> Pickle<'a> {
     /// Reads the pickle that the bytes begin with; says what is wrong with it or what it must not ask for.
     pub fn read(bytes: &'a [u8]) -> Result<Self, String> {
         let (value, end, unknown) = (Value::Other, 0, vec![]);
-        let pickle = Pickle { value, end, items: vec![], storages: vec![], tensors: vec![], unknown };
+        let pickle = Pickle { value, end, items: vec![], storages: vec![], tensors: vec![], sparse: vec![], unknown };
         let mut machine =
             Machine { bytes, at: 0, stack: vec![], marks: vec![], memo: HashMap::new(), budget: BUDGET, pickle };
         while machine.step()? {}
@@ -105,6 +117,11 @@ impl<'a> Pickle<'a> {
     pub fn tensor(&self, at: usize) -> (&Tensor, Storage<'a>) {
         let tensor = &self.tensors[at];
         (tensor, self.storages[tensor.storage])
+    }
+
+    /// A sparse tensor.
+    pub fn sparse(&self, at: usize) -> &Sparse {
+        &self.sparse[at]
     }
 
     /// The name of the global behind an opaque value; nothing for other values.
@@ -493,7 +510,24 @@ impl<'a> Machine<'a> {
             (Global::OrderedDict, &[pairs @ Value::List(_)]) => self.dictionary(pairs)?,
             (Global::Device, _) => self.stack.push(Value::Other),
             (Global::Size, &[size @ Value::Tuple(_)]) => self.stack.push(size),
-            (Global::Parameter | Global::RebuildParameter, &[tensor @ Value::Tensor(_), ..]) => self.stack.push(tensor),
+            (Global::Parameter | Global::RebuildParameter, &[tensor @ (Value::Tensor(_) | Value::Sparse(_)), ..]) => {
+                self.stack.push(tensor);
+            }
+            (Global::Layout, &[name @ Value::Text(_)]) => self.stack.push(name),
+            (Global::RebuildSparse, arguments) => {
+                let made = match self.sparse(arguments) {
+                    Some(sparse) => {
+                        self.pickle.sparse.push(sparse);
+                        Value::Sparse(self.pickle.sparse.len() - 1)
+                    }
+                    // Of another layout.
+                    None => {
+                        self.pickle.unknown.push(["torch._utils", "_rebuild_sparse_tensor"]);
+                        Value::Opaque(self.pickle.unknown.len() - 1)
+                    }
+                };
+                self.stack.push(made);
+            }
             (Global::RebuildTensor(rebuild), arguments) => {
                 let tensor = self
                     .tensor(rebuild, arguments)
@@ -548,6 +582,24 @@ impl<'a> Machine<'a> {
         let tensor =
             Tensor { storage: *storage, kind, offset: size(*offset)?, shape: sizes(shape)?, strides: sizes(strides)? };
         (plain && tensor.shape.len() == tensor.strides.len()).then_some(tensor)
+    }
+
+    /// From the name of a layout, and indices, values and sizes.
+    fn sparse(&self, arguments: &[Value<'a>]) -> Option<Sparse> {
+        let &[Value::Text(layout), parts, ..] = arguments else { return None };
+        let layout = Layout::named(layout)?;
+        let (parts, count) = (self.pickle.items(parts), layout.indices());
+        let tensor = |value: &Value<'a>| if let Value::Tensor(at) = value { Some(*at) } else { None };
+        let sizes = self.pickle.items(*parts.get(count + 1)?);
+        if sizes.len() > DIMENSIONS {
+            return None;
+        }
+        Some(Sparse {
+            layout,
+            indices: parts[..count].iter().map(tensor).collect::<Option<_>>()?,
+            values: tensor(&parts[count])?,
+            shape: sizes.iter().map(|size_of| size(*size_of)).collect::<Option<_>>()?,
+        })
     }
 
     fn damaged(&self, how: &str) -> String {

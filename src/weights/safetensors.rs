@@ -46,11 +46,13 @@ pub(super) fn index(bytes: &[u8]) -> Result<Index, String> {
         strides: None,
         element: element(info.dtype),
         deflated: None,
+        made: None,
         at: start + info.data_offsets.0..start + info.data_offsets.1,
     };
     Ok(Index {
         metadata: header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
         entries: header.tensors().iter().map(|(name, info)| (name.clone(), entry(info))).collect(),
+        ..Index::default()
     })
 }
 

@@ -5,15 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{Entry, Index};
+use super::container::{Found, is_weight};
+use super::entry::{Entry, Index, Made, Sparse};
 use super::pickle::{Pickle, Storage, Value, useless};
 use super::zip::{Archive, Deflated, Member};
 
 /// The number that a legacy file begins with, a little-endian integer of ten bytes.
 const MAGIC: &[u8] = b"l\xfc\x9cF\xf9 j\xa8P\x19";
-
-/// Where a dictionary keeps the weights among other things.
-const WRAPPED: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 
 /// Longest pickle that is unpacked where it is compressed. A tensor takes about a hundred bytes.
 const PICKLE: usize = 1 << 24;
@@ -30,7 +28,7 @@ struct Place {
 }
 
 /// Reads the directory and the pickle of an archive; says in words what is wrong.
-pub(super) fn index_zip(bytes: &[u8]) -> Result<Index, String> {
+pub(super) fn index_zip(bytes: &[u8], key: Option<&str>) -> Result<Index, String> {
     let archive = Archive::open(bytes)?;
     let described = archive.names().find(|name| name.rsplit_once('/').map_or(*name, |(_, file)| file) == "data.pkl");
     let described = described.ok_or_else(|| format!("is a zip archive, but not one of PyTorch; {GIVE}"))?;
@@ -60,7 +58,7 @@ pub(super) fn index_zip(bytes: &[u8]) -> Result<Index, String> {
         ));
     }
     let pickle = archive.read(&pickle)?;
-    index(&Pickle::read(&pickle)?, |storage| {
+    index(&Pickle::read(&pickle)?, key, |storage| {
         let key = storage.key;
         let member = find(&format!("data/{key}"))?;
         let place = match member {
@@ -82,7 +80,7 @@ pub(super) fn index_zip(bytes: &[u8]) -> Result<Index, String> {
 }
 
 /// Reads the pickles of a legacy file; says in words what is wrong. Any other pickle is refused.
-pub(super) fn index_legacy(bytes: &[u8]) -> Result<Index, String> {
+pub(super) fn index_legacy(bytes: &[u8], key: Option<&str>) -> Result<Index, String> {
     let magic = Pickle::read(bytes)?;
     if magic.value != Value::Long(MAGIC) {
         return Err(format!("is a pickle that torch.save did not write; {GIVE}"));
@@ -131,40 +129,51 @@ pub(super) fn index_legacy(bytes: &[u8]) -> Result<Index, String> {
             .ok_or_else(cut)?;
         places.insert(key, start..at);
     }
-    index(&pickle, |storage| match places.get(storage.key) {
+    index(&pickle, key, |storage| match places.get(storage.key) {
         Some(at) => Ok(Place { deflated: None, start: at.start, bytes: at.len() }),
         None => Err(damaged(&format!("storage {} is not there", storage.key.escape_debug()))),
     })
 }
 
-/// Finds the weights in a pickle, and every tensor of theirs in the file.
-fn index(pickle: &Pickle, place: impl Fn(&Storage) -> Result<Place, String>) -> Result<Index, String> {
-    let mut index = Index::default();
-    let weights = weights(pickle);
-    for (name, value) in pickle.pairs(weights) {
+/// Finds the weights in a pickle, under the key that the user names or the first that there is, and every tensor of theirs in the
+/// file.
+fn index(
+    pickle: &Pickle,
+    key: Option<&str>,
+    place: impl Fn(&Storage) -> Result<Place, String>,
+) -> Result<Index, String> {
+    let found = Found::of(pickle);
+    let taken = key.and_then(|key| found.named(key)).unwrap_or(0);
+    let mut index = Index { taken, ..Index::default() };
+    for (name, value) in found.dictionaries.get(taken).into_iter().flat_map(|(_, weights)| pickle.pairs(*weights)) {
         let Value::Text(name) = name else { continue };
         if let Value::Tensor(at) = value {
             index.entries.insert(name.to_owned(), entry(pickle, name, at, &place)?);
+        } else if let Value::Sparse(at) = value {
+            index.entries.insert(name.to_owned(), sparse(pickle, name, at, &place)?);
         } else if let Some(global) = pickle.opaque(value).filter(|_| is_weight(name)) {
             return Err(strange(&name.escape_debug().to_string(), &global));
         }
     }
+    index.keys = found.dictionaries.into_iter().map(|(path, _)| path).collect();
     if !index.entries.is_empty() {
         return Ok(index);
     }
-    // The weights may be behind something that is not made here, such as a whole network.
-    let behind = pickle.pairs(weights).filter(|(name, _)| WRAPPED.map(Value::Text).contains(name));
-    let behind = std::iter::once(weights).chain(behind.map(|(_, value)| value)).find_map(|value| pickle.opaque(value));
-    Err(match behind.or_else(|| pickle.unknown().next()) {
+    Err(match Found::behind(pickle) {
         Some(global) => useless(&global),
-        None => format!("holds no tensors by name; {GIVE}"),
+        None if found.outer.is_empty() => format!("holds no tensors by name; {GIVE}"),
+        None => {
+            format!("holds no tensors by name, neither as it is nor under its keys {}; {GIVE}", listed(&found.outer))
+        }
     })
 }
 
-/// Whether a name among weights is that of one: something else may stand beside them.
-fn is_weight(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    ["weight", "bias", "running_"].iter().any(|word| last.starts_with(word)) || name.contains("_packed_params")
+/// Words from a file, fit for a message.
+fn listed(words: &[String]) -> String {
+    const MOST: usize = 12;
+    let shown = words.iter().take(MOST).map(|word| word.escape_debug().take(40).collect::<String>());
+    let more = if words.len() > MOST { format!(" and {} more", words.len() - MOST) } else { String::new() };
+    format!("{}{more}", shown.collect::<Vec<_>>().join(", "))
 }
 
 /// What is wrong with a weight that is no plain tensor, and what to do.
@@ -179,14 +188,19 @@ fn strange(name: &str, global: &str) -> String {
     format!("tensor {name} is {what} ({global}), which is not read; {advice}")
 }
 
-/// The dictionary of weights: the value itself, or what it holds under one of the usual names.
-fn weights<'a>(pickle: &Pickle<'a>) -> Value<'a> {
-    let inner = |value: &Value<'a>| {
-        let mut values = WRAPPED.iter().filter_map(|name| pickle.get(*value, name));
-        values.find(|value| matches!(value, Value::Dict(_)))
-    };
-    // Twice is usual ("model" of a training script, then "state_dict"); a dictionary may hold itself without end.
-    std::iter::successors(Some(pickle.value), inner).take(4).last().expect("there is a first")
+/// A sparse tensor, whose parts are plain ones.
+fn sparse(
+    pickle: &Pickle,
+    name: &str,
+    at: usize,
+    place: impl Fn(&Storage) -> Result<Place, String>,
+) -> Result<Entry, String> {
+    let described = pickle.sparse(at);
+    let part = |at: usize| entry(pickle, name, at, &place);
+    let (values, shown) = (part(described.values)?, part(described.values)?);
+    let indices = described.indices.iter().map(|at| part(*at)).collect::<Result<_, _>>()?;
+    let sparse = Sparse { layout: described.layout, indices, values };
+    Ok(Entry { shape: described.shape.clone(), made: Some(Box::new(Made::Sparse(sparse))), ..shown })
 }
 
 fn entry(
@@ -226,6 +240,7 @@ fn entry(
         strides: (!is_row_major(&tensor.shape, &tensor.strides)).then(|| tensor.strides.clone()),
         element: tensor.kind.element.ok_or_else(|| tensor.kind.shown().to_owned()),
         deflated: place.deflated,
+        made: None,
         at: place.start + first * size..place.start + last * size,
     })
 }
@@ -281,7 +296,7 @@ mod tests {
     }
 
     fn message(bytes: &[u8]) -> String {
-        index_legacy(bytes).expect_err("refused")
+        index_legacy(bytes, None).expect_err("refused")
     }
 
     #[test]
@@ -293,7 +308,7 @@ mod tests {
             (9, &[0, 3], &[3, 1]),
             (5, &[1, 1], &[7, 9]),
         ] {
-            index_legacy(&one(offset, shape, strides)).expect("a good tensor");
+            index_legacy(&one(offset, shape, strides), None).expect("a good tensor");
         }
         for (offset, shape, strides) in
             [(1, &[6][..], &[1][..]), (6, &[], &[]), (0, &[2, 2], &[3, 3]), (i32::MAX as u32, &[1], &[1])]
@@ -311,8 +326,9 @@ mod tests {
     #[test]
     fn weights_are_found_among_other_things() {
         let t = tensor(0, &[6], &[1]);
-        let names =
-            |described: &[u8]| index_legacy(&six(described)).map(|index| index.entries.into_keys().collect::<Vec<_>>());
+        let names = |described: &[u8]| {
+            index_legacy(&six(described), None).map(|index| index.entries.into_keys().collect::<Vec<_>>())
+        };
         let inner = [b"}U\x01t", &t[..], b"sU\x01nK\x03s"].concat();
         assert_eq!(names(&inner).expect("weights"), ["t"]);
         // A best accuracy that is a tensor too does not make the outer dictionary the weights.
@@ -347,9 +363,9 @@ mod tests {
         }
         let cases = [&b"}"[..], b"K\x01", b"}q\0U\x0astate_dicth\0s", b"}K\x01K\x02s"].map(nothing);
         for bytes in cases.into_iter().chain([six(&t)]) {
-            assert!(
-                message(&bytes).starts_with("holds no tensors by name; give a .safetensors file or one of torch.save(")
-            );
+            let said = message(&bytes);
+            assert!(said.starts_with("holds no tensors by name"), "{said}");
+            assert!(said.contains("; give a .safetensors file or one of torch.save("), "{said}");
         }
     }
 
@@ -378,7 +394,7 @@ mod tests {
     fn other_archives_are_not_taken_for_weights() {
         let message = |names: &[&str]| {
             let files: Vec<File> = names.iter().map(|name| File { name, ..File::default() }).collect();
-            index_zip(&archive(&files, false)).expect_err("refused")
+            index_zip(&archive(&files, false), None).expect_err("refused")
         };
         assert!(message(&["word/document.xml"]).starts_with("is a zip archive, but not one of PyTorch"));
         assert!(message(&["m/constants.pkl", "m/data.pkl"]).starts_with("is a TorchScript program, which is not run"));

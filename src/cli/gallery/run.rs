@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::super::design::Maker;
 use super::super::interrupt::{stopped, take_over_interrupts};
-use super::super::networks::{Loaded, check_recipe, load, open, reopen, shared_classes};
+use super::super::networks::{Loaded, check_recipe, load, normalize_for, open, reopen, shared_classes};
 use super::super::options::{Global, MakingArgs};
 use super::super::origin::Place;
 use super::super::represent;
@@ -53,16 +53,16 @@ fn make(global: &Global, args: &GalleryMaking, shard: Option<Shard>, device: &De
     let (networks, target) = roles(args.objective, &loaded)?;
     let names = shared_classes(&loaded)?;
     let classes = classes::parse(&args.classes, names)?;
-    let recipe = |default: &str| -> anyhow::Result<Recipe> {
+    let recipe = |default: &str, networks: &[Loaded]| -> anyhow::Result<Recipe> {
         let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(default)))?;
-        recipe.normalize = args.normalize.map_or(recipe.normalize, Into::into);
+        recipe.normalize = normalize_for(&recipe, args.normalize, networks);
         Ok(recipe)
     };
     let matches = args.objective == ObjectiveArg::Match;
-    let own = recipe(if matches { represent::recipe(&networks[0]) } else { networks[0].recipe })?;
+    let own = recipe(if matches { represent::recipe(&networks[0]) } else { networks[0].recipe }, networks)?;
     let target = match target {
         [] => None,
-        target => Some((target, recipe(target[0].recipe)?)),
+        target => Some((target, recipe(target[0].recipe, target)?)),
     };
     check_recipe(global, device, networks, &own, args.normalize.is_some())?;
     if let Some((target, recipe)) = &target {
