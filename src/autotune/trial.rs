@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::device::{Device, Externals, Program, Recorder, Tiling, Tuning, Variant};
-use crate::ops::{Backward, Conv2d, Finish, Forward, Op, Pass, Problem, Sizes, View};
+use crate::ops::{Backward, Conv2d, Finish, Forward, Live, Op, Pass, Problem, Sizes, View};
 use crate::oracle::{Number, Values, exact, of};
 use crate::tensor::{Array, Layout, Shape};
 
@@ -66,7 +66,7 @@ impl<'a> Trial<'a> {
             Pass::GradWeight => [None, Some(result)],
         };
         let finish = match self.finished {
-            true => Finish { addend: Some(addend), mask: true },
+            true => Finish { addend: Some(addend), mask: Some(Live::Positive) },
             false => Finish::default(),
         };
         let backward = Backward { inputs: &plain, output: y, saved: &[], grad_output: y, grads: &grads, finish };
