@@ -183,7 +183,7 @@ impl Graph {
                 self.apply(Concat, &parts[step.channels % 2..])
             }
             7 => {
-                let pool = MaxPool2d { kernel: [3, 3], stride: [1, 1], padding: [1, 1], ceil_mode: false };
+                let pool = MaxPool2d::new(3, 1, 1);
                 self.apply(pool, &[x])
             }
             _ => self.batch_norm(x),
@@ -224,7 +224,7 @@ fn passes_change_no_value_and_no_gradient_of_a_random_graph() {
             }
             let mut loss = *graph.values.last().expect("a value");
             if pooled {
-                let average = AvgPool2d { kernel: [2, 2], stride: [2, 2], padding: [0, 0], count_include_pad: true };
+                let average = AvgPool2d::new(2, 2, 0);
                 loss = graph.apply(average, &[loss]);
             }
             keep.push(loss);
