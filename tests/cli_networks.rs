@@ -126,7 +126,7 @@ fn weights_tell_their_network() {
     write(&desk.path("x.safetensors"), &[one], &BTreeMap::new(), Precision::F32).expect("written");
     has(
         &desk.refused("outputs --image a.png --weights x.safetensors"),
-        &["x.safetensors", "no network known here (resnet18, ", "densenet201)"],
+        &["x.safetensors", "no network known here (resnet18, ", "regnet_y_128gf)"],
     );
     has(&desk.refused("outputs --image a.png --weights demo"), &["--weights demo and demo-plain need a --model"]);
     has(&desk.refused("outputs --image a.png --weights absent.pth"), &["absent.pth: there is no such file"]);
@@ -233,5 +233,17 @@ fn networks_of_other_families_make_pictures() {
     ] {
         desk.networks(&format!("{arguments} --recipe tiny.toml --out {out}"));
         assert!(desk.path(out).is_file(), "{arguments}");
+    }
+}
+
+#[test]
+fn a_network_without_batch_norms_says_what_that_means() {
+    let desk = Desk::new();
+    for (file, without) in [("squeezenet1_1_5_classes.pth", true), ("resnet18_1_class.pth", false)] {
+        let file = common::fixture::path(&format!("checkpoints/families/{file}"));
+        let output = desk.run(&format!("outputs --image a.png --weights {}", file.display()));
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("no batch norms: no prior of their statistics"), without, "{said}");
     }
 }

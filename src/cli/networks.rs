@@ -254,6 +254,11 @@ impl Model {
                 if switch { "on" } else { "off" }
             ));
         }
+        if !network.has_batch_norms() {
+            global.say(format_args!(
+                "  no batch norms: no prior of their statistics, and pixel values are not checked against them"
+            ));
+        }
         global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
         Ok(Loaded::new(network, self.weight, self.head))
     }

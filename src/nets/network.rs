@@ -233,6 +233,11 @@ impl Network {
         self.structure.has(Head::Main, &self.shapes)
     }
 
+    /// Whether a layer of the network knows the statistics of its training.
+    pub fn has_batch_norms(&self) -> bool {
+        self.shapes.keys().any(|name| name.ends_with(".running_mean"))
+    }
+
     /// Looks at the network through a head: its classes become those of that head.
     ///
     /// # Errors
