@@ -309,7 +309,7 @@ fn weights_that_cannot_be_used() {
     desk.weights("list.safetensors", |arrays, _| {
         arrays.remove("layer2.1.bn3.bias");
         arrays.remove("fc.bias");
-        let extra = NamedArray { name: "head.extra".into(), shape: vec![1], values: vec![1.0] };
+        let extra = NamedArray { name: "head.extra".into(), shape: vec![4], values: vec![1.0; 4] };
         arrays.insert("head.extra".into(), extra);
     });
     let said = desk.refused_with_list(&with("list.safetensors"));
