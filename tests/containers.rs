@@ -24,7 +24,7 @@ fn path(file: &str) -> PathBuf {
 /// The picture of `make_containers.py`: bytes that follow from their places, row by row.
 fn picture() -> Array {
     const SIDE: usize = 64;
-    let value = |k: usize| ((k as u64 * 2_654_435_761 >> 9) % 256) as f32 / 255.0;
+    let value = |k: usize| (((k as u64 * 2_654_435_761) >> 9) % 256) as f32 / 255.0;
     let values = (0..3).flat_map(|c| (0..SIDE * SIDE).map(move |at| value(3 * at + c)));
     Array::new(Shape::new(1, 3, SIDE, SIDE), values.collect())
 }

@@ -92,7 +92,7 @@ impl Graph {
         let generator = Generator { seed: self.seed };
         let pick = |k| among[(generator.top24(name, k as u64) % among.len() as u64) as usize];
         let array = Array::new(shape, (0..shape.elements()).map(pick).collect());
-        self.externals.insert(name.to_owned(), device().upload(name, layout, &array).unwrap());
+        self.externals.insert(name.to_owned(), device().upload(name, layout, &array).expect("room"));
     }
 
     fn parameter(&mut self, leaf: &str, shape: Shape, layout: Layout, among: &[f32]) -> Var {
@@ -104,7 +104,7 @@ impl Graph {
     }
 
     fn apply(&mut self, op: impl Op + 'static, inputs: &[Var]) -> Var {
-        let y = self.tape.apply(op, inputs).unwrap();
+        let y = self.tape.apply(op, inputs).expect("shapes that fit");
         self.made.push((inputs.to_vec(), y));
         y
     }
@@ -159,10 +159,10 @@ impl Graph {
         let from = self.values.len() - 1 - (step.from % self.values.len()).min(step.from % 3);
         let x = self.values[from];
         let y = match step.kind {
-            0 => self.conv(x, step.channels, 1, step.with % 2 == 0),
-            1 => self.conv(x, step.channels, 3, step.with % 2 == 0),
+            0 => self.conv(x, step.channels, 1, step.with.is_multiple_of(2)),
+            1 => self.conv(x, step.channels, 3, step.with.is_multiple_of(2)),
             2 => {
-                let y = self.conv(x, step.channels, 1, step.with % 2 == 0);
+                let y = self.conv(x, step.channels, 1, step.with.is_multiple_of(2));
                 self.batch_norm(y)
             }
             3 => {

@@ -125,9 +125,9 @@ impl Bench {
             let found = Trial::with_numbers(device, &small)?.result(variant)?;
             let right = self.answers.entry(small).or_insert_with(|| answer(&small));
             let off = right.numbers.iter().zip(&found.values).position(|(right, found)| {
-                // A NaN is not within the bound.
                 let off = (f64::from(*found) - right.value).abs();
-                !(off <= right.error.max(f64::from(f32::MIN_POSITIVE)))
+                let bound = right.error.max(f64::from(f32::MIN_POSITIVE));
+                off.is_nan() || off > bound
             });
             let said = off.map(|at| format!("computes {}, not {}", found.values[at], right.numbers[at].value));
             self.compared.insert((small, variant), said);
