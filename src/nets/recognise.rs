@@ -33,8 +33,8 @@ impl Structure {
     /// Checks the names and shapes of weights against the structure, without a GPU and without reading a number.
     ///
     /// # Errors
-    /// [`Error::Weights`] with everything that is missing, unexpected or of a wrong shape; [`Error::File`] when the
-    /// metadata lists another number of classes.
+    /// [`Weights`](crate::Error::Weights) with everything that is missing, unexpected or of a wrong shape;
+    /// [`File`](crate::Error::File) when the metadata lists another number of classes.
     pub fn check(&self, checkpoint: &Checkpoint) -> Result<Fit> {
         let reading = Reading::of(self, checkpoint);
         let fit = self.fit(&reading.shapes).map_err(|error| reading.explain(error))?.0;

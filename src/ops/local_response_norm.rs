@@ -6,8 +6,8 @@ use crate::device::{Kernel, Recorder};
 use crate::tensor::Shape;
 use crate::{Error, Result};
 
-/// y[c] = x[c] / (k + alpha / size · sum of x[j]² over the channels c − before to c + after of the same pixel)^beta, with
-/// size = before + 1 + after. Channels that are not there are zero.
+/// `y[c] = x[c] / (k + alpha / size · sum of x[j]²)^beta`, the sum being over the channels j = c − before to c + after of the same
+/// pixel, with size = before + 1 + after. Channels that are not there are zero.
 ///
 /// **Shapes** `x` [N, C, H, W] -> the same.
 ///
