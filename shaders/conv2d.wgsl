@@ -1,5 +1,5 @@
-// conv2d: y[n,co,oy,ox] = bias[co] + sum over ci,ky,kx of x[n,ci,oy*stride-padding+ky,ox*stride-padding+kx] * weight[co,ci,ky,kx],
-// then y += residual and y = max(y, 0) where asked for.
+// conv2d: y[n,co,oy,ox] = bias[co] + sum over ci,ky,kx of x[n,ci,oy*stride-padding+ky*dilation,ox*stride-padding+kx*dilation] * weight[co,ci,ky,kx],
+// then y += residual, and y = max(y, 0) or another activation of y where asked for.
 // Edges: outside of x is zero. Sums run over taps, then over channels, in one fixed order. A NaN passes max(., 0).
 // Letters: pixels are counted through the batch; "group" is four channels; one row of weight is one input channel.
 // One invocation = 8 pixels x 4 channels in forward and grad_input (an implicit GEMM held in registers: on a CPU each load
@@ -7,16 +7,10 @@
 
 #import linear
 #import not_finite
+#import activation
 #import reduce
 #import conv2d_registers
-
-// The pixel after q in a map of so many rows and columns: cheaper than to divide again.
-fn next_pixel(q: vec3<u32>, rows: u32, columns: u32) -> vec3<u32> {
-    let right = vec3<u32>(q.x, q.y, q.z + 1u);
-    let below = vec3<u32>(q.x, q.y + 1u, 0u);
-    let first = vec3<u32>(q.x + 1u, 0u, 0u);
-    return select(right, select(below, first, q.y + 1u == rows), q.z + 1u == columns);
-}
+#import conv2d_taps
 
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -92,7 +86,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 // grad_x[n,ci,iy,ix] = sum over co and the taps that see the pixel of grad_y[n,co,oy,ox] * weight[co,ci,ky,kx],
 // then grad_x += addend, another gradient of x, and grad_x = 0 where x <= 0, as a relu before x wants it, where asked for.
 // A gather without atomics: pixels of one phase (row and column modulo the stride, one phase in each z) are seen by the same
-// taps, every stride-th one, so that no tap is tried in vain.
+// taps, every stride-th one without dilation, so that no tap is tried in vain.
 
 @compute @workgroup_size(WG)
 fn grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -122,11 +116,13 @@ fn grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     var s5 = vec4<f32>(0.0);
     var s6 = vec4<f32>(0.0);
     var s7 = vec4<f32>(0.0);
-    for (var ky = (phase.x + params.pad_h) % params.stride_h; ky < params.kh; ky += params.stride_h) {
+    let first = vec2<u32>(first_tap(phase.x + params.pad_h, params.kh, params.stride_h, params.dilation_h),
+                          first_tap(phase.y + params.pad_w, params.kw, params.stride_w, params.dilation_w));
+    for (var ky = first.x; ky < params.kh; ky += params.step_h) {
         // Exact: the phase was chosen so that the stride divides this.
-        let dy = (i32(phase.x + params.pad_h) - i32(ky)) / i32(params.stride_h);
-        for (var kx = (phase.y + params.pad_w) % params.stride_w; kx < params.kw; kx += params.stride_w) {
-            let dx = (i32(phase.y + params.pad_w) - i32(kx)) / i32(params.stride_w);
+        let dy = (i32(phase.x + params.pad_h) - i32(ky * params.dilation_h)) / i32(params.stride_h);
+        for (var kx = first.y; kx < params.kw; kx += params.step_w) {
+            let dx = (i32(phase.y + params.pad_w) - i32(kx * params.dilation_w)) / i32(params.stride_w);
             let a0 = seen_through_tap(q0, dy, dx);
             let a1 = seen_through_tap(q1, dy, dx);
             let a2 = seen_through_tap(q2, dy, dx);
@@ -162,7 +158,7 @@ fn grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     store_x(q7, phase, ci, s7);
 }
 
-// grad_weight[co,ci,ky,kx] = sum over n,oy,ox of grad_y[n,co,oy,ox] * x[n,ci,oy*stride-padding+ky,ox*stride-padding+kx]
+// grad_weight[co,ci,ky,kx] = sum over n,oy,ox of grad_y[n,co,oy,ox] * x[n,ci,oy*stride-padding+ky*dilation,ox*stride-padding+kx*dilation]
 @compute @workgroup_size(WG)
 fn grad_weight(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                @builtin(local_invocation_index) lane: u32) {

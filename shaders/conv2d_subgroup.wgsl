@@ -7,7 +7,9 @@
 
 #import linear
 #import not_finite
+#import activation
 #import conv2d_registers
+#import conv2d_taps
 
 const LANES: u32 = 8u;      // of a subgroup
 const PIXELS: u32 = 16u;    // of a workgroup
@@ -127,11 +129,13 @@ fn grad_input(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     var s13 = vec4<f32>(0.0);
     var s14 = vec4<f32>(0.0);
     var s15 = vec4<f32>(0.0);
-    for (var ky = (phase.x + params.pad_h) % params.stride_h; ky < params.kh; ky += params.stride_h) {
+    let first = vec2<u32>(first_tap(phase.x + params.pad_h, params.kh, params.stride_h, params.dilation_h),
+                          first_tap(phase.y + params.pad_w, params.kw, params.stride_w, params.dilation_w));
+    for (var ky = first.x; ky < params.kh; ky += params.step_h) {
         // Exact: the phase was chosen so that the stride divides this.
-        let dy = (i32(phase.x + params.pad_h) - i32(ky)) / i32(params.stride_h);
-        for (var kx = (phase.y + params.pad_w) % params.stride_w; kx < params.kw; kx += params.stride_w) {
-            let dx = (i32(phase.y + params.pad_w) - i32(kx)) / i32(params.stride_w);
+        let dy = (i32(phase.x + params.pad_h) - i32(ky * params.dilation_h)) / i32(params.stride_h);
+        for (var kx = first.y; kx < params.kw; kx += params.step_w) {
+            let dx = (i32(phase.y + params.pad_w) - i32(kx * params.dilation_w)) / i32(params.stride_w);
             let a0 = seen_through_tap(q0, dy, dx);
             let a1 = seen_through_tap(q1, dy, dx);
             let at = ((ky * params.kw + kx) * params.c_in + row) * 4u * params.c_out;

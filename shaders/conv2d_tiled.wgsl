@@ -8,6 +8,8 @@
 
 #import linear
 #import not_finite
+#import activation
+#import conv2d_taps
 
 override LANES_X: u32 = 8u; // invocations across the channel groups of a tile
 override LANES_Y: u32 = 8u; // and down its pixels; DEPTH divides the product
@@ -34,9 +36,9 @@ struct Params {
     has_mask: u32,      // 0 or 1: out = 0 where mask <= 0
     m_offset: u32,      // first group in a pixel of mask
     m_stride: u32,      // groups of a pixel of mask
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
+    channels: u32,      // of the result, where there is an activation
+    act_a: f32,         // numbers of the activation
+    act_b: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -60,6 +62,7 @@ struct Domain {
     start: vec2<u32>,  // the first pixel of the map, in the result
     corner: vec2<i32>, // what the first tap sees from there, in the source
     stride: vec2<u32>, // from what a tap sees from one pixel to what it sees from the next
+    reach: vec2<u32>,  // from what a tap sees to what the next one sees
     taps: vec2<u32>,
     first: vec2<u32>,  // tap
     skip: vec2<u32>,   // from one tap to the next
@@ -68,8 +71,9 @@ struct Domain {
 fn forward_domain() -> Domain {
     let stride = vec2<u32>(params.stride_h, params.stride_w);
     let corner = vec2<i32>(-i32(params.pad_h), -i32(params.pad_w));
-    return Domain(params.oh, params.ow, vec2<u32>(1u), vec2<u32>(0u), corner, stride, vec2<u32>(params.kh, params.kw),
-                  vec2<u32>(0u), vec2<u32>(1u));
+    let reach = vec2<u32>(params.dilation_h, params.dilation_w);
+    return Domain(params.oh, params.ow, vec2<u32>(1u), vec2<u32>(0u), corner, stride, reach,
+                  vec2<u32>(params.kh, params.kw), vec2<u32>(0u), vec2<u32>(1u));
 }
 
 fn backward_domain(phase: u32) -> Domain {
@@ -77,9 +81,15 @@ fn backward_domain(phase: u32) -> Domain {
     let start = vec2<u32>(phase / params.stride_w, phase % params.stride_w);
     let size = (vec2<u32>(params.h, params.w) + stride - 1u - start) / stride;
     let padded = start + vec2<u32>(params.pad_h, params.pad_w);
-    let first = padded % stride;
-    let taps = (vec2<u32>(params.kh, params.kw) + stride - 1u - first) / stride;
-    return Domain(size.x, size.y, stride, start, vec2<i32>(padded / stride), vec2<u32>(1u), taps, first, stride);
+    let dilation = vec2<u32>(params.dilation_h, params.dilation_w);
+    let step = vec2<u32>(params.step_h, params.step_w);
+    let first = vec2<u32>(first_tap(padded.x, params.kh, stride.x, dilation.x),
+                          first_tap(padded.y, params.kw, stride.y, dilation.y));
+    let taps = (vec2<u32>(params.kh, params.kw) + step - 1u - first) / step;
+    // Exact where there is a tap: the first was chosen so that the stride divides this.
+    let corner = (vec2<i32>(padded) - vec2<i32>(first * dilation)) / vec2<i32>(stride);
+    let reach = step * dilation / stride;
+    return Domain(size.x, size.y, stride, start, corner, vec2<u32>(1u), reach, taps, first, step);
 }
 
 // Pixel p of the map: (picture, row, column).
@@ -125,6 +135,7 @@ fn finish(pixel: u32, column: u32, sum: vec4<f32>) {
     if (params.has_bias == 1u) { value += bias[column]; }
     if (params.has_addend == 1u) { value += addend[pixel * params.a_stride + params.a_offset + column]; }
     if (params.relu == 1u) { value = where_positive(value, value); }
+    if (ACTIVATION != 0u) { value = activated_channels(column, params.channels, value, params.act_a, params.act_b); }
     if (params.has_mask == 1u) { value = where_positive(value, mask[pixel * params.m_stride + params.m_offset + column]); }
     out[pixel * params.out_stride + params.out_offset + column] = value;
 }
@@ -199,7 +210,8 @@ fn product(index: u32, lane: u32, backward: bool) {
     var s16 = s00;
     var s17 = s00;
     for (var step = from_step; step < to_step; step++) {
-        let seen = select(vec2<i32>(place.tap), -vec2<i32>(place.tap), backward);
+        let reach = vec2<i32>(place.tap * map.reach);
+        let seen = select(reach, -reach, backward);
         let summed = place.tap.x < map.taps.x;
         wg_source[depth * (LANES_Y * PIXELS + 1u) + row] = load(corner0, seen, place.group, source_size, summed);
         if (two) {

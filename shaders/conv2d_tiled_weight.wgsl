@@ -43,8 +43,8 @@ fn range(split: u32, step: u32) -> vec2<u32> {
 fn load_x(p: u32, tap: vec2<u32>, c: u32, summed: bool) -> vec4<f32> {
     let row = divide(p, params.ow);
     let picture = divide(row, params.oh);
-    let iy = i32((row - picture * params.oh) * params.stride_h + tap.x) - i32(params.pad_h);
-    let ix = i32((p - row * params.ow) * params.stride_w + tap.y) - i32(params.pad_w);
+    let iy = i32((row - picture * params.oh) * params.stride_h + tap.x * params.dilation_h) - i32(params.pad_h);
+    let ix = i32((p - row * params.ow) * params.stride_w + tap.y * params.dilation_w) - i32(params.pad_w);
     let inside = summed && u32(iy) < params.h && u32(ix) < params.w;
     let pixel = u32((i32(picture * params.h) + iy) * i32(params.w) + ix);
     return select(vec4<f32>(0.0), x[select(0u, pixel * params.x_stride + params.x_offset + c, inside)], inside);

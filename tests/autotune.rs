@@ -11,12 +11,12 @@ use common::gpu::device;
 use entoptic::autotune::{Autotuner, Settings, install};
 use entoptic::device::{AdapterChoice, Choices, Class, Device, Recorder, Source, Tiling, Tuning, Variant};
 use entoptic::device::{Externals, Program};
-use entoptic::ops::{Conv2d, Forward, Op, Pass, Problem, Sizes, View};
+use entoptic::ops::{Conv2d, Forward, Op, Pass, Problem, Sizes, View, Window};
 use entoptic::tensor::{Array, Layout, Shape};
 
 fn problem(pass: Pass) -> Problem {
     let (x, weight, y) = (Shape::new(3, 5, 9, 8), Shape::new(7, 5, 3, 3), Shape::new(3, 7, 5, 4));
-    Problem { pass, sizes: Sizes { x, weight, y, stride: [2, 2], padding: [1, 1] } }
+    Problem { pass, sizes: Sizes { x, weight, y, window: Window::plain([2, 2], [1, 1]) } }
 }
 
 fn settings(folder: &Path, time: Duration) -> Settings {
@@ -106,12 +106,12 @@ fn recordings_use_what_was_measured() {
     device.set_tiling(Tiling::Measured(Arc::clone(&tuner) as Arc<dyn Choices>));
     let shader = |tuning: Tuning| {
         let mut recorder = Recorder::new(tuning);
-        let Sizes { x, weight, y, stride, padding } = problem(Pass::Forward).sizes;
+        let Sizes { x, weight, y, window } = problem(Pass::Forward).sizes;
         let mut view = |shape, layout: Layout| {
             View::whole(recorder.buffer("value", layout.bytes(shape), Source::Transient), shape, layout)
         };
         let (inputs, output) = ([view(x, Layout::Picture), view(weight, Layout::Filter)], view(y, Layout::Picture));
-        let op = Conv2d { stride, padding, relu: false };
+        let op = Conv2d::of(window);
         op.forward(&mut recorder, &Forward { inputs: &inputs, output, saved: &[] });
         recorder.finish().dispatches[0].kernel.shader.name
     };

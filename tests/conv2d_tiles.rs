@@ -6,7 +6,7 @@ use common::compare::{Bound, assert_close};
 use common::generator::Generator;
 use common::gpu::{Outcome, device, run_tuned, tunings};
 use entoptic::device::{Externals, Program, Recorder, Tiling, Tuning, Variant};
-use entoptic::ops::{Conv2d, View};
+use entoptic::ops::{Conv2d, View, Window};
 use entoptic::tape::{Request, Tape};
 use entoptic::tensor::{Array, Layout, Shape};
 
@@ -35,7 +35,7 @@ const LAYERS: [Layer; 10] = [
 
 fn run(layer: &Layer, tuning: Tuning) -> Outcome {
     let (x, [c_out, kh, kw], stride, padding) = *layer;
-    let op = Conv2d { stride, padding, relu: false };
+    let op = Conv2d::of(Window::plain(stride, padding));
     let array = |name: &str, shape: Shape| {
         Array::new(shape, RANDOM.tensor_symmetric(&format!("{layer:?} {name}"), shape.elements(), 1.0))
     };

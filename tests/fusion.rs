@@ -17,7 +17,8 @@ use entoptic::evaluate::{self, Forward, PICTURE, Scene, gradient, outputs};
 use entoptic::nets::{BatchNormMode, Head, Network, Normalize, Outputs};
 use entoptic::objective::{Form, Measure, Objective, Place, Term};
 use entoptic::ops::{
-    self, Add, AvgPool2d, BatchNorm, Concat, Conv2d, FoldBias, FoldWeight, MaxPool2d, Op, Relu, View, samples,
+    self, Activation, Add, AvgPool2d, BatchNorm, Binary, Concat, Conv2d, FoldBias, FoldWeight, MaxPool2d, Op, Relu,
+    View, Window, samples,
 };
 use entoptic::tape::passes::{self, Pass};
 use entoptic::tape::{Request, Tape, Var};
@@ -63,16 +64,21 @@ impl Little {
         [self.tape.apply(Relu, &[y]).unwrap(), weight, bias]
     }
 
-    /// Convolution, with a bias where there is one, and a frozen batch norm.
+    /// Convolution of one pixel, with a bias where there is one, and a frozen batch norm.
     fn conv_norm(&mut self, name: &str, x: Var, channels: usize, biased: bool) -> Var {
-        let c_in = self.tape.shape(x).c();
-        let weight = self.filter(&format!("{name}.weight"), Shape::new(channels, c_in, 1, 1), Layout::Filter);
+        self.conv_norm_of(name, x, [channels, 1], Window::plain([1; 2], [0; 2]), biased)
+    }
+
+    /// Convolution of so many channels and a square window, and a frozen batch norm.
+    fn conv_norm_of(&mut self, name: &str, x: Var, [channels, side]: [usize; 2], window: Window, biased: bool) -> Var {
+        let c_in = self.tape.shape(x).c() / window.groups;
+        let weight = self.filter(&format!("{name}.weight"), Shape::new(channels, c_in, side, side), Layout::Filter);
         let c = Shape::channels(channels);
         let mut inputs = vec![x, weight];
         if biased {
             inputs.push(self.filter(&format!("{name}.bias"), c, Layout::Picture));
         }
-        let y = self.tape.apply(Conv2d::new(1, 0), &inputs).unwrap();
+        let y = self.tape.apply(Conv2d::of(window), &inputs).unwrap();
         let mut inputs = vec![y];
         for leaf in ["scale", "shift", "mean"] {
             inputs.push(self.filter(&format!("{name}.{leaf}"), c, Layout::Picture));
@@ -92,17 +98,17 @@ fn little(passes: &[Pass], middle: bool) -> (Vec<Array>, Vec<String>) {
     net.put("x", &random("x", shape), Layout::Picture);
     let x = net.tape.input("x", shape);
     let [stem, stem_weight, stem_bias] = net.conv("stem", x, 6, 3, None);
-    let pool = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ceil_mode: false };
+    let pool = MaxPool2d::new(3, 2, 1);
     let pooled = net.tape.apply(pool, &[stem]).unwrap();
     let [inner, inner_weight, _] = net.conv("inner", pooled, 5, 1, None);
     let [block, ..] = net.conv("block", inner, 6, 3, Some(pooled));
     let [one, ..] = net.conv("one", block, 8, 1, None);
     let [two, ..] = net.conv("two", block, 4, 3, None);
-    let same = MaxPool2d { kernel: [3, 3], stride: [1, 1], padding: [1, 1], ceil_mode: true };
+    let same = MaxPool2d { ceil_mode: true, ..MaxPool2d::new(3, 1, 1) };
     let three = net.tape.apply(same, &[block]).unwrap();
     let [three, ..] = net.conv("three", three, 7, 1, None);
     let side = net.tape.apply(Concat, &[one, two, three]).unwrap();
-    let average = AvgPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1], count_include_pad: true };
+    let average = AvgPool2d::new(3, 2, 1);
     let y = net.tape.apply(average, &[side]).unwrap();
     let mut wrt = vec![x];
     if middle {
@@ -140,7 +146,7 @@ fn siblings(passes: &[Pass]) -> Vec<(Vec<Array>, Vec<String>)> {
     let [a1, ..] = net.conv("a1", a, 4, 3, None);
     let [b1, ..] = net.conv("b1", b, 4, 3, None);
     let [b2, ..] = net.conv("b2", b, 8, 1, None);
-    let average = AvgPool2d { kernel: [3, 3], stride: [1, 1], padding: [1, 1], count_include_pad: true };
+    let average = AvgPool2d::new(3, 1, 1);
     let b3 = net.tape.apply(average, &[b]).unwrap();
     let beside = net.tape.apply(Concat, &[a, b2]).unwrap();
     let twice = net.tape.apply(Concat, &[a1, b1, b2]).unwrap();
@@ -170,6 +176,107 @@ fn convolutions_of_one_value_are_the_same_in_one_operation() {
         fewer += usize::from(joined.1.len() < own.1.len());
     }
     assert!(fewer >= 4, "only {fewer} requests take fewer launches when convolutions are joined");
+}
+
+/// A block as MobileNets have it, with groups in its middle and a gate behind: what is found, and the launches, of a forward pass
+/// alone or with the gradient of the picture.
+fn mobile(passes: &[Pass], function: Activation, groups: usize, differentiated: bool) -> (Vec<Array>, Vec<String>) {
+    let mut net = Little::new();
+    let shape = Shape::new(2, 6, 7, 5);
+    net.put("x", &random("x", shape), Layout::Picture);
+    let x = net.tape.input("x", shape);
+    let y = net.conv_norm("expand", x, 12, false);
+    let y = net.tape.apply(function, &[y]).unwrap();
+    let window = Window { groups, ..Window::plain([1; 2], [1; 2]) };
+    let y = net.conv_norm_of("middle", y, [12, 3], window, false);
+    let y = net.tape.apply(function, &[y]).unwrap();
+    let gate = net.tape.apply(ops::AdaptiveAvgPool2d { output: [1, 1] }, &[y]).unwrap();
+    let gate = net.conv_norm("gate", gate, 12, true);
+    let gate = net.tape.apply(Activation::Sigmoid, &[gate]).unwrap();
+    let y = net.tape.apply(Binary::Times, &[y, gate]).unwrap();
+    let y = net.conv_norm("project", y, 6, false);
+    let y = net.tape.apply(Add, &[x, y]).unwrap();
+    let y = net.conv_norm("last", y, 5, true);
+    let residual = net.tape.apply(ops::Channels::slice(1, 5), &[x]).unwrap();
+    let y = net.tape.apply(Add, &[y, residual]).unwrap();
+    let y = net.tape.apply(Activation::Tanh, &[y]).unwrap();
+    let (loss, wrt) = if differentiated { (Some(y), vec![x]) } else { (None, vec![]) };
+    run(passes, &net.tape, &Request { keep: vec![y], loss, wrt }, &net.externals)
+}
+
+#[test]
+fn convolutions_take_in_activations() {
+    let told = [
+        Activation::Clip { low: 0.0, high: 1.5 },
+        Activation::LeakyRelu { slope: 0.2 },
+        Activation::Elu { alpha: 0.8 },
+    ];
+    let not_told = [Activation::Silu, Activation::HardSwish, Activation::Gelu];
+    for groups in [1, 3, 12] {
+        for function in told.into_iter().chain(not_told) {
+            for differentiated in [false, true] {
+                let label = format!("{function:?}, {groups} groups, gradient: {differentiated}");
+                let (fused, launches) = mobile(passes::ALL, function, groups, differentiated);
+                let (plain, _) = mobile(&[], function, groups, differentiated);
+                for (fused, plain) in fused.iter().zip(&plain) {
+                    assert_close(&label, &fused.values, &plain.values, Bound::rel_l2(2e-6));
+                }
+                // Where the gradient needs what a function is taken of, the function stays by itself: two of three.
+                let alone = launches.iter().filter(|launch| *launch == "activation.forward").count();
+                let stay = differentiated && not_told.contains(&function);
+                assert_eq!(alone, if stay { 2 } else { 0 }, "{label}: {launches:?}");
+                let norms = launches.iter().filter(|launch| launch.starts_with("batch_norm")).count();
+                assert_eq!(norms, 0, "{label}: {launches:?}");
+                let grouped = launches.iter().filter(|launch| launch.starts_with("conv2d_grouped.")).count();
+                let depthwise = launches.iter().filter(|launch| launch.starts_with("conv2d_depthwise.")).count();
+                let passes = 1 + usize::from(differentiated);
+                let expected = [usize::from(groups == 3) * passes, usize::from(groups == 12) * passes];
+                assert_eq!([grouped, depthwise], expected, "{label}: {launches:?}");
+            }
+        }
+    }
+}
+
+/// Side by side, convolutions in groups would be groups of one that sees other channels.
+#[test]
+fn convolutions_in_groups_are_not_joined() {
+    let found = [passes::ALL, &[]].map(|passes| {
+        let mut net = Little::new();
+        let shape = Shape::new(2, 8, 5, 4);
+        net.put("x", &random("x", shape), Layout::Picture);
+        let x = net.tape.input("x", shape);
+        let window = Window { groups: 2, ..Window::plain([1; 2], [1; 2]) };
+        let [a, b] = ["a", "b"].map(|name| net.conv_norm_of(name, x, [8, 3], window, true));
+        let y = net.tape.apply(Add, &[a, b]).unwrap();
+        run(passes, &net.tape, &Request { keep: vec![y], loss: Some(y), wrt: vec![x] }, &net.externals).0
+    });
+    for (fused, plain) in found[0].iter().zip(&found[1]) {
+        assert_close("in groups", &fused.values, &plain.values, Bound::rel_l2(2e-6));
+    }
+}
+
+/// Branches in groups, and others whose channels are no whole groups of four, lie where their concatenation will be, or are copied.
+#[test]
+fn branches_in_groups_lie_beside_others() {
+    for [one, two] in [[8, 12], [6, 7]] {
+        let found = [passes::ALL, &[]].map(|passes| {
+            let mut net = Little::new();
+            let shape = Shape::new(2, one, 5, 4);
+            net.put("x", &random("x", shape), Layout::Picture);
+            let x = net.tape.input("x", shape);
+            let depthwise = Window { groups: one, ..Window::plain([1; 2], [1; 2]) };
+            let a = net.conv_norm_of("a", x, [one, 3], depthwise, true);
+            let a = net.tape.apply(Activation::Clip { low: 0.0, high: 1.0 }, &[a]).unwrap();
+            let b = net.conv_norm("b", x, two, true);
+            let y = net.tape.apply(Concat, &[a, b]).unwrap();
+            let count = (one + two) / 2 * 2 - 2;
+            let y = net.tape.apply(ops::Channels { first: 1, count, groups: 2 }, &[y]).unwrap();
+            run(passes, &net.tape, &Request { keep: vec![y], loss: Some(y), wrt: vec![x] }, &net.externals).0
+        });
+        for (fused, plain) in found[0].iter().zip(&found[1]) {
+            assert_close(&format!("{one} beside {two}"), &fused.values, &plain.values, Bound::rel_l2(2e-6));
+        }
+    }
 }
 
 /// Two networks see one picture: their first layers are the same operation on the same value, and yet belong to each alone.

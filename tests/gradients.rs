@@ -34,7 +34,9 @@ fn probe(domain: &Domain) -> Option<Probe> {
         // Nothing is lost in a difference of linear functions but the roundings of the two.
         Domain::Linear(..) => Some(Probe { step: 0.5, bound: 2e-5 }),
         // Roundings of 6e-8 of the result over a step of 1e-2, and the third derivative times its square.
-        Domain::Smooth(_) | Domain::Apart(_) => Some(Probe { step: 1e-2, bound: 1e-3 }),
+        Domain::Smooth(_) | Domain::Weight(_) | Domain::Divisor(_) | Domain::Apart(_) => {
+            Some(Probe { step: 1e-2, bound: 1e-3 })
+        }
         Domain::Positive(_) | Domain::Index(..) | Domain::Fixed(_) => None,
     }
 }
@@ -42,8 +44,10 @@ fn probe(domain: &Domain) -> Option<Probe> {
 fn values(name: &str, domain: &Domain) -> Vec<f32> {
     let count = domain.form().0.elements();
     match *domain {
-        Domain::Linear(..) | Domain::Smooth(_) | Domain::Fixed(_) => RANDOM.tensor_symmetric(name, count, 1.0),
-        Domain::Positive(_) => RANDOM.tensor_uniform(name, count, 0.5, 1.5),
+        Domain::Linear(..) | Domain::Smooth(_) | Domain::Weight(_) | Domain::Fixed(_) => {
+            RANDOM.tensor_symmetric(name, count, 1.0)
+        }
+        Domain::Positive(_) | Domain::Divisor(_) => RANDOM.tensor_uniform(name, count, 0.5, 1.5),
         Domain::Index(_, below) => RANDOM.map(name, count, |u| (u * below as f64).floor()),
         Domain::Apart(_) => {
             let mut order: Vec<usize> = (0..count).collect();

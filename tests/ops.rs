@@ -17,7 +17,7 @@ use entoptic::Error;
 use entoptic::device::{Externals, Program, Recorder, Source};
 use entoptic::ops::{
     AdaptiveAvgPool2d, Add, AvgPool2d, Backward, BatchNorm, BatchNormTrain, ChannelAffine, Concat, Conv2d, Domain,
-    Finish, Forward, MaxPool2d, Op, Relu, Sample, View, samples,
+    Finish, Forward, MaxPool2d, Op, Relu, Sample, View, Window, samples,
 };
 use entoptic::tape::{Request, Tape};
 use entoptic::tensor::{Array, Layout, Shape};
@@ -169,7 +169,7 @@ fn conv2d(case: &Case) {
     let linear = kind(case.fixture, case.name) == "linear";
     let op = match linear {
         true => Conv2d::new(1, 0),
-        false => Conv2d { stride: case.pair("stride"), padding: case.pair("padding"), relu: false },
+        false => Conv2d::of(Window::plain(case.pair("stride"), case.pair("padding"))),
     };
     let mut inputs = vec![case.picture("input"), case.filter("weight")];
     if case.has("bias") {
@@ -210,7 +210,8 @@ fn max_pool2d(case: &Case) {
     let op = MaxPool2d {
         kernel: case.pair("kernel"),
         stride: case.pair("stride"),
-        padding: case.pair("padding"),
+        padding: [case.pair("padding"); 2],
+        dilation: [1; 2],
         ceil_mode: case.flag("ceil_mode"),
     };
     let outcome = case.run(op, &[case.picture("input")]);
@@ -225,7 +226,8 @@ fn avg_pool2d(case: &Case) {
     let op = AvgPool2d {
         kernel: case.pair("kernel"),
         stride: case.pair("stride"),
-        padding: case.pair("padding"),
+        padding: [case.pair("padding"); 2],
+        ceil_mode: false,
         count_include_pad: case.flag("count_include_pad"),
     };
     let outcome = case.run(op, &[case.picture("input")]);
@@ -333,7 +335,7 @@ fn sums_over_a_large_picture_keep_their_digits() {
 #[test]
 fn max_pool2d_lets_nan_through() {
     let row = |values: [f32; 5]| [(Array::new(Shape::new(1, 1, 1, 5), values.to_vec()), Layout::Picture)];
-    let op = MaxPool2d { kernel: [1, 3], stride: [1, 1], padding: [0, 0], ceil_mode: false };
+    let op = MaxPool2d { kernel: [1, 3], ..MaxPool2d::new(1, 1, 0) };
     let upstream = Array::filled(Shape::new(1, 1, 1, 3), 1.0);
     let outcome = run(&op, &row([3.0, f32::NAN, 4.0, 2.0, f32::NEG_INFINITY]), Some(&upstream), &[true]);
     let [a, b, c] = outcome.output.values[..] else { panic!("three windows") };
@@ -375,9 +377,9 @@ fn running_statistics_have_no_gradient() {
 fn shapes_that_do_not_fit_are_refused() {
     let x = Shape::new(1, 5, 4, 3);
     let refused = |op: &dyn Op, inputs: &[Shape]| op.output_shape(inputs).expect_err(op.name()).to_string();
-    let pool = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [2, 1], ceil_mode: false };
+    let pool = MaxPool2d { padding: [[2, 1]; 2], ..MaxPool2d::new(3, 2, 0) };
     assert_eq!(refused(&pool, &[x]), "max_pool2d: padding is 2x1, expected at most half the window, 1x1");
-    let pool = AvgPool2d { kernel: [5, 5], stride: [3, 3], padding: [0, 0], count_include_pad: true };
+    let pool = AvgPool2d::new(5, 3, 0);
     assert!(refused(&pool, &[x]).starts_with("avg_pool2d: [1, 5, 4, 3] leaves no pixel after a 5x5 window"));
     let c = Shape::channels(5);
     let other = Shape::channels(4);
@@ -424,7 +426,7 @@ fn arguments(sample: &Sample) -> (Vec<(Array, Layout)>, Vec<bool>) {
         let (shape, layout) = domain.form();
         let name = format!("{} {index}", sample.op.name());
         let values = match domain {
-            Domain::Positive(_) => SEED.tensor_uniform(&name, shape.elements(), 0.5, 1.5),
+            Domain::Positive(_) | Domain::Divisor(_) => SEED.tensor_uniform(&name, shape.elements(), 0.5, 1.5),
             Domain::Index(_, count) => SEED.map(&name, shape.elements(), |u| (u * *count as f64).floor()),
             _ => SEED.tensor_symmetric(&name, shape.elements(), 1.0),
         };

@@ -84,7 +84,7 @@ fn conv2d(case: &Case) {
         names.push("bias");
     }
     let inputs: Vec<Array> = names.iter().map(|name| case.array(name)).collect();
-    case.check(&Conv2d { stride, padding, relu: false }, &names, &inputs);
+    case.check(&Conv2d::of(Window::plain(stride, padding)), &names, &inputs);
 }
 
 fn batch_norm(case: &Case) {
@@ -108,10 +108,14 @@ fn pool(case: &Case) {
     let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|word| case.pair(word));
     let input = [case.array("input")];
     if let Some(count_include_pad) = case.setting("count_include_pad").as_bool() {
-        return case.check(&AvgPool2d { kernel, stride, padding, count_include_pad }, &["input"], &input);
+        return case.check(
+            &AvgPool2d { kernel, stride, padding: [padding; 2], ceil_mode: false, count_include_pad },
+            &["input"],
+            &input,
+        );
     }
     let ceil_mode = case.setting("ceil_mode").as_bool().unwrap();
-    case.check(&MaxPool2d { kernel, stride, padding, ceil_mode }, &["input"], &input);
+    case.check(&MaxPool2d { kernel, stride, padding: [padding; 2], dilation: [1; 2], ceil_mode }, &["input"], &input);
 }
 
 fn residual(case: &Case) {
@@ -302,7 +306,7 @@ fn arguments(number: usize, sample: &Sample) -> Vec<Array> {
         let name = format!("oracle {number} {index}");
         let uniform = |low: f64, high: f64| Generator { seed: 3 }.tensor_uniform(&name, shape.elements(), low, high);
         let values = match domain {
-            Domain::Positive(_) => uniform(0.5, 1.5),
+            Domain::Positive(_) | Domain::Divisor(_) => uniform(0.5, 1.5),
             Domain::Index(_, below) => uniform(0.0, *below as f64).into_iter().map(f32::floor).collect(),
             // Far apart, never 0, and never what another argument has.
             Domain::Apart(_) => {

@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestR
 const CASES: usize = 1000;
 
 /// Operations that get a share for each of their settings.
-const SHARES: usize = 26;
+const SHARES: usize = 36;
 
 /// A range for each number that makes up a case.
 type Ranges = &'static [RangeInclusive<usize>];
@@ -104,16 +104,69 @@ const N: RangeInclusive<usize> = 1..=3;
 const C: RangeInclusive<usize> = 1..=11;
 const SIDE: RangeInclusive<usize> = 1..=12;
 
+/// Those of a convolution: x, output channels, window, stride, padding, relu, bias and residual, groups, more padding behind, and
+/// dilation.
+const CONVOLUTIONS: Ranges = &[
+    N,
+    1..=37,
+    SIDE,
+    SIDE,
+    1..=37,
+    1..=5,
+    1..=5,
+    1..=3,
+    1..=3,
+    0..=3,
+    0..=3,
+    0..=4,
+    0..=2,
+    0..=16,
+    0..=5,
+    0..=5,
+    0..=5,
+];
+
+/// What may stand behind a convolution besides relu, which is the second.
+const BEHIND: [Option<Activation>; 5] = [
+    None,
+    None,
+    Some(Activation::Tanh),
+    Some(Activation::Clip { low: -0.5, high: 0.75 }),
+    Some(Activation::Elu { alpha: 0.7 }),
+];
+
+/// A number for the functions of `activation` that have some.
+fn function(kind: usize, a: f32) -> Activation {
+    match kind {
+        0 => Activation::Clip { low: -a, high: 2.0 * a },
+        1 => Activation::LeakyRelu { slope: a },
+        2 => Activation::Sigmoid,
+        3 => Activation::Silu,
+        4 => Activation::HardSigmoid,
+        5 => Activation::HardSwish,
+        6 => Activation::Gelu,
+        7 => Activation::GeluTanh,
+        8 => Activation::Tanh,
+        9 => Activation::Elu { alpha: a },
+        _ => Activation::Softplus { beta: 4.0 * a, threshold: 20.0 },
+    }
+}
+
 properties! {
+    activation: 1, &[N, C, SIDE, SIDE, 0..=10, 1..=8], |v| {
+        boxed(function(v[4], v[5] as f32 / 8.0), [Domain::Apart(shape(v))])
+    };
     adaptive_avg_pool2d: 1, &[N, C, SIDE, SIDE, SIDE, SIDE], |v| {
         boxed(AdaptiveAvgPool2d { output: [v[4], v[5]] }, [Domain::linear(shape(v))])
     };
     add: 1, &[N, C, SIDE, SIDE], |v| boxed(Add, [Domain::linear(shape(v)), Domain::linear(shape(v))]);
-    avg_pool2d: 1, &[N, C, SIDE, SIDE, 1..=5, 1..=5, 1..=3, 1..=3, 0..=2, 0..=2, 0..=1], |v| {
+    avg_pool2d: 1, &[N, C, SIDE, SIDE, 1..=5, 1..=5, 1..=3, 1..=3, 0..=2, 0..=2, 0..=1, 0..=1, 0..=2], |v| {
+        let [top, left] = [v[8] % (v[4] / 2 + 1), v[9] % (v[5] / 2 + 1)];
         let op = AvgPool2d {
             kernel: [v[4], v[5]],
             stride: [v[6], v[7]],
-            padding: [v[8] % (v[4] / 2 + 1), v[9] % (v[5] / 2 + 1)],
+            padding: [[top, left], [top.saturating_sub(v[12]), left]],
+            ceil_mode: v[11] == 1,
             count_include_pad: v[10] == 1,
         };
         boxed(op, [Domain::linear(shape(v))])
@@ -125,6 +178,22 @@ properties! {
         let op = BatchNormTrain { eps: EPS[v[4]], momentum: 0.1 };
         boxed(op, [&[Domain::Smooth(shape(v))], &vectors(v[1])[..]].concat())
     };
+    binary: 2, &[N, C, SIDE, SIDE, 0..=3, 0..=15, 0..=15], |v| {
+        let op = [Binary::Plus, Binary::Minus, Binary::Times, Binary::Over][v[4]];
+        // Each bit says whether an argument is the same along a side.
+        let along = |bits: usize| {
+            let mut sizes = shape(v).0;
+            sizes.iter_mut().enumerate().filter(|(side, _)| bits >> side & 1 == 1).for_each(|(_, size)| *size = 1);
+            Shape(sizes)
+        };
+        let b = along(v[6]);
+        let b = if op == Binary::Over { Domain::Divisor(b) } else { Domain::linear(b) };
+        boxed(op, [Domain::linear(along(v[5])), b])
+    };
+    channels: 1, &[N, 1..=3, SIDE, SIDE, 0..=5, 1..=4, 0..=3], |v| {
+        let op = Channels { first: v[4], count: v[5] * v[1], groups: v[1] };
+        boxed(op, [Domain::linear(Shape::new(v[0], v[4] + op.count + v[6], v[2], v[3]))])
+    };
     channel_affine: 1, &[N, C, SIDE, SIDE], |v| {
         boxed(ChannelAffine, [&[Domain::linear(shape(v))], &vectors(v[1])[..2]].concat())
     };
@@ -132,12 +201,27 @@ properties! {
         let part = |c: &usize| Domain::linear(Shape::new(v[0], *c, v[2], v[3]));
         boxed(Concat, v[4..][..v[1]].iter().map(part).collect::<Vec<_>>())
     };
-    conv2d: 5, &[N, 1..=37, SIDE, SIDE, 1..=37, 1..=5, 1..=5, 1..=3, 1..=3, 0..=3, 0..=3, 0..=1, 0..=2], |v| {
-        let (x, weight) = (shape(v), Shape::new(v[4], v[1], v[5], v[6]));
-        let op = Conv2d { stride: [v[7], v[8]], padding: [v[9], v[10]], relu: v[11] == 1 };
+    conv2d: 8, CONVOLUTIONS, |v| {
+        // Half of all are in one group; of the others every fourth is depthwise.
+        let groups = match v[13] {
+            0..=7 => 1,
+            15..=16 => v[1],
+            groups => groups - 6,
+        };
+        let [c_in, c_out] = [v[1], if v[13] > 14 { v[1] } else { v[4] }].map(|c| c.div_ceil(groups) * groups);
+        let x = Shape::new(v[0], c_in, v[2], v[3]);
+        let weight = Shape::new(c_out, c_in / groups, v[5], v[6]);
+        let op = Conv2d {
+            stride: [v[7], v[8]],
+            padding: [[v[9], v[10]], [v[9] + v[14] / 3, v[10].saturating_sub(v[14] / 3)]],
+            dilation: [1 + v[15] / 3, 1 + v[16] / 3],
+            groups,
+            relu: v[11] == 1,
+            activation: BEHIND[v[11]],
+        };
         let mut domains = vec![Domain::linear(x), Domain::filter(weight)];
         if let Ok(y) = op.output_shape(&[x, weight]) {
-            domains.extend([Domain::linear(Shape::channels(v[4])), Domain::linear(y)].into_iter().take(v[12]));
+            domains.extend([Domain::linear(Shape::channels(c_out)), Domain::linear(y)].into_iter().take(v[12]));
         }
         boxed(op, domains)
     };
@@ -158,11 +242,21 @@ properties! {
         let kernel = 1 + 2 * v[4];
         boxed(GaussianBlur { kernel }, [Domain::linear(shape(v)), Domain::Fixed(Shape::channels(kernel))])
     };
-    max_pool2d: 1, &[N, C, SIDE, SIDE, 1..=5, 1..=5, 1..=3, 1..=3, 0..=2, 0..=2, 0..=1], |v| {
+    layer_norm: 1, &[N, 1..=300, 1..=5, 1..=5, 0..=1], |v| {
+        let vector = Domain::linear(Shape::channels(v[1]));
+        boxed(LayerNorm { eps: EPS[v[4]] }, [Domain::Smooth(shape(v)), vector, vector])
+    };
+    local_response_norm: 1, &[N, C, SIDE, SIDE, 0..=4, 0..=4, 1..=8], |v| {
+        let op = LocalResponseNorm { before: v[4], after: v[5], alpha: v[6] as f32 / 4.0, beta: 0.75, k: 1.0 };
+        boxed(op, [Domain::Smooth(shape(v))])
+    };
+    max_pool2d: 1, &[N, C, SIDE, SIDE, 1..=5, 1..=5, 1..=3, 1..=3, 0..=2, 0..=2, 0..=1, 0..=2, 0..=3], |v| {
+        let [top, left] = [v[8] % (v[4] / 2 + 1), v[9] % (v[5] / 2 + 1)];
         let op = MaxPool2d {
             kernel: [v[4], v[5]],
             stride: [v[6], v[7]],
-            padding: [v[8] % (v[4] / 2 + 1), v[9] % (v[5] / 2 + 1)],
+            padding: [[top, left], [top, left.saturating_sub(v[11])]],
+            dilation: [1 + v[12] / 2, 1 + v[12] % 2],
             ceil_mode: v[10] == 1,
         };
         boxed(op, [Domain::Apart(shape(v))])
@@ -192,6 +286,7 @@ properties! {
         let mode = [modes[0], modes[1], ResizeMode::Nearest][v[6]];
         boxed(Resize { height: v[4], width: v[5], mode }, [Domain::linear(shape(v))])
     };
+    softmax: 1, &[N, 1..=300, 1..=4, 1..=4], |v| boxed(Softmax, [Domain::Smooth(shape(v))]);
     statistics_distance: 1, &[N, C, SIDE, SIDE, 0..=1], |v| {
         let [_, _, mean, var] = vectors(v[1]);
         boxed(StatisticsDistance { eps: EPS[v[4]] }, [Domain::Smooth(shape(v)), mean, var])

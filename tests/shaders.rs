@@ -117,7 +117,14 @@ fn every_file_is_registered_once() {
 fn operations_are_named_like_their_files() {
     for sample in samples() {
         let own = dispatches(&sample, Tuning::default());
-        assert!(own.iter().all(|dispatch| dispatch.kernel.shader.name == sample.op.name()), "{:?}", sample.op);
+        // A convolution has files for groups, whose names begin with its own; what adds partial sums up is one of them. The slope
+        // of a function that it has taken in is in the file of these.
+        let named = |name: &str| {
+            let rest = name.strip_prefix(sample.op.name());
+            rest.is_some_and(|rest| rest.is_empty() || sample.op.name() == "conv2d" && rest.starts_with('_'))
+                || sample.op.name() == "conv2d" && name == "activation"
+        };
+        assert!(own.iter().all(|dispatch| named(dispatch.kernel.shader.name)), "{:?}", sample.op);
     }
 }
 

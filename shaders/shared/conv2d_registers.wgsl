@@ -1,4 +1,5 @@
 // conv2d_registers: parameters, bindings, loads and stores of the convolutions that hold their sums in registers alone.
+// The importer imports not_finite and activation.
 
 struct Params {
     n: u32,         // pictures
@@ -12,8 +13,12 @@ struct Params {
     kw: u32,
     stride_h: u32,
     stride_w: u32,
-    pad_h: u32,
+    pad_h: u32,     // zeros above and to the left
     pad_w: u32,
+    dilation_h: u32, // from a tap to the next, in x
+    dilation_w: u32,
+    step_h: u32,    // from a tap that sees a pixel of a phase to the next that does
+    step_w: u32,
     x_offset: u32,  // first group in a pixel of x, or of grad_x
     x_stride: u32,  // groups of a pixel of x, or of grad_x
     y_offset: u32,  // the same of y, or of grad_y
@@ -27,9 +32,14 @@ struct Params {
     mask: u32,          // 0 or 1: grad_x = 0 where x <= 0
     m_offset: u32,      // first group in a pixel of x, where it is the mask
     m_stride: u32,
+    // Of a convolution whose channels are in several bundles, each of which sees its own input channels alone.
+    bundles: u32,
+    bundle_in: u32,     // input channels of a bundle
+    bundle_out: u32,    // output channels of a bundle
+    splits: u32,        // of each sum over pixels
+    act_a: f32,         // numbers of the activation
+    act_b: f32,
     pad0: u32,
-    pad1: u32,
-    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,10 +52,18 @@ struct Params {
 
 const NOWHERE: i32 = -1;
 
+// The pixel after q in a map of so many rows and columns: cheaper than to divide again.
+fn next_pixel(q: vec3<u32>, rows: u32, columns: u32) -> vec3<u32> {
+    let right = vec3<u32>(q.x, q.y, q.z + 1u);
+    let below = vec3<u32>(q.x, q.y + 1u, 0u);
+    let first = vec3<u32>(q.x + 1u, 0u, 0u);
+    return select(right, select(below, first, q.y + 1u == rows), q.z + 1u == columns);
+}
+
 // Where x holds the pixel that a tap sees from output position `at` = (first row of the picture, row, column), or NOWHERE.
 fn seen_by_tap(at: vec3<i32>, ky: u32, kx: u32) -> i32 {
-    let iy = at.y + i32(ky);
-    let ix = at.z + i32(kx);
+    let iy = at.y + i32(ky * params.dilation_h);
+    let ix = at.z + i32(kx * params.dilation_w);
     let inside = u32(iy) < params.h && u32(ix) < params.w;
     return select(NOWHERE, ((at.x + iy) * i32(params.w) + ix) * i32(params.x_stride) + i32(params.x_offset), inside);
 }
@@ -88,6 +106,7 @@ fn store_y(p: u32, co: u32, sum: vec4<f32>) {
     var value = sum;
     if (params.has_addend == 1u) { value += addend[p * params.a_stride + params.a_offset + co]; }
     if (params.relu == 1u) { value = where_positive(value, value); }
+    if (ACTIVATION != 0u) { value = activated_channels(co, params.bundles * params.bundle_out, value, params.act_a, params.act_b); }
     out[p * params.y_stride + params.y_offset + co] = value;
 }
 

@@ -10,5 +10,9 @@
     kw: u32,
     stride_h: u32,
     stride_w: u32,
-    pad_h: u32,
+    pad_h: u32,     // zeros above and to the left
     pad_w: u32,
+    dilation_h: u32, // from a tap to the next, in x
+    dilation_w: u32,
+    step_h: u32,    // from a tap that sees a pixel of a phase to the next that does
+    step_w: u32,

@@ -114,8 +114,8 @@ impl<'a> Trial<'a> {
         let forms = forms(&self.problem);
         let [x, weight, y] = [0, 1, 2].map(|which| view(NAMES[which], forms[which]));
         let result = view("result", forms[result_of(self.problem.pass)]);
-        let Problem { pass, sizes: Sizes { stride, padding, .. } } = self.problem;
-        let op = Conv2d { stride, padding, relu: false };
+        let Problem { pass, sizes: Sizes { window, .. } } = self.problem;
+        let op = Conv2d::of(window);
         let inputs = [x, weight];
         let grads = match pass {
             Pass::Forward => {

@@ -13,8 +13,10 @@ pub struct Shader {
 
 /// Fragments for `#import`.
 const SHARED: &[(&str, &str)] = &[
+    ("activation", include_str!("../../shaders/shared/activation.wgsl")),
     ("conv2d_registers", include_str!("../../shaders/shared/conv2d_registers.wgsl")),
     ("conv2d_sizes", include_str!("../../shaders/shared/conv2d_sizes.wgsl")),
+    ("conv2d_taps", include_str!("../../shaders/shared/conv2d_taps.wgsl")),
     ("corner", include_str!("../../shaders/shared/corner.wgsl")),
     ("linear", include_str!("../../shaders/shared/linear.wgsl")),
     ("not_finite", include_str!("../../shaders/shared/not_finite.wgsl")),

@@ -7,8 +7,8 @@ use crate::Result;
 use crate::device::{Device, Tile};
 use crate::nets::{BatchNormMode, Structure};
 use crate::ops::{
-    Add, BatchNorm, BatchNormTrain, ChannelAffine, Conv2d, Distance, Domain, Metric, Op, Pick, RegionSum, Relu, Sample,
-    StatisticsDistance, TotalVariation, samples,
+    Add, BatchNorm, BatchNormTrain, Binary, ChannelAffine, Conv2d, Distance, Domain, LayerNorm, Metric, Op, Pick,
+    RegionSum, Relu, Sample, StatisticsDistance, TotalVariation, Window, samples,
 };
 use crate::oracle;
 use crate::tape::{Request, passes};
@@ -67,7 +67,7 @@ impl Case {
             let (shape, layout) = domain.form();
             let uniform = hashed(seed.wrapping_add(1 + index as u64), shape.elements());
             let values: Vec<f32> = match *domain {
-                Domain::Positive(_) => uniform.map(|u| (0.5 + u) as f32).collect(),
+                Domain::Positive(_) | Domain::Divisor(_) => uniform.map(|u| (0.5 + u) as f32).collect(),
                 Domain::Index(_, below) => uniform.map(|u| (u * below as f64).floor() as f32).collect(),
                 Domain::Apart(_) if tied => uniform.map(|u| (u * 4.0).floor() as f32 - 1.0).collect(),
                 _ => uniform.map(|u| (2.0 * u - 1.0) as f32).collect(),
@@ -163,6 +163,7 @@ fn domains_like(known: &[Sample], op: &dyn Op, forms: &[(Shape, Layout)]) -> Vec
         let like = samples().find_map(|sample| sample.inputs.get(index)).or(samples().find_map(|s| s.inputs.last()));
         match like {
             Some(Domain::Positive(_)) => Domain::Positive(shape),
+            Some(Domain::Divisor(_)) => Domain::Divisor(shape),
             Some(Domain::Fixed(_)) => Domain::Fixed(shape),
             Some(Domain::Index(_, below)) => Domain::Index(shape, *below),
             _ => Domain::Linear(shape, layout),
@@ -203,7 +204,7 @@ pub(super) fn awkward(device: &Device) -> Result<Vec<Case>> {
     }
     let mut cases = Vec::new();
     for ((x, [c_out, kh, kw], stride, padding), tiles) in layers {
-        let op = Conv2d { stride, padding, relu: true };
+        let op = Conv2d { stride, padding: [padding; 2], relu: true, ..Conv2d::new(1, 0) };
         let shapes = [Shape(x), Shape::new(c_out, x[1], kh, kw)];
         let y = op.output_shape(&shapes)?;
         let domains = [
@@ -234,6 +235,16 @@ fn long_sums(device: &Device) -> Vec<Sample> {
         Sample::new(BatchNorm { eps: 1e-3 }, normalised(Domain::linear(x))),
         Sample::new(BatchNormTrain { eps: 1e-3, momentum: 0.1 }, normalised(Domain::Smooth(x))),
         Sample::new(ChannelAffine, [Domain::linear(x), vectors[0], vectors[1]]),
+        Sample::new(Binary::Times, [Domain::linear(x), vectors[0]]),
+        Sample::new(LayerNorm { eps: 1e-3 }, [Domain::Smooth(x), vectors[0], vectors[1]]),
+        Sample::new(
+            Conv2d::of(Window { groups: 3, ..Window::plain([1; 2], [1; 2]) }),
+            [Domain::linear(x), Domain::filter(Shape::new(3, 1, 3, 3)), vectors[0]],
+        ),
+        Sample::new(
+            Conv2d::of(Window { groups: 3, ..Window::plain([2; 2], [1; 2]) }),
+            [Domain::linear(x), Domain::filter(Shape::new(6, 1, 3, 3))],
+        ),
         Sample::new(StatisticsDistance { eps: 1e-3 }, [Domain::Smooth(x), Domain::Fixed(c), Domain::Positive(c)]),
         Sample::new(TotalVariation, [Domain::Apart(x)]),
         Sample::new(Distance { metric: Metric::L2 }, [Domain::Apart(x), Domain::Fixed(x)]),

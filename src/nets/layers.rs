@@ -141,7 +141,7 @@ impl Conv {
     }
 
     const fn op(self) -> Conv2d {
-        Conv2d { stride: [self.stride; 2], padding: self.padding, relu: false }
+        Conv2d { padding: [self.padding; 2], ..Conv2d::new(self.stride, 0) }
     }
 }
 
@@ -346,7 +346,7 @@ impl<'a> Layers<'a> {
         padding: usize,
         ceil_mode: bool,
     ) -> Result<Var> {
-        self.pool(name, x, MaxPool2d { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], ceil_mode })
+        self.pool(name, x, MaxPool2d { ceil_mode, ..MaxPool2d::new(kernel, stride, padding) })
     }
 
     /// The mean over the pixels of so many by so many equal parts of the picture.

@@ -1,6 +1,6 @@
 //! Maximum over windows.
 
-use super::pass::{Backward, Domain, Forward, Op, Sample, View, arguments, pooled};
+use super::pass::{Backward, Domain, Forward, Op, Pooling, Sample, View, arguments, pooled};
 use super::shader;
 use crate::Result;
 use crate::device::{Kernel, Recorder};
@@ -9,11 +9,11 @@ use crate::tensor::Shape;
 /// Maximum over windows that may overlap, with padding of minus infinity; the first maximum in row-major order takes the
 /// whole gradient.
 ///
-/// **Shapes** `x` [N, C, H, W] -> [N, C, OH, OW] with OH = floor or ceil of (H + 2·padding − KH) / stride, plus 1; with `ceil_mode`
-/// a last window that would start outside is dropped.
+/// **Shapes** `x` [N, C, H, W] -> [N, C, OH, OW] with OH = floor or ceil of (H + top + bottom − dilation·(KH − 1) − 1) / stride, plus
+/// 1; with `ceil_mode` a last window that would start outside is dropped.
 ///
-/// **Errors** [`Error::TooSmall`](crate::Error::TooSmall) when no window fits, [`Error::Shape`](crate::Error::Shape) when
-/// the padding is more than half the kernel.
+/// **Errors** [`Error::TooSmall`](crate::Error::TooSmall) when no window fits or one sees no pixel,
+/// [`Error::Shape`](crate::Error::Shape) when the padding is more than half the window.
 ///
 /// **Reference** `torch.nn.functional.max_pool2d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,10 @@ pub struct MaxPool2d {
     pub kernel: [usize; 2],
     /// Step of the window.
     pub stride: [usize; 2],
-    /// Pixels around the input.
-    pub padding: [usize; 2],
+    /// Pixels around the input: [top, left] and [bottom, right].
+    pub padding: [[usize; 2]; 2],
+    /// Step from one tap of the window to the next, [height, width].
+    pub dilation: [usize; 2],
     /// Whether a last window may reach beyond the padding.
     pub ceil_mode: bool,
 }
@@ -43,15 +45,24 @@ struct Params {
     stride_w: u32,
     pad_h: u32,
     pad_w: u32,
+    dilation_h: u32,
+    dilation_w: u32,
     x_offset: u32,
     x_stride: u32,
     y_offset: u32,
     y_stride: u32,
+    pad: [u32; 2],
 }
 
 shader!("max_pool2d", Params);
 
 impl MaxPool2d {
+    /// Square windows of neighbouring pixels, none of which reaches beyond the padding.
+    pub const fn new(kernel: usize, stride: usize, padding: usize) -> Self {
+        let (kernel, stride, padding) = ([kernel; 2], [stride; 2], [[padding; 2]; 2]);
+        MaxPool2d { kernel, stride, padding, dilation: [1; 2], ceil_mode: false }
+    }
+
     fn params(&self, x: View, y: View) -> Params {
         Params {
             n: x.shape.n() as u32,
@@ -64,12 +75,15 @@ impl MaxPool2d {
             kw: self.kernel[1] as u32,
             stride_h: self.stride[0] as u32,
             stride_w: self.stride[1] as u32,
-            pad_h: self.padding[0] as u32,
-            pad_w: self.padding[1] as u32,
+            pad_h: self.padding[0][0] as u32,
+            pad_w: self.padding[0][1] as u32,
+            dilation_h: self.dilation[0] as u32,
+            dilation_w: self.dilation[1] as u32,
             x_offset: x.offset,
             x_stride: x.stride,
             y_offset: y.offset,
             y_stride: y.stride,
+            pad: [0; 2],
         }
     }
 
@@ -86,7 +100,8 @@ impl Op for MaxPool2d {
 
     fn output_shape(&self, inputs: &[Shape]) -> Result<Shape> {
         let [x] = arguments(self.name(), inputs)?;
-        pooled(self.name(), x, self.kernel, self.stride, self.padding, self.ceil_mode)
+        let MaxPool2d { kernel, stride, padding, dilation, ceil_mode } = *self;
+        pooled(self.name(), x, Pooling { kernel, stride, padding, dilation, ceil_mode })
     }
 
     /// Where each maximum was, iy·W + ix: the bits of a `u32`, not of a number.
@@ -119,7 +134,11 @@ impl Op for MaxPool2d {
 /// Configurations for tests and benches.
 pub fn samples() -> Vec<Sample> {
     let sample = |kernel, stride, padding, ceil_mode, x: [usize; 4]| {
-        Sample::new(MaxPool2d { kernel, stride, padding, ceil_mode }, [Domain::Apart(Shape(x))])
+        let op = MaxPool2d { kernel, stride, padding: [padding; 2], dilation: [1; 2], ceil_mode };
+        Sample::new(op, [Domain::Apart(Shape(x))])
+    };
+    let wide = |stride, padding, dilation, ceil_mode, x: [usize; 4]| {
+        Sample::new(MaxPool2d { kernel: [3, 2], stride, padding, dilation, ceil_mode }, [Domain::Apart(Shape(x))])
     };
     vec![
         sample([3, 3], [2, 2], [1, 1], false, [2, 3, 7, 6]),
@@ -127,5 +146,8 @@ pub fn samples() -> Vec<Sample> {
         sample([3, 3], [1, 1], [1, 1], true, [1, 8, 5, 4]),
         sample([2, 3], [3, 2], [1, 0], true, [2, 3, 9, 11]),
         sample([3, 3], [2, 2], [0, 0], true, [2, 5, 2, 2]),
+        wide([1, 1], [[2, 1], [2, 1]], [2, 3], false, [2, 3, 7, 6]),
+        wide([2, 3], [[0, 1], [1, 0]], [1, 2], true, [1, 5, 6, 9]),
+        wide([2, 2], [[0, 0], [1, 1]], [1, 1], false, [1, 4, 6, 7]),
     ]
 }

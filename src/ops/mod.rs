@@ -5,6 +5,7 @@
 mod pass;
 
 mod accumulate;
+mod activation;
 mod adam;
 mod adaptive_avg_pool2d;
 mod add;
@@ -12,8 +13,10 @@ mod advance;
 mod avg_pool2d;
 mod batch_norm;
 mod batch_norm_train;
+mod binary;
 mod brighten;
 mod channel_affine;
+mod channels;
 mod check_finite;
 mod concat;
 mod conv2d;
@@ -23,6 +26,8 @@ mod descend;
 mod distance;
 mod fold;
 mod gaussian_blur;
+mod layer_norm;
+mod local_response_norm;
 mod max_pool2d;
 mod minimum;
 mod pad;
@@ -34,6 +39,7 @@ mod region_sum;
 mod relu;
 mod resize;
 mod sgd;
+mod softmax;
 mod statistics_distance;
 mod total_variation;
 mod warp;
@@ -44,7 +50,7 @@ pub use advance::Advance;
 pub use brighten::Brighten;
 pub use check_finite::CheckFinite;
 pub use concat::ConcatFilters;
-pub use conv2d::{Pass, Problem, Sizes, alone, choose};
+pub use conv2d::{Pass, Problem, Sizes, Window, alone, choose};
 pub use descend::{Descend, Rule};
 pub use distance::Metric;
 pub use fold::{FoldBias, FoldWeight};
@@ -93,18 +99,23 @@ macro_rules! shader {
 use shader;
 
 ops! { $
+    activation::Activation,
     adaptive_avg_pool2d::AdaptiveAvgPool2d,
     add::Add,
     avg_pool2d::AvgPool2d,
     batch_norm::BatchNorm,
     batch_norm_train::BatchNormTrain,
+    binary::Binary,
     channel_affine::ChannelAffine,
+    channels::Channels,
     concat::Concat,
     conv2d::Conv2d,
     crop::Crop,
     cross_entropy::CrossEntropy,
     distance::Distance,
     gaussian_blur::GaussianBlur,
+    layer_norm::LayerNorm,
+    local_response_norm::LocalResponseNorm,
     max_pool2d::MaxPool2d,
     minimum::Minimum,
     pad::Pad,
@@ -112,6 +123,7 @@ ops! { $
     region_sum::RegionSum,
     relu::Relu,
     resize::Resize,
+    softmax::Softmax,
     statistics_distance::StatisticsDistance,
     total_variation::TotalVariation,
     warp::Warp,

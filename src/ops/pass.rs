@@ -162,9 +162,9 @@ pub trait Op: Any + Debug + Send + Sync {
         false
     }
 
-    /// The operation that does what this one with so many arguments and then a `follower` of its result do. Its arguments are
-    /// those of this one, then the other arguments of the follower.
-    fn absorb(&self, _arguments: usize, _follower: &dyn Op) -> Option<Arc<dyn Op>> {
+    /// The operation that does what this one with so many arguments and then a `follower` of its result do, and where the result
+    /// is `differentiated`, has its gradients. Its arguments are those of this one, then the other arguments of the follower.
+    fn absorb(&self, _arguments: usize, _follower: &dyn Op, _differentiated: bool) -> Option<Arc<dyn Op>> {
         None
     }
 
@@ -210,6 +210,10 @@ pub enum Domain {
     Smooth(Shape),
     /// Values with a distance to each other and to zero, where the operation has kinks.
     Apart(Shape),
+    /// A filter, of any values.
+    Weight(Shape),
+    /// Values between 0.5 and 1.5: divisors.
+    Divisor(Shape),
     /// Values between 0.5 and 1.5, not differentiated: variances.
     Positive(Shape),
     /// Whole numbers below a count, not differentiated.
@@ -240,9 +244,13 @@ impl Domain {
     pub fn form(&self) -> (Shape, Layout) {
         match *self {
             Domain::Linear(shape, layout) => (shape, layout),
-            Domain::Smooth(s) | Domain::Apart(s) | Domain::Positive(s) | Domain::Index(s, _) | Domain::Fixed(s) => {
-                (s, Layout::Picture)
-            }
+            Domain::Weight(shape) => (shape, Layout::Filter),
+            Domain::Divisor(s)
+            | Domain::Smooth(s)
+            | Domain::Apart(s)
+            | Domain::Positive(s)
+            | Domain::Index(s, _)
+            | Domain::Fixed(s) => (s, Layout::Picture),
         }
     }
 }
@@ -257,36 +265,72 @@ pub(super) fn same(op: &str, what: &str, expected: Shape, found: Shape) -> Resul
     if expected == found { Ok(()) } else { Err(Error::shape(op, what, expected, found)) }
 }
 
-/// Pixels that a window yields along one side: floor or ceil of (size + 2·padding − kernel) / stride, plus one.
+/// The largest step, padding and window: kernels count pixels around a picture in less than 2^16.
+const LARGEST: usize = 4096;
+
+/// An error unless sizes [height, width] are at least and at most so large; `what` they are.
+pub(super) fn bounded(op: &str, what: &str, least: usize, sizes: [usize; 2]) -> Result<()> {
+    let found = || format!("{}x{}", sizes[0], sizes[1]);
+    if sizes.iter().any(|&size| size < least) {
+        return Err(Error::shape(op, what, format!("at least {least}x{least}"), found()));
+    }
+    if sizes.iter().any(|&size| size > LARGEST) {
+        return Err(Error::shape(op, what, format!("at most {LARGEST}x{LARGEST}"), found()));
+    }
+    Ok(())
+}
+
+/// Pixels that a window yields along one side: floor or ceil of (size + padding at both ends − kernel) / stride, plus one.
 ///
-/// With `ceil_mode` a last window that would start in the padding or outside is dropped, as torch does.
-pub(super) fn windows(size: usize, kernel: usize, stride: usize, padding: usize, ceil_mode: bool) -> Option<usize> {
+/// With `ceil_mode` a last window that would start in the padding behind or outside is dropped, as torch does.
+pub(super) fn windows(
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    [before, after]: [usize; 2],
+    ceil_mode: bool,
+) -> Option<usize> {
     // Rounding up also lets in a first window that reaches over the far edge by less than a step.
     let over = if ceil_mode { stride - 1 } else { 0 };
-    let count = (size + 2 * padding + over).checked_sub(kernel)? / stride + 1;
-    let starts_outside = ceil_mode && (count - 1) * stride >= size + padding;
+    let count = (size + before + after + over).checked_sub(kernel)? / stride + 1;
+    let starts_outside = ceil_mode && (count - 1) * stride >= size + before;
     Some(if starts_outside { count - 1 } else { count }).filter(|&count| count > 0)
 }
 
-/// Shape after a pooling whose windows each hold a pixel of `x`: the padding is at most half the kernel, as torch demands.
-pub(super) fn pooled(
-    op: &str,
-    x: Shape,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    ceil_mode: bool,
-) -> Result<Shape> {
-    let [[kh, kw], [pad_h, pad_w]] = [kernel, padding];
-    if pad_h > kh / 2 || pad_w > kw / 2 {
-        let [most, found] = [[kh / 2, kw / 2], padding].map(|[h, w]| format!("{h}x{w}"));
-        return Err(Error::shape(op, "padding", format!("at most half the window, {most}"), found));
+/// The windows of a pooling.
+#[derive(Clone, Copy)]
+pub(super) struct Pooling {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub padding: [[usize; 2]; 2],
+    pub dilation: [usize; 2],
+    pub ceil_mode: bool,
+}
+
+/// Shape after a pooling whose windows each hold a pixel of `x`: the padding is at most half the window, as torch demands.
+pub(super) fn pooled(op: &str, x: Shape, pooling: Pooling) -> Result<Shape> {
+    let Pooling { kernel, stride, padding, dilation, ceil_mode } = pooling;
+    let show = |[h, w]: [usize; 2]| format!("{h}x{w}");
+    for (what, sizes) in [("window", kernel), ("stride", stride), ("dilation", dilation)] {
+        bounded(op, what, 1, sizes)?;
     }
-    let oh = windows(x.h(), kh, stride[0], pad_h, ceil_mode);
-    let ow = windows(x.w(), kw, stride[1], pad_w, ceil_mode);
-    match (oh, ow) {
+    let reach = [0, 1].map(|side| dilation[side] * (kernel[side] - 1) + 1);
+    let most = reach.map(|reach| reach / 2);
+    if let Some(found) = padding.into_iter().find(|found| found[0] > most[0] || found[1] > most[1]) {
+        return Err(Error::shape(op, "padding", format!("at most half the window, {}", show(most)), show(found)));
+    }
+    let side = |side: usize, size: usize| {
+        let [before, after] = padding.map(|padding| padding[side]);
+        let count = windows(size, reach[side], stride[side], [before, after], ceil_mode)?;
+        // Taps that are far apart may all miss a small picture.
+        let sees = |window: usize| {
+            (0..kernel[side]).any(|tap| (window * stride[side] + tap * dilation[side]).wrapping_sub(before) < size)
+        };
+        (dilation[side] == 1 || (0..count).all(sees)).then_some(count)
+    };
+    match (side(0, x.h()), side(1, x.w())) {
         (Some(oh), Some(ow)) => Ok(Shape::new(x.n(), x.c(), oh, ow)),
-        _ => Err(Error::TooSmall { op: op.into(), input: x, kernel: format!("{kh}x{kw}") }),
+        _ => Err(Error::TooSmall { op: op.into(), input: x, kernel: show(kernel) }),
     }
 }
 
@@ -296,15 +340,15 @@ mod tests {
 
     #[test]
     fn windows_round_as_torch_does() {
-        assert_eq!(windows(299, 7, 2, 3, false), Some(150));
-        assert_eq!(windows(150, 3, 2, 0, true), Some(75));
-        assert_eq!(windows(150, 3, 2, 0, false), Some(74));
+        assert_eq!(windows(299, 7, 2, [3; 2], false), Some(150));
+        assert_eq!(windows(150, 3, 2, [0; 2], true), Some(75));
+        assert_eq!(windows(150, 3, 2, [0; 2], false), Some(74));
         // The third window would start at pixel 4 of a padded row of which pixels 1 to 3 are real.
-        assert_eq!(windows(3, 2, 2, 1, true), Some(2));
-        assert_eq!(windows(2, 5, 1, 1, false), None);
+        assert_eq!(windows(3, 2, 2, [1; 2], true), Some(2));
+        assert_eq!(windows(2, 5, 1, [1; 2], false), None);
         // A window of three over two pixels, as in GoogLeNet for a picture of 15.
-        assert_eq!(windows(2, 3, 2, 0, true), Some(1));
-        assert_eq!(windows(2, 3, 2, 0, false), None);
-        assert_eq!(windows(1, 3, 2, 0, true), None);
+        assert_eq!(windows(2, 3, 2, [0; 2], true), Some(1));
+        assert_eq!(windows(2, 3, 2, [0; 2], false), None);
+        assert_eq!(windows(1, 3, 2, [0; 2], true), None);
     }
 }

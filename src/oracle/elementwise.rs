@@ -1,8 +1,9 @@
-//! add: y = a + b. relu: y = max(x, 0). minimum: y = min(a, b). concat: channels one after another.
+//! add: y = a + b. binary: y = a + b, a − b, a · b, a / b, each argument the same along sides of size 1. relu: y = max(x, 0).
+//! minimum: y = min(a, b). concat: channels one after another. channels: some of them, as they are or shuffled.
 
-use super::linear::{ONE, backwards};
-use super::{Formula, Number, Values, exact, places};
-use crate::ops::{Add, Concat, Minimum, Relu};
+use super::linear::{Entry, ONE, backwards, forwards};
+use super::{Formula, Index, Number, Sums, Values, exact, places};
+use crate::ops::{Add, Binary, Channels, Concat, Minimum, Relu};
 use crate::tensor::{Array, Shape};
 
 impl Formula for Add {
@@ -12,6 +13,74 @@ impl Formula for Add {
 
     fn gradients(&self, _inputs: &[Array], g: &Array) -> Vec<Option<Values>> {
         vec![Some(Values::exact(g)); 2]
+    }
+}
+
+/// The element of an argument that a place of the result sees.
+fn stretched(argument: &Array, place: Index) -> Index {
+    let mut at = place;
+    at.iter_mut().zip(argument.shape.0).filter(|(_, size)| *size == 1).for_each(|(at, _)| *at = 0);
+    at
+}
+
+impl Formula for Binary {
+    fn result(&self, inputs: &[Array]) -> Values {
+        let (a, b) = (&inputs[0], &inputs[1]);
+        let mut sizes = a.shape.0;
+        sizes.iter_mut().zip(b.shape.0).for_each(|(size, other)| *size = other.max(*size));
+        Values::fill(Shape(sizes), |i| {
+            let (a, b) = (exact(a, stretched(a, i)), exact(b, stretched(b, i)));
+            match self {
+                Binary::Plus => a + b,
+                Binary::Minus => a - b,
+                Binary::Times => a * b,
+                Binary::Over => a / b,
+            }
+        })
+    }
+
+    fn gradients(&self, inputs: &[Array], g: &Array) -> Vec<Option<Values>> {
+        let (a, b) = (&inputs[0], &inputs[1]);
+        let [mut grad_a, mut grad_b] = [Sums::new(a.shape), Sums::new(b.shape)];
+        for i in places(g.shape) {
+            let (to_a, to_b, g) = (stretched(a, i), stretched(b, i), exact(g, i));
+            let (a, b) = (exact(a, to_a), exact(b, to_b));
+            let (for_a, for_b) = match self {
+                Binary::Plus => (g, g),
+                Binary::Minus => (g, -g),
+                Binary::Times => (g * b, g * a),
+                Binary::Over => (g / b, -g * (a / b) / b),
+            };
+            grad_a.add(to_a, for_a);
+            grad_b.add(to_b, for_b);
+        }
+        vec![Some(grad_a.totals()), Some(grad_b.totals())]
+    }
+}
+
+impl Channels {
+    fn table(&self, x: Shape, entry: Entry) {
+        let by_group = self.count / self.groups;
+        let [n, _, h, w] = x.0;
+        for group in 0..self.groups {
+            for member in 0..by_group {
+                let [from, to] = [self.first + group * by_group + member, member * self.groups + group];
+                for [n, _, y, x] in places(Shape::new(n, 1, h, w)) {
+                    entry([n, to, y, x], [n, from, y, x], ONE);
+                }
+            }
+        }
+    }
+}
+
+impl Formula for Channels {
+    fn result(&self, inputs: &[Array]) -> Values {
+        let [n, _, h, w] = inputs[0].shape.0;
+        forwards(&inputs[0], Shape::new(n, self.count, h, w), |entry| self.table(inputs[0].shape, entry))
+    }
+
+    fn gradients(&self, inputs: &[Array], g: &Array) -> Vec<Option<Values>> {
+        vec![Some(backwards(inputs[0].shape, g, |entry| self.table(inputs[0].shape, entry)))]
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing is shared with kernels or with their host code but shapes and settings, and nothing but the self-test and tests
 //! may use it. Each result says how far f32 may be from it.
 
+mod activation;
 mod convolution;
 mod elementwise;
 mod linear;

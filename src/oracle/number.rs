@@ -174,6 +174,12 @@ impl Sum {
         self.count += 1.0;
     }
 
+    /// Adds a multiple of a number by one that f32 holds. The product's rounding is one of those of [`Sum::total`].
+    pub fn add_multiple(&mut self, a: Number, b: f64) {
+        self.add_product(a.value, b);
+        self.error += a.error * b.abs();
+    }
+
     /// The sum. Each summand goes through at most as many roundings as there are, and its own if it is a product; in long sums
     /// they cancel, as their root grows.
     ///

@@ -8,11 +8,11 @@ use crate::ops::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 use crate::tensor::{Array, Shape};
 
 /// Windows along one side, as torch counts them: with `ceil` a last one may overhang, unless it begins outside.
-fn count(size: usize, kernel: usize, stride: usize, padding: usize, ceil: bool) -> usize {
-    let room = size as isize + 2 * padding as isize - kernel as isize;
+fn count(size: usize, kernel: usize, stride: usize, [before, after]: [usize; 2], ceil: bool) -> usize {
+    let room = (size + before + after) as isize - kernel as isize;
     let steps = if ceil { (room as f64 / stride as f64).ceil() } else { (room as f64 / stride as f64).floor() };
     let count = steps as usize + 1;
-    if ceil && (count - 1) * stride >= size + padding { count - 1 } else { count }
+    if ceil && (count - 1) * stride >= size + before { count - 1 } else { count }
 }
 
 /// Pixels of x under window `o`.
@@ -27,8 +27,8 @@ impl MaxPool2d {
         let [_, _, h, w] = x.shape.0;
         for o @ [n, c, oy, ox] in places(self.windows(x.shape)) {
             let mut best: Option<(f64, [usize; 4])> = None;
-            for iy in covered(oy, self.kernel[0], self.stride[0], self.padding[0], h) {
-                for ix in covered(ox, self.kernel[1], self.stride[1], self.padding[1], w) {
+            for iy in self.seen(0, oy, h) {
+                for ix in self.seen(1, ox, w) {
                     let value = at(x, [n, c, iy, ix]);
                     if best.is_none_or(|(most, _)| value > most) {
                         best = Some((value, [n, c, iy, ix]));
@@ -40,9 +40,18 @@ impl MaxPool2d {
         }
     }
 
+    /// Pixels of x under window `o`, in order.
+    fn seen(&self, side: usize, o: usize, size: usize) -> Vec<usize> {
+        let taps = (0..self.kernel[side]).map(|tap| o * self.stride[side] + tap * self.dilation[side]);
+        taps.filter_map(|at| at.checked_sub(self.padding[0][side])).filter(|&i| i < size).collect()
+    }
+
     fn windows(&self, x: Shape) -> Shape {
-        let MaxPool2d { kernel, stride, padding, ceil_mode } = *self;
-        let side = |which: usize, size| count(size, kernel[which], stride[which], padding[which], ceil_mode);
+        let MaxPool2d { kernel, stride, padding, dilation, ceil_mode } = *self;
+        let side = |which: usize, size| {
+            let reach = dilation[which] * (kernel[which] - 1) + 1;
+            count(size, reach, stride[which], padding.map(|padding| padding[which]), ceil_mode)
+        };
         Shape::new(x.n(), x.c(), side(0, x.h()), side(1, x.w()))
     }
 }
@@ -60,15 +69,26 @@ impl Formula for MaxPool2d {
 impl AvgPool2d {
     fn table(&self, x: Shape, entry: Entry) {
         for o @ [n, c, oy, ox] in places(self.windows(x)) {
-            let rows = covered(oy, self.kernel[0], self.stride[0], self.padding[0], x.h());
-            let columns = covered(ox, self.kernel[1], self.stride[1], self.padding[1], x.w());
-            let all = if self.count_include_pad { self.kernel } else { [rows.len(), columns.len()] };
+            let rows = covered(oy, self.kernel[0], self.stride[0], self.padding[0][0], x.h());
+            let columns = covered(ox, self.kernel[1], self.stride[1], self.padding[0][1], x.w());
+            // Of what reaches beyond the padding nothing counts.
+            let within = |side: usize, o: usize, size: usize| {
+                let end = size + self.padding[0][side] + self.padding[1][side];
+                (o * self.stride[side] + self.kernel[side]).min(end) - o * self.stride[side]
+            };
+            let all = match self.count_include_pad {
+                true => [within(0, oy, x.h()), within(1, ox, x.w())],
+                false => [rows.len(), columns.len()],
+            };
             mean(o, [n, c], rows, columns, all[0] * all[1], entry);
         }
     }
 
     fn windows(&self, x: Shape) -> Shape {
-        let side = |which: usize, size| count(size, self.kernel[which], self.stride[which], self.padding[which], false);
+        let side = |which: usize, size| {
+            let padding = self.padding.map(|padding| padding[which]);
+            count(size, self.kernel[which], self.stride[which], padding, self.ceil_mode)
+        };
         Shape::new(x.n(), x.c(), side(0, x.h()), side(1, x.w()))
     }
 }

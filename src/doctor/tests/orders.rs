@@ -97,7 +97,7 @@ fn the_order_of_invocations_changes_no_bit() {
 }
 
 /// Shaders whose kernels sum up more than once, which the first barrier of a sum is for.
-const SEVERAL_SUMS: [&str; 3] = ["batch_norm_train", "project", "statistics_distance"];
+const SEVERAL_SUMS: [&str; 4] = ["batch_norm_train", "layer_norm", "project", "statistics_distance"];
 
 #[test]
 fn a_barrier_left_out_is_caught() {

@@ -16,7 +16,7 @@ const EPS: f32 = 1e-5;
 /// Channels of a layer's inner convolution, as a multiple of what it adds.
 const BOTTLENECK: usize = 4;
 
-const HALVING: AvgPool2d = AvgPool2d { kernel: [2, 2], stride: [2, 2], padding: [0, 0], count_include_pad: true };
+const HALVING: AvgPool2d = AvgPool2d::new(2, 2, 0);
 
 /// Channels that each layer adds, channels of the stem, and layers of each block.
 type Form = (usize, usize, [usize; 4]);

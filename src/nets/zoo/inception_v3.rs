@@ -13,8 +13,8 @@ use crate::tape::Var;
 /// Epsilon of every batch norm.
 const EPS: f32 = 1e-3;
 
-const AVERAGE: AvgPool2d = AvgPool2d { kernel: [3, 3], stride: [1, 1], padding: [1, 1], count_include_pad: true };
-const SIDE_AVERAGE: AvgPool2d = AvgPool2d { kernel: [5, 5], stride: [3, 3], padding: [0, 0], count_include_pad: true };
+const AVERAGE: AvgPool2d = AvgPool2d::new(3, 1, 1);
+const SIDE_AVERAGE: AvgPool2d = AvgPool2d::new(5, 3, 0);
 
 pub(super) fn family() -> Vec<Structure> {
     let structure = Structure::new("inception_v3", "fc", forward).with_heads(&[(AUX, "AuxLogits.fc")]);

@@ -74,10 +74,9 @@ impl Problem {
                 Product { rows: sizes.y.pixels(), columns: c_out, depth: sizes.taps() * c_in, products: 1 }
             }
             Pass::GradInput => {
-                let [sh, sw] = sizes.stride;
-                let taps = sizes.weight.h().div_ceil(sh) * sizes.weight.w().div_ceil(sw);
                 let rows = sizes.pixels_of_phase();
-                Product { rows, columns: c_in, depth: taps * c_out, products: sizes.phases() }
+                let depth = sizes.taps_of_phase() * c_out;
+                Product { rows, columns: c_in, depth, products: sizes.phases() }
             }
             Pass::GradWeight => {
                 Product { rows: sizes.taps() * c_in, columns: c_out, depth: sizes.y.pixels(), products: 1 }
@@ -176,6 +175,31 @@ const LAUNCH: f64 = 5000.0;
 /// Bytes of memory for a unit in a cycle.
 const BYTES: f64 = 20.0;
 
+/// The kernel files that compute a convolution, by how its channels are grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Every output channel sees every input channel.
+    Dense,
+    /// Each channel sees itself alone.
+    Depthwise,
+    /// Channels in groups.
+    Grouped {
+        /// Whether groups begin and end with vectors of four channels, in the input and in the result.
+        aligned: bool,
+    },
+}
+
+/// The family for these sizes. The others have no variants by tiles: their sums are too short to be worth it.
+pub(super) fn family(sizes: &Sizes) -> Family {
+    let groups = sizes.window.groups;
+    let [c_in, c_out] = [sizes.x.c() / groups, sizes.y.c() / groups];
+    match (groups, c_in, c_out) {
+        (1, ..) => Family::Dense,
+        (_, 1, 1) => Family::Depthwise,
+        _ => Family::Grouped { aligned: c_in.is_multiple_of(4) && c_out.is_multiple_of(4) },
+    }
+}
+
 /// The kernel for a problem.
 pub fn choose(problem: &Problem, tiling: &Tiling) -> Variant {
     match tiling {
@@ -223,6 +247,7 @@ impl Choices for Alone {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sizes::Window;
     use super::*;
     use crate::tensor::Shape;
 
@@ -237,7 +262,7 @@ mod tests {
         let sizes = [2, 75, 60, 64, 128, 3, 1, 2, 1, 1, 0];
         for pass in Pass::ALL {
             let problem = problem(pass, sizes);
-            assert_eq!((problem.pass, problem.sizes.numbers()), (pass, sizes));
+            assert_eq!((problem.pass, problem.sizes.numbers()), (pass, sizes.to_vec()));
         }
         assert_eq!(Problem::from_sizes("relu.forward", &sizes), None);
     }
@@ -290,9 +315,25 @@ mod tests {
     }
 
     #[test]
+    fn groups_have_kernels_of_their_own() {
+        let of = |c_in: usize, c_out: usize, groups: usize| {
+            let (x, weight) = (Shape::new(1, c_in, 9, 9), Shape::new(c_out, c_in / groups, 3, 3));
+            family(&Sizes::of(x, weight, Window { groups, ..Window::plain([1; 2], [1; 2]) }).expect("a layer"))
+        };
+        assert_eq!(of(6, 9, 1), Family::Dense);
+        assert_eq!(of(1, 1, 1), Family::Dense);
+        assert_eq!(of(7, 7, 7), Family::Depthwise);
+        assert_eq!(of(7, 14, 7), Family::Grouped { aligned: false });
+        assert_eq!(of(128, 128, 32), Family::Grouped { aligned: true });
+        assert_eq!(of(24, 24, 3), Family::Grouped { aligned: true });
+        assert_eq!(of(24, 18, 3), Family::Grouped { aligned: false });
+        assert_eq!(of(6, 24, 3), Family::Grouped { aligned: false });
+    }
+
+    #[test]
     fn a_picture_alone_is_no_different_in_a_batch() {
         let conv = |n: usize| {
-            let sizes = Sizes::of(Shape::new(n, 64, 14, 14), Shape::new(64, 64, 3, 3), [1; 2], [1; 2]);
+            let sizes = Sizes::of(Shape::new(n, 64, 14, 14), Shape::new(64, 64, 3, 3), Window::plain([1; 2], [1; 2]));
             Problem { pass: Pass::Forward, sizes: sizes.expect("a layer") }
         };
         assert_ne!(choose(&conv(1), &GPU), choose(&conv(64), &GPU), "or the test shows nothing");

@@ -1,11 +1,12 @@
 //! Convolution and its gradients by kernels that hold their sums in registers alone.
 
+use super::super::activation::Activation;
 use super::super::pass::View;
 use super::super::shader;
 use super::sizes::{Sizes, Uniform};
 use crate::device::{BufferId, Kernel, Recorder};
 
-/// Also those of [`subgroup`](super::subgroup).
+/// Also those of [`subgroup`](super::subgroup) and [`grouped`](super::grouped).
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Params {
@@ -22,7 +23,12 @@ pub(super) struct Params {
     mask: u32,
     m_offset: u32,
     m_stride: u32,
-    pad: [u32; 3],
+    bundles: u32,
+    bundle_in: u32,
+    bundle_out: u32,
+    splits: u32,
+    numbers: [f32; 2],
+    pad: u32,
 }
 
 shader!("conv2d", Params);
@@ -39,13 +45,17 @@ impl Params {
             x_stride: x.stride,
             y_offset: y.offset,
             y_stride: y.stride,
+            bundles: sizes.window.groups as u32,
+            bundle_in: sizes.weight.c() as u32,
+            bundle_out: (sizes.weight.n() / sizes.window.groups) as u32,
             ..bytemuck::Zeroable::zeroed()
         }
     }
 
-    /// The same with a bias as the first summand, and with max(., 0) as the last step.
-    pub fn activated(self, has_bias: bool, relu: bool) -> Params {
-        Params { has_bias: has_bias.into(), relu: relu.into(), ..self }
+    /// The same with a bias as the first summand, and with max(., 0) or an activation as the last step.
+    pub fn activated(self, has_bias: bool, relu: bool, activation: Option<Activation>) -> Params {
+        let numbers = activation.map_or([0.0; 2], |activation| activation.numbers());
+        Params { has_bias: has_bias.into(), relu: relu.into(), numbers, ..self }
     }
 
     /// The same with a value of the result's shape added to each sum.
@@ -54,6 +64,11 @@ impl Params {
             Some(View { offset, stride, .. }) => Params { has_addend: 1, a_offset: offset, a_stride: stride, ..self },
             None => self,
         }
+    }
+
+    /// The same with each sum over pixels in so many parts.
+    pub fn in_parts(self, splits: u32) -> Params {
+        Params { splits, ..self }
     }
 
     /// The same with zero where `mask` is not positive.
@@ -66,9 +81,25 @@ impl Params {
 }
 
 /// Appends the forward pass.
-pub(super) fn forward(recorder: &mut Recorder, sizes: &Sizes, params: &Params, bindings: &[(u32, BufferId)]) {
+pub(super) fn forward(
+    recorder: &mut Recorder,
+    sizes: &Sizes,
+    params: &Params,
+    activation: Option<Activation>,
+    bindings: &[(u32, BufferId)],
+) {
     let invocations = sizes.y.pixels().div_ceil(BLOCK) * sizes.y.groups();
-    recorder.launch(Kernel::new(&SHADER, "forward"), params, bindings, invocations, 1, sizes.flops());
+    let kernel = activated(Kernel::new(&SHADER, "forward"), activation);
+    recorder.launch(kernel, params, bindings, invocations, 1, sizes.flops());
+}
+
+/// A kernel with an activation as its last step. Which one is a constant: a switch over all would be in the way of every
+/// convolution, and no network has many.
+pub(super) fn activated(kernel: Kernel, activation: Option<Activation>) -> Kernel {
+    match activation {
+        Some(activation) => kernel.with("ACTIVATION", activation.number()),
+        None => kernel,
+    }
 }
 
 /// Appends the gradient of `x`.

@@ -1,7 +1,8 @@
 //! [`registers`](super::registers) for adapters that compute on a CPU and share registers between the lanes of a vector.
 
+use super::super::activation::Activation;
 use super::super::shader;
-use super::registers::Params;
+use super::registers::{Params, activated};
 use super::sizes::Sizes;
 use crate::device::{BufferId, Kernel, Recorder};
 use crate::tensor::Shape;
@@ -20,9 +21,16 @@ pub(super) fn suits(recorder: &Recorder, channels: Shape) -> bool {
 }
 
 /// Appends the forward pass.
-pub(super) fn forward(recorder: &mut Recorder, sizes: &Sizes, params: &Params, bindings: &[(u32, BufferId)]) {
+pub(super) fn forward(
+    recorder: &mut Recorder,
+    sizes: &Sizes,
+    params: &Params,
+    activation: Option<Activation>,
+    bindings: &[(u32, BufferId)],
+) {
     let workgroups = sizes.y.pixels().div_ceil(PIXELS) * sizes.y.groups().div_ceil(LANES);
-    recorder.launch_workgroups(Kernel::new(&SHADER, "forward"), params, bindings, workgroups, sizes.flops());
+    let kernel = activated(Kernel::new(&SHADER, "forward"), activation);
+    recorder.launch_workgroups(kernel, params, bindings, workgroups, sizes.flops());
 }
 
 /// Appends the gradient of `x`, whose pixels belong to as many phases as the stride has steps.

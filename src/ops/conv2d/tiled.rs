@@ -1,7 +1,9 @@
 //! Convolution and the gradient of its input by tiles in workgroup memory.
 
+use super::super::activation::Activation;
 use super::super::pass::View;
 use super::super::shader;
+use super::registers::activated;
 use super::sizes::{Sizes, Uniform};
 use crate::device::{BufferId, Kernel, Recorder, Source, Tile};
 
@@ -25,7 +27,8 @@ struct Params {
     has_mask: u32,
     m_offset: u32,
     m_stride: u32,
-    pad: [u32; 3],
+    channels: u32,
+    numbers: [f32; 2],
 }
 
 shader!("conv2d_tiled", Params);
@@ -39,6 +42,8 @@ pub(super) struct Epilogue {
     pub addend: Option<View>,
     /// Whether max(., 0) is taken.
     pub relu: bool,
+    /// Another function that is taken.
+    pub activation: Option<Activation>,
     /// The result is zero where this is not positive.
     pub mask: Option<View>,
 }
@@ -103,18 +108,21 @@ fn record_product(
         .with("PIXELS", form.rows)
         .with("GROUPS", form.columns / 4)
         .with("DEPTH", form.summands / 4);
+    // Partial sums are not activated, but the kernel is the same for both.
+    let kernel = activated(kernel, epilogue.activation);
     let workgroups = tiles * (result.shape.groups() * 4).div_ceil(columns) * product.phases * splits as usize;
     recorder.launch_workgroups(kernel, &params, &[&sums[..], &finish].concat(), workgroups, sizes.flops());
     if let Some(scratch) = scratch {
         let bindings = [&[(1, scratch), (6, result.buffer)][..], &finish].concat();
         let flops = result.vectors() * 4 * splits as usize;
-        recorder.launch(Kernel::new(&SHADER, "reduce"), &params, &bindings, result.vectors(), 1, flops);
+        let kernel = activated(Kernel::new(&SHADER, "reduce"), epilogue.activation);
+        recorder.launch(kernel, &params, &bindings, result.vectors(), 1, flops);
     }
 }
 
 fn product_params(sizes: &Sizes, product: &Product, epilogue: Epilogue, tiles: u32, splits: u32) -> Params {
     let Product { source, result, .. } = *product;
-    let Epilogue { bias, addend, relu, mask } = epilogue;
+    let Epilogue { bias, addend, relu, activation, mask } = epilogue;
     Params {
         sizes: sizes.uniform(),
         source_offset: source.offset,
@@ -133,7 +141,8 @@ fn product_params(sizes: &Sizes, product: &Product, epilogue: Epilogue, tiles: u
         has_mask: mask.is_some().into(),
         m_offset: mask.map_or(0, |mask| mask.offset),
         m_stride: mask.map_or(0, |mask| mask.stride),
-        pad: [0; 3],
+        channels: result.shape.c() as u32,
+        numbers: activation.map_or([0.0; 2], |activation| activation.numbers()),
     }
 }
 

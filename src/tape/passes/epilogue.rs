@@ -19,7 +19,8 @@ pub(super) fn run(graph: &mut Graph) {
         let absorbed = nodes[index].inputs.iter().enumerate().find_map(|(position, &input)| {
             let before = producers[input.0]?;
             let alone = readers[input.0] == [index] && !graph.is_wanted(input);
-            let op = nodes[before].op.absorb(nodes[before].inputs.len(), &*nodes[index].op);
+            let differentiated = graph.differentiated[input.0];
+            let op = nodes[before].op.absorb(nodes[before].inputs.len(), &*nodes[index].op, differentiated);
             Some((position, before, op.filter(|_| alone)?))
         });
         let Some((position, before, op)) = absorbed else { continue };
