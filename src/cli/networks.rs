@@ -181,6 +181,9 @@ impl Model {
             count => format!("{count} classes"),
         };
         global.say(format_args!("network: {structure}, weights {}, {classes}", network.source));
+        if let Some(function) = structure.behind_logits() {
+            global.say(format_args!("logits: the values before the {function} at the end"));
+        }
         global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
         Ok(Loaded::new(network, self.weight, self.head))
     }
@@ -205,6 +208,13 @@ impl Model {
 
 /// The structure that weights are for, which the user may have named.
 fn of(wanted: Option<Structure>, checkpoint: Checkpoint) -> anyhow::Result<(Structure, Checkpoint)> {
+    let checkpoint = match (Structure::read(checkpoint)?, &wanted) {
+        (Ok(read), None) => return Ok(read),
+        (Ok((_, checkpoint)), Some(wanted)) => {
+            bail!("{}: this file describes its network itself; leave out --model {wanted}", checkpoint.name())
+        }
+        (Err(weights), _) => weights,
+    };
     match (wanted, Structure::of(&checkpoint)) {
         (Some(wanted), Some(found)) if found != wanted => {
             bail!(

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use super::program::Program;
 use super::zip::Deflated;
 
 /// What a reader of some format finds in a file.
@@ -12,10 +13,12 @@ use super::zip::Deflated;
 pub(super) struct Index {
     pub metadata: BTreeMap<String, String>,
     pub entries: BTreeMap<String, Entry>,
+    /// What the file says of the network, where it describes a whole one.
+    pub program: Option<Program>,
 }
 
 /// One array, little-endian.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub shape: Vec<usize>,
     /// From one element to the next along each dimension, in elements; `None` when row-major.
@@ -46,6 +49,11 @@ pub(super) enum Element {
 }
 
 impl Entry {
+    /// One in row-major order that lies in a file as it is.
+    pub fn plain(shape: Vec<usize>, element: Result<Element, String>, at: Range<usize>) -> Self {
+        Entry { shape, strides: None, element, deflated: None, at }
+    }
+
     /// The numbers in `bytes`, row-major.
     pub fn values(&self, element: Element, bytes: &[u8]) -> Vec<f32> {
         match element {
@@ -92,6 +100,21 @@ impl Entry {
 }
 
 impl Element {
+    /// Bytes of one number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::I8 | Element::U8 => 1,
+            Element::F16 | Element::Bf16 | Element::I16 | Element::U16 => 2,
+            Element::F32 | Element::I32 | Element::U32 => 4,
+            Element::F64 | Element::I64 | Element::U64 => 8,
+        }
+    }
+
+    /// Whether it has a fractional part.
+    pub fn is_float(self) -> bool {
+        matches!(self, Element::F16 | Element::Bf16 | Element::F32 | Element::F64)
+    }
+
     /// The word of safetensors for it.
     pub fn name(self) -> &'static str {
         match self {

@@ -51,6 +51,7 @@ pub(super) fn index(bytes: &[u8]) -> Result<Index, String> {
     Ok(Index {
         metadata: header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
         entries: header.tensors().iter().map(|(name, info)| (name.clone(), entry(info))).collect(),
+        program: None,
     })
 }
 
