@@ -117,9 +117,9 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn inspect(out: &mut impl Write, global: &Global, file: &Path) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::open(file)?;
+    let (structure, checkpoint) = read(file)?;
     writeln!(out, "file: {}, {} bytes", shown(&file.to_string_lossy()), checkpoint.size())?;
-    match Structure::of(&checkpoint) {
+    match structure {
         None => writeln!(out, "network: none that is known here")?,
         Some(structure) => match structure.check(&checkpoint) {
             Ok(fit) => writeln!(out, "network: {}", described(&structure, &fit))?,
@@ -164,9 +164,17 @@ fn inspect(out: &mut impl Write, global: &Global, file: &Path) -> anyhow::Result
     Ok(())
 }
 
+/// A file, and the network that it describes or that its tensors tell.
+fn read(file: &Path) -> anyhow::Result<(Option<Structure>, Checkpoint)> {
+    Ok(match Structure::read(Checkpoint::open(file)?)? {
+        Ok((structure, checkpoint)) => (Some(structure), checkpoint),
+        Err(weights) => (Structure::of(&weights), weights),
+    })
+}
+
 fn convert(file: &Path, out: &Path, f16: bool) -> anyhow::Result<()> {
     picture::check_writable(out)?;
-    let checkpoint = Checkpoint::open(file)?;
+    let (_, checkpoint) = read(file)?;
     let array = |name: &str| -> anyhow::Result<NamedArray> {
         let shape = checkpoint.shape(name).unwrap_or_default().to_vec();
         Ok(NamedArray { name: name.to_owned(), shape, values: checkpoint.read(name)? })
@@ -180,8 +188,8 @@ fn convert(file: &Path, out: &Path, f16: bool) -> anyhow::Result<()> {
 }
 
 fn verify(file: &Path) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::open(file)?;
-    let Some(structure) = Structure::of(&checkpoint) else { return Err(no_network(&checkpoint)) };
+    let (structure, checkpoint) = read(file)?;
+    let Some(structure) = structure else { return Err(no_network(&checkpoint)) };
     let fit = structure.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
     if let Some(said) = checkpoint.metadata().get("network")
         && said != structure.name()

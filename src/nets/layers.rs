@@ -288,7 +288,8 @@ impl<'a> Layers<'a> {
         self.tape.apply_shared(op, inputs)
     }
 
-    /// A convolution with any window whose sizes are known: `name.weight` and perhaps `name.bias`; not named.
+    /// A convolution with any window: `name.weight` of these sizes, of which the weights decide the first, and perhaps `name.bias`;
+    /// not named.
     ///
     /// # Errors
     /// [`crate::Error::TooSmall`] when no window fits.
@@ -301,9 +302,12 @@ impl<'a> Layers<'a> {
         bias: bool,
     ) -> Result<Var> {
         self.tape.layer(name);
-        let mut inputs = vec![x, self.parameter(&format!("{name}.weight"), &sizes.map(Some), sizes[0])];
+        let [nominal, c_in, kh, kw] = sizes;
+        let expected = [None, Some(c_in), Some(kh), Some(kw)];
+        let mut inputs = vec![x, self.parameter(&format!("{name}.weight"), &expected, nominal)];
         if bias {
-            inputs.push(self.vector(&format!("{name}.bias"), sizes[0]));
+            let c = self.tape.shape(inputs[1]).n();
+            inputs.push(self.vector(&format!("{name}.bias"), c));
         }
         self.tape.apply(Conv2d::of(window), &inputs)
     }

@@ -96,6 +96,7 @@ impl Network {
         network.source = checkpoint.name().to_owned();
         network.checksum = checkpoint.sha256();
         network.card = Card::of(checkpoint);
+        network.card.side = network.card.side.or(structure.sides().map(|[h, w]| h.min(w)));
         network.transform_input = network.card.transform_input.unwrap_or(network.transform_input);
         Ok(network)
     }

@@ -102,7 +102,7 @@ impl Structure {
     }
 
     /// A picture that passes every layer. The shapes of weights do not depend on it.
-    pub(super) fn any_picture(&self) -> Shape {
+    pub fn any_picture(&self) -> Shape {
         let [h, w] = self.sides().unwrap_or([ANY_SIDE; 2]);
         Shape::new(1, 3, h, w)
     }
@@ -170,9 +170,11 @@ impl Structure {
         let shapes = self.tensors(1.0, 1000, &[])?.into_iter().collect();
         let mut tape = Tape::default();
         let built = self.build(&mut tape, Setting { mode, ..Setting::of(&shapes) }, pictures)?;
-        let (_, logits) =
-            built.heads.into_iter().find(|(head, _)| *head == Head::Main).expect("every network has a main head");
-        Ok((tape, logits))
+        let logits = built.heads.iter().find(|(head, _)| *head == Head::Main).map(|(_, logits)| *logits);
+        // One without logits ends in its last layer.
+        let end = logits.or(built.taps.last().map(|(_, var)| *var));
+        let none = || Error::Objective { objective: "head main".into(), reason: format!("{self} has no layer") };
+        Ok((tape, end.ok_or_else(none)?))
     }
 
     /// The smallest side of a square picture that passes every layer of the full network, side heads excepted.
@@ -253,10 +255,9 @@ impl Structure {
 
     /// Classes of a head that weights of these sizes have.
     pub(super) fn class_count(&self, head: Head, shapes: &BTreeMap<String, Vec<usize>>) -> Option<usize> {
-        if let (Some(imported), Head::Main) = (self.0.imported, head) {
-            return imported.classes;
-        }
-        shapes.get(&self.classifier(head)?).map(|sizes| sizes[0])
+        let of_tensor = shapes.get(&self.classifier(head)?).map(|sizes| sizes[0]);
+        let said = self.0.imported.filter(|_| head == Head::Main).and_then(|imported| imported.classes);
+        of_tensor.or(said)
     }
 
     /// Whether a tensor belongs to the layer that computes a head's logits, or is part of a side head.

@@ -40,19 +40,17 @@ impl Laid {
                     net.tap(name, y);
                 }
             }
-            if let Some((id, classes)) = self.network.logits
-                && id == own
-            {
-                self.logits(net, y, classes, &step.layer)?;
+            if self.network.logits.is_some_and(|(id, _)| id == own) {
+                self.logits(net, y, &step.layer)?;
                 break;
             }
         }
         Ok(())
     }
 
-    fn logits(&self, net: &mut Layers, y: Var, classes: usize, layer: &str) -> Result<()> {
-        let [_, c, h, w] = net.shape(y).0;
-        if (c, h, w) != (classes, 1, 1) {
+    fn logits(&self, net: &mut Layers, y: Var, layer: &str) -> Result<()> {
+        let [_, _, h, w] = net.shape(y).0;
+        if (h, w) != (1, 1) {
             return Err(self.wrong_size(layer, [1, 1], [h, w]));
         }
         net.logits(Head::Main, y);

@@ -23,13 +23,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::form::{Form, Kind};
+use self::form::Form;
 use self::lay::Laid;
 use self::resolve::{Picture, Resolver, Value};
 use self::step::{Id, Operation};
 use super::structure::Structure;
 use crate::ops::{Activation, Softmax};
-use crate::weights::{Checkpoint, Input, Language, Program};
+use crate::weights::{Checkpoint, Input, Language, Node, Program};
 use crate::{Error, Result};
 
 /// Side of pictures where a file leaves it open.
@@ -57,6 +57,7 @@ impl Structure {
         let file = checkpoint.name().to_owned();
         let refused = |problems: Vec<String>| Error::Program { file: file.clone().into(), problems };
         let shapes: BTreeMap<String, Vec<usize>> = super::structure::shapes_of(&checkpoint);
+        order::sorted(&program.nodes, &program.outputs).map_err(|line| refused(vec![line]))?;
         let input = picture_input(program).map_err(|line| refused(vec![line]))?;
         let sizes = Sizes::of(input).map_err(|line| refused(vec![line]))?;
         let network = resolve(program, &shapes, input, &sizes).map_err(refused)?;
@@ -197,6 +198,12 @@ fn resolve(
     for name in sorted.iter().flat_map(|node| order::given(node)).chain([output.as_str()]) {
         *r.readers.entry(name.to_owned()).or_insert(0) += 1;
     }
+    let of_conv =
+        |node: &Node| ["Conv", "aten.conv2d.default", "aten.conv2d.padding"].contains(&node.operator.as_str());
+    for node in sorted.iter().filter(|node| !of_conv(node)) {
+        r.read_by_others.extend(order::given(node).into_iter().map(str::to_owned));
+    }
+    r.read_by_others.insert(output.clone());
     for node in sorted {
         let before = r.steps.len();
         let made = match program.language {
@@ -247,7 +254,6 @@ fn resolve(
     let taps = names.taps();
     let wanted: Vec<Id> = taps.keys().copied().chain([id]).collect();
     step::combine(&mut steps, &wanted);
-    debug_assert!(end.form.size(Kind::N) == sizes.batch);
     Ok(Network { steps, taps, logits, behind })
 }
 

@@ -364,10 +364,7 @@ fn pad(r: &mut Resolver, node: &Node) -> Found {
         return Err("puts zeros along other sides than those of the pixels".into());
     }
     let padding = pads_of(&[pads[h], pads[w], pads[4 + h], pads[4 + w]])?;
-    let x = r.picture(given.x()?)?;
-    let mut ends = x.padding;
-    ends.iter_mut().zip(padding).for_each(|(end, more)| end.iter_mut().zip(more).for_each(|(end, more)| *end += more));
-    Ok(Value::Picture(super::resolve::Picture { padding: ends, ..x }))
+    r.pad(node, given.x()?, padding)
 }
 
 fn split(r: &mut Resolver, node: &Node) -> Found<Vec<Value>> {

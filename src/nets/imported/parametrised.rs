@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::form::{Form, Kind, Order};
 use super::resolve::{Fixed, Found, Picture, Refusal, Resolver, Value};
 use super::step::Operation;
-use crate::ops::{Conv2d, LocalResponseNorm, Op, Softmax, Window};
+use crate::ops::{Conv2d, LocalResponseNorm, Op, Pad, Softmax, Window};
 use crate::tensor::Shape;
 use crate::weights::{Node, TensorView};
 
@@ -53,9 +53,7 @@ impl Resolver<'_> {
     pub fn linear(&mut self, node: &Node, x: &str, weight: TensorView, bias: Option<&str>) -> Found {
         let mut given = self.picture(x)?;
         let last = given.form.rank().checked_sub(1).ok_or("is given a single number")?;
-        if given.padding != [[0; 2]; 2] {
-            return Err("comes behind zeros put around a picture, which only a convolution takes in".into());
-        }
+        given.without_padding()?;
         if given.form.order_of_channels(last) != Some(Order::Kept) && given.form.all_kinds(last) == [Kind::C] {
             given = self.plain(node, x)?;
         }
@@ -137,12 +135,23 @@ impl Resolver<'_> {
         self.pool(node, name, op)
     }
 
-    /// Zeros around a picture: [top, left] and [bottom, right].
+    /// Zeros around a picture: [top, left] and [bottom, right]. A convolution takes them in.
     pub fn pad(&mut self, node: &Node, name: &str, padding: [[usize; 2]; 2]) -> Found {
-        let x = self.padded_plain(node, name)?;
-        let [[top, left], [bottom, right]] = x.padding;
-        let [[t, l], [b, r]] = padding;
-        Ok(Value::Picture(Picture { padding: [[top + t, left + l], [bottom + b, right + r]], ..x }))
+        let x = self.picture(name)?;
+        if x.padding != [[0; 2]; 2] {
+            return Err("puts zeros around a picture twice".into());
+        }
+        let deferred = node.outputs.first().is_some_and(|made| !self.read_by_others.contains(made));
+        if deferred {
+            return Ok(Value::Picture(Picture { padding, ..x }));
+        }
+        let [[top, left], [bottom, right]] = padding;
+        let layer = self.names.own(node);
+        let op = Pad { left, top, right, bottom, value: 0.0 };
+        let id = self.push(Operation::Apply(Arc::new(op)), vec![x.id], layer, vec![]);
+        let (h, w) = (x.form.size(Kind::H) + top + bottom, x.form.size(Kind::W) + left + right);
+        let form = x.form.resized(Kind::H, h).resized(Kind::W, w);
+        Ok(Value::Picture(Picture { id, form, ..x }))
     }
 }
 

@@ -3,7 +3,7 @@
 //! What only computes sizes is computed here; what only moves sides about becomes a [`Form`]. What cannot be read is noted, and the
 //! walk goes on, so that one error can tell everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::form::{Form, Kind, Order};
@@ -76,6 +76,8 @@ pub(super) struct Resolver<'a> {
     values: BTreeMap<String, Value>,
     /// How many operations are given each value.
     pub readers: BTreeMap<String, usize>,
+    /// Values that something else than a convolution is given.
+    pub read_by_others: BTreeSet<String>,
     /// Values that are what a step has made, not yet seen in another form.
     pub direct: BTreeMap<String, Id>,
     pub steps: Vec<Step>,
@@ -90,6 +92,7 @@ impl<'a> Resolver<'a> {
             shapes,
             values: BTreeMap::new(),
             readers: BTreeMap::new(),
+            read_by_others: BTreeSet::new(),
             direct: BTreeMap::new(),
             steps: vec![],
             names: Names::default(),
@@ -134,10 +137,8 @@ impl<'a> Resolver<'a> {
     /// The same as the engine has pictures, without zeros around it that are still to come.
     pub fn plain(&mut self, node: &Node, name: &str) -> Found<Picture> {
         let picture = self.padded_plain(node, name)?;
-        match picture.padding {
-            [[0, 0], [0, 0]] => Ok(picture),
-            _ => Err("comes behind zeros put around a picture, which only a convolution takes in".into()),
-        }
+        picture.without_padding()?;
+        Ok(picture)
     }
 
     /// The same with zeros around it.
@@ -216,9 +217,7 @@ impl<'a> Resolver<'a> {
 
     /// An operation on a value as it lies.
     pub fn apply(&mut self, node: &Node, operation: Operation, x: Picture) -> Found {
-        if x.padding != [[0; 2]; 2] {
-            return Err("comes behind zeros put around a picture, which only a convolution takes in".into());
-        }
+        x.without_padding()?;
         let layer = self.names.own(node);
         let id = self.push(operation, vec![x.id], layer, vec![]);
         Ok(Value::Picture(Picture { id, ..x }))
@@ -280,9 +279,8 @@ impl<'a> Resolver<'a> {
             pictures = [self.plain(node, names[0])?, self.plain(node, names[1])?];
         }
         let [x, y] = pictures;
-        if [x.padding, y.padding] != [[[0; 2]; 2]; 2] {
-            return Err("comes behind zeros put around a picture, which only a convolution takes in".into());
-        }
+        x.without_padding()?;
+        y.without_padding()?;
         if !x.form.agrees(&y.form) {
             let (a, b) = (x.form.sizes(), y.form.sizes());
             return Err(format!("is given values of sizes {a:?} and {b:?} whose sides do not match").into());
@@ -305,9 +303,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn with_numbers(&mut self, node: &Node, op: Binary, x: Picture, numbers: Fixed, first: bool) -> Found {
-        if x.padding != [[0; 2]; 2] {
-            return Err("comes behind zeros put around a picture, which only a convolution takes in".into());
-        }
+        x.without_padding()?;
         let sizes = numbers.sizes().ok_or("is given a value that is not known")?;
         let count: usize = sizes.iter().product();
         let known = numbers.constant.as_ref().map(|constant| constant.floats());
@@ -350,6 +346,16 @@ impl<'a> Resolver<'a> {
         };
         let id = self.push(operation, vec![x.id], layer, tensors);
         Ok(Value::Picture(Picture { id, ..x }))
+    }
+}
+
+impl Picture {
+    /// Checks that no zeros are still to be put around it.
+    pub fn without_padding(&self) -> Found<()> {
+        match self.padding {
+            [[0, 0], [0, 0]] => Ok(()),
+            _ => Err("comes behind zeros put around a picture, which only a convolution takes in".into()),
+        }
     }
 }
 
