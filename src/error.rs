@@ -179,6 +179,31 @@ pub enum Error {
         /// One line for each missing, unexpected or wrong tensor.
         problems: Vec<String>,
     },
+    /// A network that a file describes and that cannot be read, everything that is in the way in one list.
+    #[error("{}: this network cannot be read:\n  {}", .file.display(), .problems.join("\n  "))]
+    Program {
+        /// The file.
+        file: PathBuf,
+        /// One line for each kind of operation, and for what concerns the whole file.
+        problems: Vec<String>,
+    },
+    /// A picture of a size for which a network was not made.
+    #[error(
+        "this network takes pictures of {}{} x {}: its layer {layer} expects {} x {} pixels, and is given {} x {}",
+        if *.fixed { "" } else { "certain sizes only, such as " }, .sides[0], .sides[1], .expected[0], .expected[1], .found[0], .found[1]
+    )]
+    PictureSize {
+        /// The layer that does not fit.
+        layer: String,
+        /// Height and width of the pictures that it was made for.
+        sides: [usize; 2],
+        /// Whether there is no other size.
+        fixed: bool,
+        /// Height and width that the layer expects.
+        expected: [usize; 2],
+        /// What it is given.
+        found: [usize; 2],
+    },
     /// A recipe with a mistake.
     #[error("recipe {name}: {reason}")]
     Recipe {

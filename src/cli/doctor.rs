@@ -1,13 +1,15 @@
 //! `entoptic doctor`
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use entoptic::device::{AdapterChoice, Device, adapters};
 use entoptic::doctor::{Checkup, Report, Row, Settings, Verdict};
+use entoptic::nets::Structure;
 use entoptic::picture::check_writable;
+use entoptic::weights::Checkpoint;
 
 use super::options::Global;
 
@@ -19,6 +21,9 @@ pub struct DoctorArgs {
     /// All layers of ResNet50, GoogLeNet and InceptionV3 and larger pictures: minutes instead of seconds
     #[arg(long)]
     pub thorough: bool,
+    /// Only the layers of the network that this file describes (.pt2 or .onnx), each against plain loops in f64
+    #[arg(long, value_name = "FILE", conflicts_with = "thorough")]
+    pub network: Option<PathBuf>,
     /// File for everything that was found, to be attached to an issue (JSON)
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
@@ -34,7 +39,8 @@ pub fn run(global: &Global, args: DoctorArgs) -> anyhow::Result<()> {
         let index = Device::open(&choice)?.adapter().index;
         chosen.retain(|adapter| adapter.index == index);
     }
-    let settings = Settings { thorough: args.thorough, only: String::new() };
+    let network = args.network.as_deref().map(network).transpose()?;
+    let settings = Settings { thorough: args.thorough, only: String::new(), network };
     let checkup = Checkup::of(&chosen, &settings, &mut |part| global.say(format_args!("{part}")));
     let text = tables(&checkup)?;
     print!("{text}");
@@ -97,5 +103,16 @@ fn verdict(report: &Report) -> String {
     match count(Verdict::Wrong) {
         0 => format!("{name}: all {} rows right, {cases} results compared{skipped}", count(Verdict::Right)),
         wrong => format!("{name}: {wrong} of {} rows WRONG, {cases} results compared{skipped}", report.rows.len()),
+    }
+}
+
+/// The network that a file describes.
+fn network(file: &Path) -> anyhow::Result<Structure> {
+    match Structure::read(Checkpoint::open(file).context("--network")?)? {
+        Ok((structure, _)) => Ok(structure),
+        Err(_) => bail!(
+            "--network {}: holds weights alone; the layers of the networks that are known are tried with --thorough",
+            file.display()
+        ),
     }
 }

@@ -13,9 +13,9 @@ use super::options::Global;
 pub struct LayersArgs {
     #[command(flatten)]
     pub models: Models,
-    /// Side of the picture that shapes are given for
-    #[arg(long, default_value_t = 224)]
-    pub size: usize,
+    /// Side of the picture that shapes are given for [default: 224, or what the file was made with that describes the network]
+    #[arg(long)]
+    pub size: Option<usize>,
     /// Show one layer only
     #[arg(long)]
     pub layer: Option<String>,
@@ -26,7 +26,9 @@ pub fn run(global: &Global, args: LayersArgs) -> anyhow::Result<()> {
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
     let mut tape = Tape::default();
-    let x = tape.input("picture", Shape::new(1, 3, args.size, args.size));
+    let usual = networks[0].network.structure.sides().unwrap_or([224; 2]);
+    let [h, w] = args.size.map_or(usual, |side| [side; 2]);
+    let x = tape.input("picture", Shape::new(1, 3, h, w));
     let outputs = networks[0].network.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
     let shown = args.layer.as_deref().map(|layer| outputs.tap(layer)).transpose()?;
     let mut total = 0;

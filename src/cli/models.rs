@@ -78,6 +78,8 @@ pub struct Model {
     pub head: Head,
     /// None: as the checkpoint says.
     pub transform_input: Option<bool>,
+    /// A file with the names of its classes.
+    pub classes: Option<PathBuf>,
 }
 
 /// Where weights are.
@@ -107,6 +109,7 @@ const WEIGHTS: &str = "weights";
 const KEY: &str = "key";
 const WEIGHT: &str = "weight";
 const HEAD: &str = "head";
+const CLASSES: &str = "classes";
 const TRANSFORM: &str = "transform-input";
 
 const USUAL: &str = "Weights of the network before it: a file, `demo` or `demo-plain` for a small network built in, or the \
@@ -158,6 +161,15 @@ impl<R: Role> Args for Models<R> {
             .arg(argument(HEAD, "HEAD", "Head of the network before it [default: main]").value_parser(heads()))
             .arg(
                 argument(
+                    CLASSES,
+                    "FILE",
+                    "Names of the classes of the network before it: one a line, or a JSON list, in the order of its logits; by \
+                     default those that its file says, and ImageNet's where there are a thousand",
+                )
+                .value_parser(value_parser!(PathBuf)),
+            )
+            .arg(
+                argument(
                     TRANSFORM,
                     "WHEN",
                     "torchvision's rescaling at the start of the network before it; auto: as the weights say, and on for \
@@ -204,6 +216,7 @@ impl<R: Role> FromArgMatches for Models<R> {
         attach(&mut named, matches, HEAD, |model, name: String| {
             model.head = Head::named(&name);
         })?;
+        attach(&mut named, matches, CLASSES, |model, file: PathBuf| model.classes = Some(file))?;
         attach(&mut named, matches, TRANSFORM, |model, when: String| {
             model.transform_input = match when.as_str() {
                 "on" => Some(true),
@@ -253,7 +266,7 @@ fn misplaced(argument: &str, what: &str) -> ClapError {
 
 impl Model {
     pub fn new(structure: Option<Structure>, weights: Weights) -> Self {
-        Model { structure, weights, key: None, weight: 1.0, head: Head::Main, transform_input: None }
+        Model { structure, weights, key: None, weight: 1.0, head: Head::Main, transform_input: None, classes: None }
     }
 }
 

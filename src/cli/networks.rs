@@ -234,6 +234,9 @@ impl Model {
         if network.has_classifier() || self.head != Head::Main {
             network.look_through(self.head)?;
         }
+        if let Some(file) = &self.classes {
+            network.classes = named_classes(file, network.class_count())?;
+        }
         let classes = match network.class_count() {
             0 => "no classifier, so only its layers can be looked at".to_owned(),
             count => format!("{count} classes"),
@@ -259,6 +262,9 @@ impl Model {
                 "  no batch norms: no prior of their statistics, and pixel values are not checked against them"
             ));
         }
+        if let Some(function) = structure.behind_logits() {
+            global.say(format_args!("logits: the values before the {function} at the end"));
+        }
         global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
         Ok(Loaded::new(network, self.weight, self.head))
     }
@@ -282,8 +288,30 @@ impl Model {
     }
 }
 
+/// The names of so many classes, from a file with one a line or with a JSON list.
+fn named_classes(file: &Path, count: usize) -> anyhow::Result<ClassList> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("--classes {}", file.display()))?;
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let list = match text.trim_start().starts_with('[') {
+        true => ClassList::parse(&text),
+        // As a list, since names may hold commas.
+        false => ClassList::parse(&serde_json::to_string(&lines)?),
+    };
+    if list.len() != count {
+        bail!("--classes {}: it names {} classes, the network has {count}", file.display(), list.len());
+    }
+    Ok(list)
+}
+
 /// The structure that weights are for, which the user may have named.
 fn of(wanted: Option<Structure>, checkpoint: Checkpoint) -> anyhow::Result<(Structure, Checkpoint)> {
+    let checkpoint = match (Structure::read(checkpoint)?, &wanted) {
+        (Ok(read), None) => return Ok(read),
+        (Ok((_, checkpoint)), Some(wanted)) => {
+            bail!("{}: this file describes its network itself; leave out --model {wanted}", checkpoint.name())
+        }
+        (Err(weights), _) => weights,
+    };
     match (wanted, Structure::of(&checkpoint)) {
         (Some(wanted), Some(found)) if found != wanted => {
             bail!(

@@ -28,7 +28,10 @@ impl Sources<'_> {
     pub fn check<'d>(&self, designs: impl Iterator<Item = &'d Design> + Clone) -> anyhow::Result<()> {
         for path in self.weights {
             let sum = file_sum(path).context("--weights")?;
-            if !designs.clone().any(|design| design.makers().iter().any(|maker| maker.sha256 == sum)) {
+            // Weights that lie beside a file count too.
+            let whole = Checkpoint::open(path).map(|checkpoint| checkpoint.sha256()).unwrap_or_default();
+            let made_with = |maker: &&Maker| maker.sha256 == sum || maker.sha256 == whole;
+            if !designs.clone().any(|design| design.makers().iter().any(made_with)) {
                 let wanted: Vec<String> = designs
                     .flat_map(Design::makers)
                     .map(|maker| format!("{} ({})", maker.sha256, maker.weights))
@@ -49,11 +52,13 @@ impl Sources<'_> {
     }
 
     fn network(&self, device: &Device, maker: &Maker, index: usize) -> anyhow::Result<Loaded> {
-        let structure: Structure = maker.network.parse().map_err(anyhow::Error::msg)?;
+        let (structure, checkpoint) = match Structure::read(self.weights(maker)?)? {
+            Ok(read) => read,
+            Err(weights) => (maker.network.parse().map_err(anyhow::Error::msg)?, weights),
+        };
         let mut heads = structure.side_heads().into_iter().chain([Head::Main]);
         let head = heads.find(|head| head.name() == maker.head);
         let head = head.with_context(|| format!("{structure} has no head \"{}\"", maker.head))?;
-        let checkpoint = self.weights(maker)?;
         let mut network = Network::load(device, &structure, &checkpoint, &index.to_string())
             .with_context(|| format!("loading {}", checkpoint.name()))?;
         network.transform_input = maker.transform_input;

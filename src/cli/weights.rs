@@ -78,10 +78,10 @@ pub fn run(global: &Global, args: WeightsArgs) -> anyhow::Result<()> {
         WeightsCommand::List => unless_closed(list(&mut io::stdout().lock())),
         WeightsCommand::Fetch(args) => fetch::run(global, &args),
         WeightsCommand::Inspect { file, key } => {
-            unless_closed(inspect(&mut io::stdout().lock(), global, &Checkpoint::open_at(&file, key.as_deref())?))
+            unless_closed(inspect(&mut io::stdout().lock(), global, &file, key.as_deref()))
         }
         WeightsCommand::Convert { file, key, out, f16 } => convert(&file, key.as_deref(), &out, f16),
-        WeightsCommand::Verify { file, key } => verify(&file, &Checkpoint::open_at(&file, key.as_deref())?),
+        WeightsCommand::Verify { file, key } => verify(&file, key.as_deref()),
     }
 }
 
@@ -129,19 +129,20 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn inspect(out: &mut impl Write, global: &Global, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+fn inspect(out: &mut impl Write, global: &Global, file: &Path, key: Option<&str>) -> anyhow::Result<()> {
+    let (structure, checkpoint) = read(file, key)?;
     writeln!(out, "file: {}, {} bytes", shown(checkpoint.name()), checkpoint.size())?;
     if let Some((taken, others)) = checkpoint.alternatives() {
         writeln!(out, "key: {}, others {}", plain(taken, SHOWN), plain(&others.join(", "), SHOWN))?;
     }
-    match Structure::of(checkpoint) {
+    match structure {
         None => writeln!(out, "network: none that is known here")?,
         Some(structure) => {
-            match structure.check(checkpoint) {
+            match structure.check(&checkpoint) {
                 Ok(fit) => writeln!(out, "network: {}", described(&structure, &fit))?,
                 Err(error) => writeln!(out, "network: {structure}, but {}", lines(&error))?,
             }
-            for note in Reading::of(&structure, checkpoint).notes() {
+            for note in Reading::of(&structure, &checkpoint).notes() {
                 writeln!(out, "note: {}", plain(&note, usize::MAX))?;
             }
         }
@@ -184,10 +185,18 @@ fn inspect(out: &mut impl Write, global: &Global, checkpoint: &Checkpoint) -> an
     Ok(())
 }
 
+/// A file, and the network that it describes or that its tensors tell.
+fn read(file: &Path, key: Option<&str>) -> anyhow::Result<(Option<Structure>, Checkpoint)> {
+    Ok(match Structure::read(Checkpoint::open_at(file, key)?)? {
+        Ok((structure, checkpoint)) => (Some(structure), checkpoint),
+        Err(weights) => (Structure::of(&weights), weights),
+    })
+}
+
 fn convert(file: &Path, key: Option<&str>, out: &Path, f16: bool) -> anyhow::Result<()> {
     picture::check_writable(out)?;
-    let checkpoint = Checkpoint::open_at(file, key)?;
-    let (names, words): (BTreeMap<String, String>, _) = match Structure::of(&checkpoint) {
+    let (structure, checkpoint) = read(file, key)?;
+    let (names, words): (BTreeMap<String, String>, _) = match structure {
         Some(structure) => {
             let reading = Reading::of(&structure, &checkpoint);
             let words = Card::of(&checkpoint, &reading).words;
@@ -209,9 +218,10 @@ fn convert(file: &Path, key: Option<&str>, out: &Path, f16: bool) -> anyhow::Res
     Ok(())
 }
 
-fn verify(file: &Path, checkpoint: &Checkpoint) -> anyhow::Result<()> {
-    let Some(structure) = Structure::of(checkpoint) else { return Err(no_network(checkpoint)) };
-    let fit = structure.check(checkpoint).with_context(|| format!("checking {}", file.display()))?;
+fn verify(file: &Path, key: Option<&str>) -> anyhow::Result<()> {
+    let (structure, checkpoint) = read(file, key)?;
+    let Some(structure) = structure else { return Err(no_network(&checkpoint)) };
+    let fit = structure.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
     if let Some(said) = checkpoint.metadata().get("network")
         && said != structure.name()
     {

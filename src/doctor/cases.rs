@@ -121,6 +121,12 @@ const QUICK: [&str; 3] = ["resnet50", "googlenet", "inception_v3"];
 
 /// The layers of networks at full width for small pictures, each shape once: as they run, plainly, and as they are trained.
 pub(super) fn of_networks(thorough: bool) -> Result<Vec<Case>> {
+    let wanted = Structure::all().iter().filter(|one| thorough || QUICK.contains(&one.name()));
+    of_structures(&wanted.collect::<Vec<_>>(), thorough)
+}
+
+/// The same of these networks.
+pub(super) fn of_structures(structures: &[&Structure], thorough: bool) -> Result<Vec<Case>> {
     let known = samples();
     let mut seen = BTreeSet::new();
     let mut names = BTreeSet::new();
@@ -132,12 +138,17 @@ pub(super) fn of_networks(thorough: bool) -> Result<Vec<Case>> {
     ];
     for (passes, mode) in forms {
         let before = names.clone();
-        for structure in Structure::all().iter().filter(|one| thorough || QUICK.contains(&one.name())) {
-            let least = structure.smallest_side()?.max(64);
-            let pictures = match (thorough, mode) {
-                (true, _) => Shape::new(2, 3, least + 32, least + 21),
-                (false, BatchNormMode::Batch) => Shape::new(2, 3, least, least),
-                (false, BatchNormMode::Frozen) => Shape::new(1, 3, least, least),
+        for structure in structures {
+            let pictures = match (structure.sides(), thorough, mode) {
+                (Some([h, w]), ..) => Shape::new(2, 3, h, w),
+                (None, true, _) => {
+                    let least = structure.smallest_side()?.max(64);
+                    Shape::new(2, 3, least + 32, least + 21)
+                }
+                (None, false, mode) => {
+                    let least = structure.smallest_side()?.max(64);
+                    Shape::new(if mode == BatchNormMode::Batch { 2 } else { 1 }, 3, least, least)
+                }
             };
             let (tape, logits) = structure.sketch(pictures, mode)?;
             let tape = tape.after(passes, &Request { keep: vec![logits], ..Request::default() });

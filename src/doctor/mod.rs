@@ -23,6 +23,7 @@ pub use row::{Row, Verdict};
 use row::Tally;
 
 use crate::device::{AdapterSummary, Device};
+use crate::nets::Structure;
 use crate::ops::shaders;
 use crate::{Error, Result};
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub thorough: bool,
     /// Only operations whose name begins so, and nothing but kernels; all of everything where it is empty.
     pub only: String,
+    /// A network whose layers alone are tried, each at the sizes of its own pictures.
+    pub network: Option<Structure>,
 }
 
 /// What came of a self-test on one adapter.
@@ -75,11 +78,17 @@ impl Report {
 pub fn examine(device: &Device, settings: &Settings, progress: &mut dyn FnMut(&str)) -> Result<Report> {
     let started = Instant::now();
     let mut tally = Tally::default();
-    progress("kernels: samples of each operation");
-    run_cases(device, cases::of_samples()?, settings, &mut tally)?;
-    progress("kernels: awkward shapes");
-    run_cases(device, cases::awkward(device)?, settings, &mut tally)?;
-    if settings.only.is_empty() {
+    if let Some(structure) = &settings.network {
+        progress(&format!("kernels: layers of {structure}"));
+        run_cases(device, cases::of_structures(&[structure], true)?, settings, &mut tally)?;
+    } else {
+        progress("kernels: samples of each operation");
+        run_cases(device, cases::of_samples()?, settings, &mut tally)?;
+        progress("kernels: awkward shapes");
+        run_cases(device, cases::awkward(device)?, settings, &mut tally)?;
+    }
+    let everything = settings.only.is_empty() && settings.network.is_none();
+    if everything {
         progress("kernels: layers of ResNet50, GoogLeNet and InceptionV3");
         run_cases(device, cases::of_networks(settings.thorough)?, settings, &mut tally)?;
         progress("kernels: updates");
@@ -91,7 +100,7 @@ pub fn examine(device: &Device, settings: &Settings, progress: &mut dyn FnMut(&s
     }
     tally.rows.sort_by(|a, b| (&a.kernel, &a.variant).cmp(&(&b.kernel, &b.variant)));
     let mut run = networks::Run::default();
-    if settings.only.is_empty() && !tally.lost {
+    if everything && !tally.lost {
         progress("networks");
         let whole = networks::examine(device, &mut tally, &mut run);
         note(device, &mut tally, "networks", whole);

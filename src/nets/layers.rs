@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::head::Head;
 use crate::Result;
 use crate::ops::{
-    Activation, AdaptiveAvgPool2d, Add, BatchNorm, BatchNormTrain, Binary, Concat, Conv2d, MaxPool2d, Op, Relu,
+    Activation, AdaptiveAvgPool2d, Add, BatchNorm, BatchNormTrain, Binary, Concat, Conv2d, MaxPool2d, Op, Relu, Window,
 };
 use crate::tape::{Tape, Var};
-use crate::tensor::{Layout, Shape};
+use crate::tensor::{Array, Layout, Shape};
 
 /// Which statistics batch norm uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -264,6 +265,15 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// None: the weights have been checked.
     pub fn batch_norm(&mut self, name: &str, x: Var, eps: f32) -> Result<Var> {
+        let y = self.norm(name, x, eps)?;
+        Ok(self.tap(name, y))
+    }
+
+    /// The same without giving the value a name.
+    ///
+    /// # Errors
+    /// As [`Layers::batch_norm`].
+    pub(super) fn norm(&mut self, name: &str, x: Var, eps: f32) -> Result<Var> {
         self.tape.layer(name);
         let c = self.tape.shape(x).c();
         let mut inputs = vec![x];
@@ -271,11 +281,58 @@ impl<'a> Layers<'a> {
             inputs.push(self.parameter(&format!("{name}.{leaf}"), &[Some(c)], c));
         }
         self.built.norms.push(Norm { x, running_mean: inputs[3], running_var: inputs[4], eps });
-        let y = match self.setting.mode {
-            BatchNormMode::Batch => self.tape.apply(BatchNormTrain { eps, momentum: 0.1 }, &inputs)?,
-            BatchNormMode::Frozen => self.tape.apply(BatchNorm { eps }, &inputs)?,
-        };
-        Ok(self.tap(name, y))
+        match self.setting.mode {
+            BatchNormMode::Batch => self.tape.apply(BatchNormTrain { eps, momentum: 0.1 }, &inputs),
+            BatchNormMode::Frozen => self.tape.apply(BatchNorm { eps }, &inputs),
+        }
+    }
+
+    /// Shape of a value.
+    pub fn shape(&self, var: Var) -> Shape {
+        self.tape.shape(var)
+    }
+
+    /// Any operation, which belongs to a layer but is not named by it.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    pub(super) fn apply(&mut self, layer: &str, op: Arc<dyn Op>, inputs: &[Var]) -> Result<Var> {
+        self.tape.layer(layer);
+        self.tape.apply_shared(op, inputs)
+    }
+
+    /// A convolution with any window: `name.weight` of these sizes, of which the weights decide the first, and perhaps `name.bias`;
+    /// not named.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooSmall`] when no window fits.
+    pub(super) fn windowed(
+        &mut self,
+        name: &str,
+        x: Var,
+        window: Window,
+        sizes: [usize; 4],
+        bias: bool,
+    ) -> Result<Var> {
+        self.tape.layer(name);
+        let [nominal, c_in, kh, kw] = sizes;
+        let expected = [None, Some(c_in), Some(kh), Some(kw)];
+        let mut inputs = vec![x, self.parameter(&format!("{name}.weight"), &expected, nominal)];
+        if bias {
+            let c = self.tape.shape(inputs[1]).n();
+            inputs.push(self.vector(&format!("{name}.bias"), c));
+        }
+        self.tape.apply(Conv2d::of(window), &inputs)
+    }
+
+    /// A vector over channels by its whole name.
+    pub(super) fn vector(&mut self, name: &str, channels: usize) -> Var {
+        self.parameter(name, &[Some(channels)], channels)
+    }
+
+    /// Fixed numbers, one for each channel or one for all.
+    pub(super) fn numbers(&mut self, values: &[f32]) -> Var {
+        self.tape.constant(&Array::new(Shape::channels(values.len()), values.to_vec()))
     }
 
     /// max(x, 0), without a name of its own.
@@ -333,12 +390,30 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// None for shapes that the weights allow.
     pub fn linear(&mut self, name: &str, x: Var, nominal: usize) -> Result<Var> {
+        let [_, _, h, w] = self.tape.shape(x).0;
+        let y = self.linear_window(name, x, [h, w], nominal, true)?;
+        Ok(self.tap(name, y))
+    }
+
+    /// A linear layer over the channels in windows of this size, which is that of the picture or one pixel; `name.weight`, and
+    /// `name.bias` where it has one; not named.
+    ///
+    /// # Errors
+    /// As [`Layers::linear`].
+    pub(super) fn linear_window(
+        &mut self,
+        name: &str,
+        x: Var,
+        [h, w]: [usize; 2],
+        nominal: usize,
+        bias: bool,
+    ) -> Result<Var> {
         self.tape.layer(name);
-        let [_, c, h, w] = self.tape.shape(x).0;
-        let [weight, bias] = ["weight", "bias"].map(|leaf| format!("{name}.{leaf}"));
+        let c = self.tape.shape(x).c();
+        let [weight, bias_name] = ["weight", "bias"].map(|leaf| format!("{name}.{leaf}"));
         let sizes = self.sizes(&weight, &[None, Some(c * h * w)], nominal);
         let outputs = sizes[0];
-        let bias_sizes = self.sizes(&bias, &[Some(outputs)], outputs);
+        let bias_sizes = if bias { self.sizes(&bias_name, &[Some(outputs)], outputs) } else { vec![] };
         let bytes = Layout::Filter.bytes(Shape::new(outputs, c, h, w));
         let rows = outputs.div_ceil(bytes.div_ceil(LARGEST) as usize).next_multiple_of(4);
         let mut parts = Vec::new();
@@ -346,12 +421,13 @@ impl<'a> Layers<'a> {
             let rows = first..outputs.min(first + rows);
             let n = rows.len();
             let shape = Shape::new(n, c, h, w);
-            let weight = self.rows(&weight, sizes.clone(), rows.clone(), shape, Layout::Filter);
-            let bias = self.rows(&bias, bias_sizes.clone(), rows, Shape::channels(n), Layout::Picture);
-            parts.push(self.tape.apply(Conv2d::new(1, 0), &[x, weight, bias])?);
+            let mut inputs = vec![x, self.rows(&weight, sizes.clone(), rows.clone(), shape, Layout::Filter)];
+            if bias {
+                inputs.push(self.rows(&bias_name, bias_sizes.clone(), rows, Shape::channels(n), Layout::Picture));
+            }
+            parts.push(self.tape.apply(Conv2d::new(1, 0), &inputs)?);
         }
-        let y = if let [y] = parts[..] { y } else { self.tape.apply(Concat, &parts)? };
-        Ok(self.tap(name, y))
+        if let [y] = parts[..] { Ok(y) } else { self.tape.apply(Concat, &parts) }
     }
 
     /// Pooling of any kind, or another operation without parameters.

@@ -4,6 +4,7 @@
 
 mod card;
 mod head;
+mod imported;
 mod layers;
 mod network;
 mod normalize;

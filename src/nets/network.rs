@@ -107,6 +107,7 @@ impl Network {
         network.checksum = checkpoint.sha256();
         network.key = checkpoint.key().map(str::to_owned);
         network.card = Card::of(checkpoint, &reading);
+        network.card.side = network.card.side.or(structure.sides().map(|[h, w]| h.min(w)));
         network.pixels = network.card.pixels.filter(|pixels| *pixels != Pixels::IMAGENET);
         network.notes = notes(checkpoint, &reading, &network.card);
         network.transform_input = network.card.transform_input.unwrap_or(network.transform_input);

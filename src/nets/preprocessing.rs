@@ -1,12 +1,11 @@
 //! Whether pixel values are given to a network as they were in its training, as far as its weights tell.
 
-use super::layers::BatchNormMode;
+use super::layers::{BatchNormMode, Parameter};
 use super::network::Network;
 use super::normalize::{MEAN, Normalize, Pixels, STD};
 use crate::Result;
 use crate::device::Device;
 use crate::tape::{Tape, Var};
-use crate::tensor::Shape;
 use crate::weights::NamedArray;
 
 /// How pixel values are given to a network.
@@ -46,7 +45,7 @@ impl Network {
     /// its bias, then the batch norm's running mean and variance.
     fn stem(&self) -> Result<Option<StemNames>> {
         let mut tape = Tape::default();
-        let x = tape.input("picture", Shape::new(1, 3, 299, 299));
+        let x = tape.input("picture", self.structure.any_picture());
         let outputs = self.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
         let named = |var: Var| {
             let found = outputs.parameters.iter().find(|parameter| parameter.var == var);
@@ -57,6 +56,11 @@ impl Network {
             return Ok(None);
         }
         let [weight, bias] = ["weight", "bias"].map(|leaf| format!("{}.{leaf}", conv.0));
+        let of_colours =
+            |parameter: &&Parameter| parameter.name == weight && matches!(parameter.sizes[..], [_, 3, _, _]);
+        if !outputs.parameters.iter().any(|parameter| of_colours(&parameter)) {
+            return Ok(None);
+        }
         let bias = outputs.parameters.iter().any(|parameter| parameter.name == bias).then_some(bias);
         Ok(Some((weight, bias, [named(norm.running_mean), named(norm.running_var)])))
     }

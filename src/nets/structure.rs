@@ -26,6 +26,21 @@ struct Description {
     transforms_input: bool,
     recipe: &'static str,
     build: Arc<Build>,
+    /// What a file says that describes the network; none for those of the zoo.
+    imported: Option<Imported>,
+}
+
+/// What a file says of its network.
+#[derive(Clone, Copy, Debug)]
+struct Imported {
+    /// Number of logits; none where the network does not end in such.
+    classes: Option<usize>,
+    /// Channels of its pictures.
+    channels: usize,
+    /// Height and width of the pictures that it was exported with.
+    sides: [usize; 2],
+    /// What stands behind the logits in the file, and is left out.
+    behind: Option<&'static str>,
 }
 
 impl Structure {
@@ -37,7 +52,8 @@ impl Structure {
     ) -> Self {
         let heads = vec![(Head::Main, classifier.to_owned())];
         let (name, build) = (name.to_owned(), Arc::new(build));
-        Structure(Arc::new(Description { name, heads, transforms_input: false, recipe: "resnet50", build }))
+        let (recipe, imported) = ("resnet50", None);
+        Structure(Arc::new(Description { name, heads, transforms_input: false, recipe, build, imported }))
     }
 
     /// The same with heads besides the main one, each with the layer that computes its logits.
@@ -52,7 +68,45 @@ impl Structure {
         Structure(Arc::new(Description { transforms_input: true, ..(*self.0).clone() }))
     }
 
-    /// torchvision's name.
+    /// The same as a file describes it: its logits, the channels and sides of its pictures, and what it has behind its logits.
+    pub(super) fn imported(
+        self,
+        classes: Option<usize>,
+        channels: usize,
+        sides: [usize; 2],
+        behind: Option<&'static str>,
+    ) -> Self {
+        let imported = Some(Imported { classes, channels, sides, behind });
+        Structure(Arc::new(Description { imported, ..(*self.0).clone() }))
+    }
+
+    /// Whether a file describes it, so that it is not one of the zoo.
+    pub fn is_imported(&self) -> bool {
+        self.0.imported.is_some()
+    }
+
+    /// Channels of its pictures: 3, or 1 for grey ones, which it is given as the mean of three.
+    pub fn channels(&self) -> usize {
+        self.0.imported.map_or(3, |imported| imported.channels)
+    }
+
+    /// Height and width of the pictures that its file was made with; none for those of the zoo, which take any that is large enough.
+    pub fn sides(&self) -> Option<[usize; 2]> {
+        self.0.imported.map(|imported| imported.sides)
+    }
+
+    /// The function behind the logits that its file has and that is left out: `softmax` or `sigmoid`.
+    pub fn behind_logits(&self) -> Option<&'static str> {
+        self.0.imported.and_then(|imported| imported.behind)
+    }
+
+    /// A picture that passes every layer. The shapes of weights do not depend on it.
+    pub fn any_picture(&self) -> Shape {
+        let [h, w] = self.sides().unwrap_or([ANY_SIDE; 2]);
+        Shape::new(1, 3, h, w)
+    }
+
+    /// torchvision's name, or that of the file.
     pub fn name(&self) -> &str {
         &self.0.name
     }
@@ -91,7 +145,7 @@ impl Structure {
     pub fn tensors(&self, width: f64, classes: usize, heads: &[Head]) -> Result<Vec<(String, Vec<usize>)>> {
         let nothing = BTreeMap::new();
         let setting = Setting { heads, width: Some(width), ..Setting::of(&nothing) };
-        let parameters = self.build(&mut Tape::default(), setting, ANY_PICTURE)?.parameters;
+        let parameters = self.build(&mut Tape::default(), setting, self.any_picture())?.parameters;
         let classifiers: BTreeSet<&str> = self.0.heads.iter().map(|(_, layer)| layer.as_str()).collect();
         let mut seen = BTreeSet::new();
         let mut tensors = Vec::new();
@@ -115,9 +169,11 @@ impl Structure {
         let shapes = self.tensors(1.0, 1000, &[])?.into_iter().collect();
         let mut tape = Tape::default();
         let built = self.build(&mut tape, Setting { mode, ..Setting::of(&shapes) }, pictures)?;
-        let (_, logits) =
-            built.heads.into_iter().find(|(head, _)| *head == Head::Main).expect("every network has a main head");
-        Ok((tape, logits))
+        let logits = built.heads.iter().find(|(head, _)| *head == Head::Main).map(|(_, logits)| *logits);
+        // One without logits ends in its last layer.
+        let end = logits.or(built.taps.last().map(|(_, var)| *var));
+        let none = || Error::Objective { objective: "head main".into(), reason: format!("{self} has no layer") };
+        Ok((tape, end.ok_or_else(none)?))
     }
 
     /// The smallest side of a square picture that passes every layer of the full network, side heads excepted.
@@ -130,7 +186,7 @@ impl Structure {
             other => other.map(|_| true),
         };
         // What a picture passes a larger one does too.
-        let (mut below, mut above) = (0, ANY_PICTURE.h());
+        let (mut below, mut above) = (0, self.any_picture().h());
         while above - below > 1 {
             let middle = (below + above) / 2;
             if passes(middle)? { above = middle } else { below = middle }
@@ -145,7 +201,7 @@ impl Structure {
         let setting = Setting { heads: &side_heads, ..Setting::of(shapes) };
         let refused = |problems| Error::Weights { network: self.name().to_owned(), problems };
         let mut tape = Tape::default();
-        let x = tape.input("picture", ANY_PICTURE);
+        let x = tape.input("picture", self.any_picture());
         let (mut built, error) = self.lay(&mut tape, setting, x);
         // Blocks whose parts do not fit together, perhaps for what is missing of them.
         if let Some(error) = error {
@@ -166,7 +222,7 @@ impl Structure {
         }
         problems.extend(unexpected.into_iter().map(|name| format!("unexpected: {name} {:?}", shapes[name])));
         if problems.is_empty() {
-            let classes = shapes.get(&head).map(|sizes| sizes[0]);
+            let classes = self.class_count(Head::Main, shapes);
             return Ok((Fit { width: built.width.unwrap_or(1.0), classes, side_heads }, built));
         }
         let more = problems.len().saturating_sub(PROBLEMS_SHOWN);
@@ -179,12 +235,17 @@ impl Structure {
 
     /// Whether weights of these sizes have a head.
     pub(super) fn has(&self, head: Head, shapes: &BTreeMap<String, Vec<usize>>) -> bool {
+        if let (Some(imported), Head::Main) = (self.0.imported, head) {
+            return imported.classes.is_some();
+        }
         self.classifier(head).is_some_and(|tensor| shapes.contains_key(&tensor))
     }
 
     /// Classes of a head that weights of these sizes have.
     pub(super) fn class_count(&self, head: Head, shapes: &BTreeMap<String, Vec<usize>>) -> Option<usize> {
-        shapes.get(&self.classifier(head)?).map(|sizes| sizes[0])
+        let of_tensor = shapes.get(&self.classifier(head)?).map(|sizes| sizes[0]);
+        let said = self.0.imported.filter(|_| head == Head::Main).and_then(|imported| imported.classes);
+        of_tensor.or(said)
     }
 
     /// Whether a tensor belongs to the layer that computes a head's logits, or is part of a side head.
@@ -246,7 +307,7 @@ pub(super) fn shapes_of(checkpoint: &Checkpoint) -> BTreeMap<String, Vec<usize>>
 
 impl PartialEq for Structure {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        self.name() == other.name() && self.is_imported() == other.is_imported()
     }
 }
 
@@ -275,8 +336,8 @@ pub struct Fit {
     pub side_heads: Vec<Head>,
 }
 
-/// The shapes of weights do not depend on the picture's; this size passes every layer.
-const ANY_PICTURE: Shape = Shape::new(1, 3, 299, 299);
+/// A side that passes every layer of the zoo's networks.
+const ANY_SIDE: usize = 299;
 
 /// More lines than this do not help to see what is wrong.
 const PROBLEMS_SHOWN: usize = 40;

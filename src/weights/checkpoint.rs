@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
+use super::bytes::{Beside, Bytes, RELEASED};
 use super::entry::{Entry, Index, Made};
-use super::{folder, names, safetensors, torch_file};
+use super::program::Program;
+use super::{folder, names, onnx, pt2, safetensors, torch_file};
 use crate::digest::hex;
 use crate::files::mistaken;
 use crate::{Error, Result};
@@ -21,19 +22,21 @@ use crate::{Error, Result};
 pub struct Checkpoint {
     name: String,
     bytes: Bytes,
+    beside: Beside,
     index: Index,
     key: Option<String>,
     sha256: OnceLock<String>,
 }
 
-/// Parts of a mapped file are let go from this size on; a system call for less costs more than it saves.
-const RELEASED: usize = 1 << 20;
-
-/// Where the bytes of a file are.
-enum Bytes {
-    Mapped(memmap2::Mmap),
-    Embedded(&'static [u8]),
-    Owned(Vec<u8>),
+/// A tensor of a file, seen otherwise than it lies there.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TensorView {
+    /// Its name in the file.
+    pub tensor: String,
+    /// Sizes as they are to be.
+    pub sizes: Vec<usize>,
+    /// From one element to the next along each of them; none when row-major.
+    pub strides: Option<Vec<usize>>,
 }
 
 /// What the first bytes of a file say.
@@ -41,6 +44,8 @@ enum Bytes {
 enum Format {
     SafeTensors,
     Zip,
+    Program,
+    Onnx,
     Pickle,
     Unknown,
 }
@@ -98,12 +103,7 @@ impl Checkpoint {
                  torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pth`",
             ));
         }
-        let file = File::open(path).map_err(Error::io(path))?;
-        // SAFETY: The map is read-only and outlives `file` by design. Its bytes would change under us only if another
-        // program rewrote the file in place; ours replaces files by renaming, which leaves a mapped one intact.
-        #[allow(unsafe_code)]
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
-        Self::index(path.display().to_string(), Bytes::Mapped(map), key)
+        Self::index(path.display().to_string(), Bytes::map(path)?, key, Some(path))
     }
 
     /// Reads a file that is part of the program; `name` stands for its path in messages.
@@ -111,7 +111,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::File`] as for [`Checkpoint::open`].
     pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
-        Self::index(name.to_owned(), Bytes::Embedded(bytes), None)
+        Self::index(name.to_owned(), Bytes::Embedded(bytes), None, None)
     }
 
     /// Reads a file that is in memory; `name` stands for its path in messages.
@@ -119,26 +119,38 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::File`] as for [`Checkpoint::open`].
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
-        Self::index(name.to_owned(), Bytes::Owned(bytes), None)
+        Self::index(name.to_owned(), Bytes::Owned(bytes), None, None)
     }
 
-    fn index(name: String, bytes: Bytes, key: Option<&str>) -> Result<Self> {
-        let index = match Format::of(bytes.get()) {
+    fn index(name: String, bytes: Bytes, key: Option<&str>, path: Option<&Path>) -> Result<Self> {
+        let folder = path.map(|path| path.parent().unwrap_or(Path::new("")));
+        let mut beside = Beside::of(bytes.get().len(), folder);
+        let called_onnx = Path::new(&name).extension().is_some_and(|extension| extension == "onnx");
+        let index = match Format::of(bytes.get(), called_onnx) {
             Format::SafeTensors => safetensors::index(bytes.get()),
             Format::Zip => torch_file::index_zip(bytes.get(), key),
+            Format::Program => pt2::index(bytes.get()),
+            Format::Onnx => onnx::index(bytes.get(), &mut beside),
             Format::Pickle => torch_file::index_legacy(bytes.get(), key),
             Format::Unknown => Err(match (mistaken(bytes.get()), bytes.get().len()) {
                 (Some(reason), _) => reason.into(),
                 (None, length @ ..16) => {
                     format!("file is truncated: {length} bytes cannot hold any weights; download it again")
                 }
-                _ => "is not a file of weights; give a .safetensors or .pth file".into(),
+                _ => "is not a file of weights; give a .safetensors, .pth, .pt2 or .onnx file".into(),
             }),
         };
-        match index.and_then(|index| names::chosen(index, key)) {
+        // The names in a program are those by which its operations ask for tensors.
+        let spelt = |index: Index| match index.program {
+            Some(_) => Ok(index),
+            None => {
+                let index = names::chosen(index, key)?;
+                Ok(Index { entries: names::respell(names::pruned(names::strip(index.entries))), ..index })
+            }
+        };
+        match index.and_then(spelt) {
             Ok(index) => {
-                let index = Index { entries: names::respell(names::pruned(names::strip(index.entries))), ..index };
-                Ok(Checkpoint { name, bytes, index, key: key.map(str::to_owned), sha256: OnceLock::new() })
+                Ok(Checkpoint { name, bytes, beside, index, key: key.map(str::to_owned), sha256: OnceLock::new() })
             }
             Err(reason) => Err(Error::file(name, reason)),
         }
@@ -232,21 +244,65 @@ impl Checkpoint {
     fn stored(&self, entry: &Entry) -> Result<Vec<f32>, String> {
         let element = entry.element.clone().map_err(|kind| format!("numbers of type {kind} are not read"))?;
         let values = match &entry.deflated {
-            None => entry.values(element, &self.bytes.get()[entry.at.clone()]),
+            None => entry.values(element, self.at(entry.at.clone())),
             Some(deflated) => entry.values(element, &deflated.unpack(self.bytes.get(), entry.at.clone())?),
         };
-        self.bytes.release(entry.deflated.as_ref().map_or(&entry.at, |deflated| &deflated.at).clone());
+        let read = entry.deflated.as_ref().map_or(&entry.at, |deflated| &deflated.at).clone();
+        if read.start < self.size() {
+            self.bytes.release(read)
+        } else {
+            self.beside.release(read)
+        }
         Ok(values)
     }
 
-    /// SHA-256 of the whole file in hexadecimal, computed at the first call.
+    /// Bytes of the file, or of what lies beside it.
+    fn at(&self, at: Range<usize>) -> &[u8] {
+        if at.is_empty() {
+            &[]
+        } else if at.start < self.size() {
+            &self.bytes.get()[at]
+        } else {
+            self.beside.get(at)
+        }
+    }
+
+    /// What the file says of the network besides its tensors, where it describes a whole one: `.pt2` and `.onnx` do.
+    pub fn program(&self) -> Option<&Program> {
+        self.index.program.as_ref()
+    }
+
+    /// The same file with other names for its tensors, and only those that have one: each name with that of the file and, where its
+    /// elements are to be seen in another order, its sizes and steps, both in elements.
+    pub(crate) fn renamed(mut self, views: Vec<(String, TensorView)>) -> Result<Self> {
+        let mut entries = BTreeMap::new();
+        for (name, view) in views {
+            let fail = |reason: &str| Error::file(&self.name, format!("tensor {}: {reason}", view.tensor));
+            let entry = self.index.entries.get(&view.tensor).ok_or_else(|| fail("is not there"))?;
+            let strides = match (&entry.strides, view.strides) {
+                (None, strides) => strides,
+                (Some(strides), None) if entry.shape == view.sizes => Some(strides.clone()),
+                (Some(_), _) => {
+                    return Err(fail("is stored in a strange order of elements; save it after .contiguous()"));
+                }
+            };
+            entries.insert(name, Entry { shape: view.sizes, strides, ..entry.clone() });
+        }
+        self.index.entries = entries;
+        Ok(self)
+    }
+
+    /// SHA-256 of the whole file, and of what lies beside it, in hexadecimal, computed at the first call.
     pub fn sha256(&self) -> String {
         let digest = || {
-            let (mut sum, length) = (Sha256::new(), self.bytes.get().len());
-            for start in (0..length).step_by(RELEASED) {
-                let part = start..(start + RELEASED).min(length);
-                sum.update(&self.bytes.get()[part.clone()]);
-                self.bytes.release(part);
+            let mut sum = Sha256::new();
+            for bytes in std::iter::once(&self.bytes).chain(self.beside.all()) {
+                let length = bytes.get().len();
+                for start in (0..length).step_by(RELEASED) {
+                    let part = start..(start + RELEASED).min(length);
+                    sum.update(&bytes.get()[part.clone()]);
+                    bytes.release(part);
+                }
             }
             hex(&sum.finalize())
         };
@@ -260,41 +316,21 @@ impl fmt::Debug for Checkpoint {
     }
 }
 
-impl Bytes {
-    fn get(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Embedded(bytes) => bytes,
-            Bytes::Owned(bytes) => bytes,
-        }
-    }
-
-    /// Tells the system that a part of a mapped file has been read, so that it need not stay in memory.
-    fn release(&self, part: Range<usize>) {
-        #[cfg(unix)]
-        if let Bytes::Mapped(map) = self
-            && part.len() >= RELEASED
-        {
-            // SAFETY: The map is read-only and of a file, so pages that are dropped come back from it, the same.
-            #[allow(unsafe_code)]
-            let advised =
-                unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, part.start, part.len()) };
-            drop(advised); // Advice that is refused costs memory, nothing else.
-        }
-        #[cfg(not(unix))]
-        drop(part);
-    }
-}
-
 impl Format {
-    fn of(bytes: &[u8]) -> Format {
+    fn of(bytes: &[u8], called_onnx: bool) -> Format {
+        // ONNX has no mark of its own: a file is taken for it when it reads as such, or claims to be by its name alone.
+        if onnx::looks_like(bytes) {
+            return Format::Onnx;
+        }
         // The length of a safetensors header may look like any other file's first bytes; the brace after it settles it.
         if bytes.get(8) == Some(&b'{') {
             Format::SafeTensors
         } else if bytes.starts_with(b"PK\x03\x04") {
-            Format::Zip
+            if pt2::looks_like(bytes) { Format::Program } else { Format::Zip }
         } else if matches!(bytes, [0x80, 2..=5, ..]) {
             Format::Pickle
+        } else if called_onnx && mistaken(bytes).is_none() {
+            Format::Onnx
         } else {
             Format::Unknown
         }
@@ -375,7 +411,7 @@ mod tests {
         assert!(message(b"version https://git-lfs.github.com/spec/v1\noid").ends_with("run `git lfs pull`"));
         assert!(message(b"PK\x03\x04\0\0\0\0\0\0\0\0\0\0").contains("the directory at the end of the archive"));
         assert!(message(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P").contains("its pickle does not end"));
-        assert_eq!(message(&[7; 100]), "demo: is not a file of weights; give a .safetensors or .pth file");
+        assert_eq!(message(&[7; 100]), "demo: is not a file of weights; give a .safetensors, .pth, .pt2 or .onnx file");
         assert!(message(&[7; 5]).contains("file is truncated: 5 bytes cannot hold"));
     }
 

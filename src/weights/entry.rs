@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use super::program::Program;
 use super::zip::Deflated;
 
 /// What a reader of some format finds in a file.
@@ -16,10 +17,12 @@ pub(super) struct Index {
     pub keys: Vec<String>,
     /// Which of these the entries are from.
     pub taken: usize,
+    /// What the file says of the network, where it describes a whole one.
+    pub program: Option<Program>,
 }
 
 /// One array, little-endian.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub shape: Vec<usize>,
     /// From one element to the next along each dimension, in elements; `None` when row-major.
@@ -35,7 +38,7 @@ pub(super) struct Entry {
 }
 
 /// How an array follows from others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Made {
     /// What is there, times this: a pruned weight is kept beside the mask of what is left of it.
     Masked(Entry),
@@ -44,7 +47,7 @@ pub(super) enum Made {
 }
 
 /// A tensor of which most elements are zero: the indices of the others, and their values.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sparse {
     pub layout: Layout,
     /// As many as [`Layout::indices`] says.
@@ -98,6 +101,11 @@ pub(super) enum Element {
 }
 
 impl Entry {
+    /// One in row-major order that lies in a file as it is.
+    pub fn plain(shape: Vec<usize>, element: Result<Element, String>, at: Range<usize>) -> Self {
+        Entry { shape, strides: None, element, deflated: None, at, made: None }
+    }
+
     /// The numbers in `bytes`, row-major.
     pub fn values(&self, element: Element, bytes: &[u8]) -> Vec<f32> {
         match element {
@@ -144,6 +152,21 @@ impl Entry {
 }
 
 impl Element {
+    /// Bytes of one number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::I8 | Element::U8 => 1,
+            Element::F16 | Element::Bf16 | Element::I16 | Element::U16 => 2,
+            Element::F32 | Element::I32 | Element::U32 => 4,
+            Element::F64 | Element::I64 | Element::U64 => 8,
+        }
+    }
+
+    /// Whether it has a fractional part.
+    pub fn is_float(self) -> bool {
+        matches!(self, Element::F16 | Element::Bf16 | Element::F32 | Element::F64)
+    }
+
     /// The word of safetensors for it.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 //! A file format is one reader that turns bytes into an index of named arrays ([`Checkpoint`] picks it by the first
 //! bytes) and, for the format we write, one writer.
 
+mod bytes;
 mod checkpoint;
 mod container;
 mod demo;
@@ -12,15 +13,21 @@ mod folder;
 mod globals;
 mod known;
 mod names;
+mod onnx;
 mod pickle;
+mod program;
+mod protobuf;
+mod pt2;
 mod safetensors;
 mod sparse;
 mod torch_file;
 mod zip;
 
 pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::TensorView;
 pub use demo::{demo, demos};
 pub use fetch::{Download, Event, Fetched, Watch, is_url};
 pub use known::{KNOWN, Known, cache_folder};
 pub use names::{NAMINGS, Rules, translated};
+pub use program::{Attribute, Constant, Input, Language, Node, Numbers, Program};
 pub use safetensors::{NamedArray, Precision, write};

@@ -5,7 +5,7 @@
 set -euo pipefail
 seconds=${1:-900}
 targets=("${@:2}")
-[ "${#targets[@]}" -gt 0 ] || targets=(safetensors pickle zip legacy picture recipe)
+[ "${#targets[@]}" -gt 0 ] || targets=(safetensors pickle zip legacy picture recipe onnx pt2)
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 # What `cargo fuzz --sanitizer none` asks of the compiler: counters and comparisons that libFuzzer follows.
@@ -18,7 +18,7 @@ cargo build --release --locked --target "$host" --bins
 
 corpus=target/corpus
 files=../fixtures/checkpoints
-mkdir -p "$corpus"/{safetensors,pickle,zip,legacy,picture,recipe}
+mkdir -p "$corpus"/{safetensors,pickle,zip,legacy,picture,recipe,onnx,pt2}
 header='{"__metadata__":{"network":"resnet50"},"a":{"dtype":"F16","shape":[1,2],"data_offsets":[0,4]},'
 header+='"b":{"dtype":"F64","shape":[],"data_offsets":[4,12]}}'
 printf '%b\0\0\0\0\0\0\0%s%s' "\\x$(printf %x "${#header}")" "$header" 'twelve bytes' >"$corpus/safetensors/seed"
@@ -31,6 +31,14 @@ cp "$files"/calls_protocol*.pkl "$corpus/pickle/"
 cp "$files"/*legacy*.pth "$corpus/legacy/"
 head -c 8000 ../../docs/pictures/experiments.jpg >"$corpus/picture/jpeg"
 head -c 8000 ../../docs/pictures/church.png >"$corpus/picture/png"
+networks=../fixtures/imported
+# A graph without its weights, and one with few.
+head -c 16000 "$networks/mnasnet0_5.onnx" | tail -c +8 >"$corpus/onnx/external"
+head -c 16000 "$networks/densenet.ts.onnx" | tail -c +8 >"$corpus/onnx/inside"
+unzip -p "$networks/resnet.pt2" '*/models/model.json' | head -c 16000 >"$corpus/pt2/graph"
+printf '{"schema_version":{"major":8},"graph_module":{"graph":{"nodes":[]},"signature":{}}}\0%s' \
+    '{"config":{"a":{"path_name":"weight_0","tensor_meta":{"dtype":7,"sizes":[{"as_int":4}],"strides":[{"as_int":1}],"storage_offset":{"as_int":0}}}}}' \
+    >"$corpus/pt2/weights"
 cp ../../src/synthesis/recipes/*.toml "$corpus/recipe/"
 
 failed=0

@@ -242,7 +242,8 @@ fn planes(networks: &[Loaded], wanted: &[Axes]) -> anyhow::Result<Vec<Plane>> {
         for (index, Loaded { network, .. }) in networks.iter().enumerate() {
             let mut tape = Tape::default();
             // Large enough for every network.
-            let x = tape.input("picture", Shape::new(1, 3, 299, 299));
+            let [h, w] = network.structure.sides().unwrap_or([299; 2]);
+            let x = tape.input("picture", Shape::new(1, 3, h, w));
             let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
             match outputs.tap(&axes.layer) {
                 Ok(var) => {
