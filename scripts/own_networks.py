@@ -53,7 +53,7 @@ def network(name):
 
 
 def answer(m, x, dtype):
-    m, x = copy.deepcopy(m).to(dtype), x.to(dtype).requires_grad_()
+    m, x = copy.deepcopy(m).to(dtype), x.detach().clone().to(dtype).requires_grad_()
     logits = m(x)
     logits[0, CLASS].backward()
     return logits.detach().double().numpy()[0], x.grad.double().numpy()

@@ -39,14 +39,15 @@ fn pictures_are_made_looked_at_and_made_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let names: Vec<String> = (0..10).map(|index| format!("thing {index}, or so")).collect();
     std::fs::write(folder.path().join("names.txt"), names.join("\n")).expect("written");
-    let recipe = "[init]\nkind = \"normal\"\nsize = 64\nmean = 0.5\nstd = 0.05\n\n[[stage]]\niterations = 3\nrate = [0.05, 0.05]\n\
+    let recipe = "name = \"short\"\ndescription = \"three steps\"\nnormalize = \"imagenet\"\n\n[init]\nkind = \"normal\"\nsize = 64\nmean = 0.5\nstd = 0.05\n\n[[stage]]\niterations = 3\nrate = [0.05, 0.05]\n\
                   step = \"normalized\"\nsigma = [0.5, 0.5]\n";
     std::fs::write(folder.path().join("short.toml"), recipe).expect("written");
     // With its weights in another file, which the picture's checksum covers.
     let net = file("resnet.onnx");
-    let given = ["--weights", &net, "--classes", "names.txt"];
-    let made = ["generate", "--class", "thing 3", "--recipe", "short.toml", "--seed", "1", "--out", "a.png"];
-    run(folder.path(), &[&made[..], &given].concat());
+    let given = ["--weights", &net, "--class-names", "names.txt"];
+    let made =
+        ["generate", "--weights", &net, "--class", "3", "--recipe", "short.toml", "--seed", "1", "--out", "a.png"];
+    run(folder.path(), &made);
     let text = run(folder.path(), &[&["outputs", "--image", "a.png"][..], &given].concat());
     assert!(text.contains("thing 3, or so"), "{text}");
     run(folder.path(), &["replay", "a.png", "--weights", &net, "--out", "b.png"]);

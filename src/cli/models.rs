@@ -109,7 +109,7 @@ const WEIGHTS: &str = "weights";
 const KEY: &str = "key";
 const WEIGHT: &str = "weight";
 const HEAD: &str = "head";
-const CLASSES: &str = "classes";
+const CLASSES: &str = "class-names";
 const TRANSFORM: &str = "transform-input";
 
 const USUAL: &str = "Weights of the network before it: a file, `demo` or `demo-plain` for a small network built in, or the \

@@ -290,7 +290,7 @@ impl Model {
 
 /// The names of so many classes, from a file with one a line or with a JSON list.
 fn named_classes(file: &Path, count: usize) -> anyhow::Result<ClassList> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("--classes {}", file.display()))?;
+    let text = std::fs::read_to_string(file).with_context(|| format!("--class-names {}", file.display()))?;
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let list = match text.trim_start().starts_with('[') {
         true => ClassList::parse(&text),
@@ -298,7 +298,7 @@ fn named_classes(file: &Path, count: usize) -> anyhow::Result<ClassList> {
         false => ClassList::parse(&serde_json::to_string(&lines)?),
     };
     if list.len() != count {
-        bail!("--classes {}: it names {} classes, the network has {count}", file.display(), list.len());
+        bail!("--class-names {}: it names {} classes, the network has {count}", file.display(), list.len());
     }
     Ok(list)
 }

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use super::moves::sizes_of;
-use super::resolve::{Fixed, Found, Refusal, Resolver, Value};
+use super::resolve::Resolver;
 use super::step::{Operation, clip};
+use super::value::{Fixed, Found, Refusal, Value};
 use crate::ops::{Activation, AdaptiveAvgPool2d, AvgPool2d, Binary, MaxPool2d, Relu, Window};
 use crate::weights::{Attribute, Constant, Node, Numbers};
 

@@ -1,6 +1,6 @@
 //! Arithmetic with the numbers of a file that are not pictures: sizes, axes, factors.
 
-use super::resolve::{Fixed, Found};
+use super::value::{Fixed, Found};
 use crate::ops::Binary;
 use crate::weights::{Constant, Numbers, TensorView};
 

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Network;
-use super::step::{Id, Operation, Step};
+use super::step::{Id, Network, Operation, Step};
 use crate::nets::head::Head;
 use crate::nets::layers::Layers;
 use crate::ops::{Binary, Channels, LayerNorm};

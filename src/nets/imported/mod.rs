@@ -17,6 +17,7 @@ mod patterns;
 mod problems;
 mod resolve;
 mod step;
+mod value;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,8 +26,9 @@ use std::sync::Arc;
 
 use self::form::Form;
 use self::lay::Laid;
-use self::resolve::{Picture, Resolver, Value};
-use self::step::{Id, Operation};
+use self::resolve::Resolver;
+use self::step::{Id, Network, Operation};
+use self::value::{Picture, Value};
 use super::structure::Structure;
 use crate::ops::{Activation, Softmax};
 use crate::weights::{Checkpoint, Input, Language, Node, Program};
@@ -34,17 +36,6 @@ use crate::{Error, Result};
 
 /// Side of pictures where a file leaves it open.
 const USUAL_SIDE: usize = 224;
-
-/// The whole of a network: steps, and where its logits are.
-pub(super) struct Network {
-    steps: Vec<step::Step>,
-    /// Names of values, by value.
-    taps: BTreeMap<Id, Vec<String>>,
-    /// Logits and their number; none where the file makes something else.
-    logits: Option<(Id, usize)>,
-    /// What stands behind the logits in the file, and is left out.
-    behind: Option<&'static str>,
-}
 
 impl Structure {
     /// The network that a file describes, and the file with its tensors named by layers. A file that holds weights alone, which
@@ -255,21 +246,4 @@ fn resolve(
     let wanted: Vec<Id> = taps.keys().copied().chain([id]).collect();
     step::combine(&mut steps, &wanted);
     Ok(Network { steps, taps, logits, behind })
-}
-
-impl Network {
-    /// The layer whose outputs are the classes; none is called "".
-    fn classifier(&self) -> String {
-        let Some((mut id, classes)) = self.logits else { return String::new() };
-        while let Some(step) = id.checked_sub(1).and_then(|at| self.steps.get(at)) {
-            match (&step.operation, step.tensors.first()) {
-                (Operation::Conv(_) | Operation::Linear { .. }, Some((_, view))) => {
-                    return if view.sizes[0] == classes { step.layer.clone() } else { String::new() };
-                }
-                _ if step.inputs.len() != 1 => break,
-                _ => id = step.inputs[0],
-            }
-        }
-        String::new()
-    }
 }

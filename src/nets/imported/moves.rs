@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::fold;
 use super::form::{Form, Kind, Order};
-use super::resolve::{Fixed, Found, Picture, Refusal, Resolver, Value};
+use super::resolve::Resolver;
 use super::step::Operation;
+use super::value::{Fixed, Found, Picture, Refusal, Value};
 use crate::ops::{AdaptiveAvgPool2d, Channels, Concat};
 use crate::weights::{Constant, Node, Numbers};
 

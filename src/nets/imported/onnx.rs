@@ -9,8 +9,9 @@ use super::fold;
 use super::form::Kind;
 use super::moves::sizes_of;
 use super::patterns;
-use super::resolve::{Fixed, Found, Refusal, Resolver, Value};
+use super::resolve::Resolver;
 use super::step::{Operation, clip};
+use super::value::{Fixed, Found, Refusal, Value};
 use crate::ops::{Activation, AdaptiveAvgPool2d, AvgPool2d, Binary, LocalResponseNorm, MaxPool2d, Relu, Window};
 use crate::weights::{Attribute, Constant, Node, Numbers};
 

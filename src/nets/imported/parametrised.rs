@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::form::{Form, Kind, Order};
-use super::resolve::{Fixed, Found, Picture, Refusal, Resolver, Value};
+use super::resolve::Resolver;
 use super::step::Operation;
+use super::value::{Fixed, Found, Picture, Refusal, Value};
 use crate::ops::{Conv2d, LocalResponseNorm, Op, Pad, Softmax, Window};
 use crate::tensor::Shape;
 use crate::weights::{Node, TensorView};

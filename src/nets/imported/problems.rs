@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::names::node_name;
-use super::resolve::Refusal;
+use super::value::Refusal;
 use crate::weights::Node;
 
 /// What has been refused so far.

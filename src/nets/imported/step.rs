@@ -1,6 +1,7 @@
 //! A network that was read from a file as a list of steps: the operations of the engine, each with the values that it takes and
 //! the tensors that belong to it. Nothing in it depends on the size of pictures.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ops::{Activation, Binary, Op, Relu, Window};
@@ -40,6 +41,34 @@ pub(super) enum Operation {
     /// A sum, difference, product or quotient with numbers: those of a tensor `factor`, or these, one for each channel or one for
     /// all. They come first where the flag says so.
     Constant(Binary, Vec<f32>, bool),
+}
+
+/// The whole of a network: steps, and where its logits are.
+pub(super) struct Network {
+    pub steps: Vec<Step>,
+    /// Names of values, by value.
+    pub taps: BTreeMap<Id, Vec<String>>,
+    /// Logits and their number; none where the file makes something else.
+    pub logits: Option<(Id, usize)>,
+    /// What stands behind the logits in the file, and is left out.
+    pub behind: Option<&'static str>,
+}
+
+impl Network {
+    /// The layer whose outputs are the classes; none is called "".
+    pub fn classifier(&self) -> String {
+        let Some((mut id, classes)) = self.logits else { return String::new() };
+        while let Some(step) = id.checked_sub(1).and_then(|at| self.steps.get(at)) {
+            match (&step.operation, step.tensors.first()) {
+                (Operation::Conv(_) | Operation::Linear { .. }, Some((_, view))) => {
+                    return if view.sizes[0] == classes { step.layer.clone() } else { String::new() };
+                }
+                _ if step.inputs.len() != 1 => break,
+                _ => id = step.inputs[0],
+            }
+        }
+        String::new()
+    }
 }
 
 impl Step {
