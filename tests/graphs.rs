@@ -260,8 +260,13 @@ fn passes_change_no_value_and_no_gradient_of_a_random_graph() {
 fn narrow(structure: &Structure) -> Network {
     let shapes = structure.tensors(0.125, 5, &[]).expect("a structure").into_iter().collect();
     let state = Generator { seed: 3 }.state(structure.name(), &shapes).into_iter();
-    let state: Vec<NamedArray> =
+    let mut state: Vec<NamedArray> =
         state.map(|(name, values)| NamedArray { shape: shapes[&name].clone(), name, values }).collect();
+    // The generator damps the blocks of ResNets. Those of RegNets would grow to 10,000, and roundings with them through the
+    // squeeze-and-excitation: plain and fused logits of regnet_y_128gf were 1e-2 apart.
+    for array in state.iter_mut().filter(|array| array.name.ends_with(".f.c.1.weight")) {
+        array.values.iter_mut().for_each(|value| *value *= 0.25);
+    }
     Network::from_arrays(device(), structure, &state, ClassList::unnamed(5), structure.name())
         .expect("weights that fit")
 }
@@ -283,9 +288,7 @@ fn every_narrow_network_is_the_same_after_the_passes() {
             [&[], passes::ALL].map(|passes| run(passes, &tape, &request, &externals));
         println!("{name}: {} launches, {} after the passes", launches.len(), after.len());
         assert!(after.len() < launches.len(), "{name}: the passes found nothing");
-        // Nothing damps the blocks of a RegNet here: its logits are in the hundreds, and those of regnet_y_32gf 1.15e-5 apart.
-        let bound = if name.starts_with("regnet") { 3e-5 } else { 1e-5 };
-        assert_close(&format!("{name} logits"), &fused[0].values, &plain[0].values, Bound::rel_l2(bound));
+        assert_close(&format!("{name} logits"), &fused[0].values, &plain[0].values, Bound::rel_l2(1e-5));
         // A ReLU within rounding of zero may let a gradient pass in one and not in the other.
         assert_close(&format!("{name} gradient"), &fused[1].values, &plain[1].values, Bound::rel_l2(1e-3));
     }

@@ -24,7 +24,10 @@ const GRADIENT: f64 = 2e-4;
 /// A network as a file of the fixtures describes it.
 fn read(file: &str) -> Network {
     let checkpoint = Checkpoint::open(&path(&format!("imported/{file}"))).unwrap_or_else(|error| panic!("{error}"));
-    let read = Structure::read(checkpoint).unwrap_or_else(|error| panic!("{error}"));
+    let read = match Structure::read(checkpoint) {
+        Ok(read) => read,
+        Err(error) => panic!("{error}"),
+    };
     let (structure, checkpoint) = read.unwrap_or_else(|_| panic!("{file} describes its network"));
     Network::load(device(), &structure, &checkpoint, file).unwrap_or_else(|error| panic!("{file}: {error}"))
 }

@@ -204,7 +204,7 @@ fn convolutions_in_other_dimensions_and_training_are_named() {
 fn weights_that_are_no_numbers_are_named_with_their_layer() {
     let (structure, checkpoint) = read(small(floats("conv.weight", &[4, 3, 3, 3], f32::NAN), &[], "c")).expect("read");
     let loaded = Network::load(device(), &structure, &checkpoint, "nan");
-    assert_says(&loaded.err().expect("refused").to_string(), &["tensor conv.weight holds NaN at index 0"]);
+    assert_says(&loaded.expect_err("refused").to_string(), &["tensor conv.weight holds NaN at index 0"]);
     let bytes = small(tensor("conv.weight", &[4, 3, 3, 3], 3, &[1; 108]), &[], "c");
     assert_says(&refused(bytes), &["tensor conv.weight holds numbers of type I8", "before it is quantized"]);
 }
@@ -293,7 +293,7 @@ fn weights_in_another_file_must_be_beside_and_whole() {
         std::fs::write(&file, bytes).expect("written");
         Checkpoint::open(&file)
     };
-    let message = |bytes: Vec<u8>| open(bytes).err().expect("refused").to_string();
+    let message = |bytes: Vec<u8>| open(bytes).expect_err("refused").to_string();
     assert_eq!(open(outside("net.data", 0)).expect("beside").read("conv.weight").expect("numbers"), vec![0.25; 108]);
     assert_says(&message(outside("absent.data", 0)), &["absent.data, which is not beside it", "conv.weight"]);
     assert_says(&message(outside("short.data", 0)), &["truncated", "ends at byte 432 of 400"]);
@@ -339,7 +339,7 @@ fn program(model: &str) -> Vec<u8> {
 
 #[test]
 fn exported_programs_that_cannot_be_read_say_why() {
-    let message = |bytes: Vec<u8>| Checkpoint::from_bytes("net.pt2", bytes).err().expect("refused").to_string();
+    let message = |bytes: Vec<u8>| Checkpoint::from_bytes("net.pt2", bytes).expect_err("refused").to_string();
     assert_says(&message(program(&"[".repeat(20_000))), &["models/model.json", "recursion limit exceeded"]);
     assert_says(&message(program("{")), &["file is damaged", "models/model.json"]);
     let major = |major: &str| format!("{{\"schema_version\": {{\"major\": {major}, \"minor\": 99}}}}");
