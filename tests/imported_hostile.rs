@@ -204,7 +204,7 @@ fn convolutions_in_other_dimensions_and_training_are_named() {
 fn weights_that_are_no_numbers_are_named_with_their_layer() {
     let (structure, checkpoint) = read(small(floats("conv.weight", &[4, 3, 3, 3], f32::NAN), &[], "c")).expect("read");
     let loaded = Network::load(device(), &structure, &checkpoint, "nan");
-    assert_says(&loaded.expect_err("refused").to_string(), &["tensor conv.weight holds NaN at index 0"]);
+    assert_says(&loaded.err().expect("refused").to_string(), &["tensor conv.weight holds NaN at index 0"]);
     let bytes = small(tensor("conv.weight", &[4, 3, 3, 3], 3, &[1; 108]), &[], "c");
     assert_says(&refused(bytes), &["tensor conv.weight holds numbers of type I8", "before it is quantized"]);
 }
