@@ -182,7 +182,7 @@ fn what_looks_wrong_is_warned_of() {
     for command in [
         "generate --model googlenet --class church --recipe tiny.toml --out x.png",
         "outputs --model inception_v3 --image b.png",
-        "gradient --model resnet50 --image a.png --objective class:8 --out g.png",
+        "gradient --model resnet50 --image b.png --objective class:8 --out g.png",
         "train --student resnet50 --teacher googlenet --images a.png --steps 1 --out s.safetensors",
     ] {
         let array = Array::new(Shape::new(1, 3, 96, 96), Generator { seed: 7 }.blocks(1, 96));
