@@ -70,17 +70,15 @@ fn reordered(text: &str, order: Order) -> String {
     out
 }
 
-/// Examines an operation with another text of a shader; all updates where the shader is of no operation.
+/// Examines an operation and all updates with another text of a shader.
 fn examined_with(only: &str, shader: &'static Shader, text: String) -> Vec<Row> {
     let device = device();
     device.replace_shader(shader, text);
-    let rows = examined(&device, only);
-    if !rows.is_empty() {
-        return rows;
-    }
+    let mut rows = examined(&device, only);
     let mut tally = Tally::default();
     updates::examine(&device, &mut tally).expect("shapes fit");
-    tally.rows
+    rows.extend(tally.rows);
+    rows
 }
 
 #[test]
