@@ -4,7 +4,7 @@ respect to the picture against PyTorch in binary64, launches, memory and time, a
 
     python scripts/own_networks.py --program target/release/entoptic [--networks resnet18,convnext_tiny] [--side 224] [--out table.md]
 
-Needs PyTorch, torchvision, safetensors and, for ONNX, onnx and onnxscript. Weights are random, by a seed, with statistics of batch norms
+Needs PyTorch, torchvision, safetensors, onnx and onnxscript. Weights are random, by a seed, with statistics of batch norms
 that keep values near 1. A network with a relu or a pooling window near a tie has a gradient that may fall either way: of up to
 `--tries` pictures the first is taken whose gradients in binary64 and binary32 agree.
 """
@@ -24,6 +24,10 @@ import torch
 import torchvision
 from safetensors.numpy import load_file, save_file
 
+# Weights as the fixtures have them.
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "fixtures"))
+from make_imported import fill  # noqa: E402
+
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 
@@ -35,21 +39,7 @@ FORMS = ("pt2", "ts.onnx", "onnx")
 def network(name):
     options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     m = torchvision.models.get_model(name, weights=None, **options)
-    generator = torch.Generator().manual_seed(sum(map(ord, name)))
-    with torch.no_grad():
-        for key, value in m.state_dict().items():
-            if not value.is_floating_point():
-                continue
-            noise = torch.randn(value.shape, generator=generator)
-            if key.endswith("running_var"):
-                value.copy_(0.5 + torch.rand(value.shape, generator=generator))
-            elif value.ndim >= 2 and "layer_scale" not in key:
-                value.copy_(noise * (2.0 / value[0].numel()) ** 0.5)
-            elif key.endswith("weight") or "layer_scale" in key:
-                value.copy_(1 + 0.2 * noise)
-            else:
-                value.copy_(0.2 * noise)
-    return m.eval()
+    return fill(m, name)
 
 
 def answer(m, x, dtype):

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::desk::refusal;
 use common::generator::Generator;
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
@@ -103,16 +104,6 @@ impl Desk {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The one line that says what is wrong: exit code 1, no panic.
-#[track_caller]
-fn refusal(output: &Output) -> String {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert!(errors.len() == 1 && !said.contains("panicked"), "{said}");
-    errors[0].to_owned()
 }
 
 #[track_caller]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use common::desk::{Desk, files, text};
+use common::desk::{Desk, files, refusal, text};
 
 /// The folder of the layer and its manifest; none where there is no compiler, which scripts/test.sh says as well.
 fn layer() -> Option<&'static Path> {
@@ -67,16 +67,6 @@ fn good(desk: &Desk, faults: &[(&str, u64)], arguments: &str) -> Output {
     let output = run(desk, faults, arguments);
     assert!(output.status.success(), "{faults:?} {arguments}: {}", text(&output.stderr));
     output
-}
-
-/// The one line that says what is wrong: exit code 1, no panic.
-#[track_caller]
-fn refusal(output: &Output) -> String {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert!(errors.len() == 1 && !said.contains("panicked"), "{said}");
-    errors[0].to_owned()
 }
 
 /// What a command asks of the driver when nothing goes wrong.

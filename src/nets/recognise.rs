@@ -67,9 +67,7 @@ impl Reading {
     /// How a checkpoint is to be read as one of a structure: nothing is checked but names.
     pub fn of(structure: &Structure, checkpoint: &Checkpoint) -> Reading {
         let shapes = shapes_of(checkpoint);
-        // A file that describes its network may have any name.
-        let of_the_zoo = |other: &Structure| other == structure && !structure.is_imported();
-        let Some(index) = Structure::all().iter().position(of_the_zoo) else {
+        let Some(index) = Structure::all().iter().position(|other| other == structure) else {
             return Reading::as_it_is(&shapes, 0);
         };
         let wanted = &NAMES[index];

@@ -127,6 +127,17 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
+/// The one line that says what is wrong: exit code 1, no panic.
+#[track_caller]
+pub fn refusal(output: &Output) -> String {
+    // A name of a file in it need not be UTF-8.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert!(errors.len() == 1 && !said.contains("panicked"), "{said}");
+    errors[0].to_owned()
+}
+
 /// The files of a folder with an ending, by name, in the order of the names.
 pub fn files(folder: &Path, ending: &str) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
