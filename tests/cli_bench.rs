@@ -34,3 +34,16 @@ fn what_cannot_be_measured_is_misuse_and_a_bad_file_fails_before_the_work() {
     assert!(message.contains("--out") && message.contains("/no/such/folder"), "{message}");
     assert!(output.stdout.is_empty());
 }
+
+#[test]
+fn a_network_of_a_file_is_timed() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/imported/resnet.pt2");
+    let output = entoptic(&["--weights", file, "--size", "64", "--repeats", "1"]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        table.contains("| resnet | forward |") && table.contains("| resnet | forward + input gradient |"),
+        "{table}"
+    );
+    assert!(!table.contains("googlenet"), "nothing else is: {table}");
+}

@@ -376,3 +376,56 @@ fn layers(file: &Path) -> (Vec<String>, Option<i32>) {
     let lines = text.lines().filter(|line| !line.starts_with("adapter: ")).map(str::to_owned).collect();
     (lines, output.status.code())
 }
+
+/// A node whose result has these sizes and one number everywhere.
+fn filled(name: &str, sizes: &[u64], value: f32) -> Vec<u8> {
+    let list: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+    let one = [field(1, b"value"), tensor("", &[1], 1, &value.to_le_bytes()), number(20, 4)].concat();
+    let of = format!("sizes of {name}");
+    let shape = tensor(&of, &[sizes.len() as u64], 7, &list);
+    [shape, node("ConstantOfShape", &[&of], name, &[field(5, &one)])].concat()
+}
+
+#[test]
+fn weights_that_repeat_one_number_are_read_and_no_more_than_a_network_has() {
+    let (_, checkpoint) = read(small(filled("conv.weight", &[4, 3, 3, 3], 0.25), &[], "c")).expect("a good file");
+    assert_eq!(checkpoint.shape("c.weight"), Some(&[4, 3, 3, 3][..]));
+    assert_eq!(checkpoint.read("c.weight").expect("numbers"), [0.25; 108]);
+    let huge = small(filled("conv.weight", &[1 << 20, 3, 1 << 10, 1 << 10], 0.25), &[], "c");
+    assert_says(&refused(huge), &["ConstantOfShape (once in conv.weight)", "repeats a number more often than is read"]);
+    // Each of two is small enough, and both together are not.
+    let second = node("Conv", &["c", "second"], "d", &[]);
+    let sizes = [1 << 14, 3, 60, 60];
+    let both = [filled("conv.weight", &sizes, 0.25), filled("second", &[16, 1 << 14, 20, 50], 0.25), second].concat();
+    let ends = vec![value(11, "x", &[1, 3, 120, 120]), value(12, "y", &[1, 16])];
+    let conv = node("Conv", &["x", "conv.weight"], "c", &[]);
+    let rest = [node("GlobalAveragePool", &["d"], "p", &[]), node("Flatten", &["p"], "y", &[])];
+    let file = model(&[ends, vec![both, conv], rest.to_vec()].concat());
+    assert_says(&refused(file), &["fills 439091200 elements of weights with single numbers"]);
+}
+
+#[test]
+fn values_of_the_picture_are_not_made_whole_numbers_in_silence() {
+    let weight = || floats("conv.weight", &[4, 3, 3, 3], 0.1);
+    let cast = |kind| small(weight(), &[node("Cast", &["c"], "k", &[int("to", kind)])], "k");
+    read(cast(10)).expect("half precision is widened");
+    for kind in [3, 6, 7, 9] {
+        assert_says(&refused(cast(kind)), &["Cast (once in k) makes whole numbers of values of the picture"]);
+    }
+    let like = tensor("like", &[1], 7, &[0; 8]);
+    let cast = [like, node("CastLike", &["c", "like"], "k", &[])].concat();
+    assert_says(&refused(small(weight(), &[cast], "k")), &["CastLike (once in k) makes whole numbers"]);
+}
+
+#[test]
+fn a_log_softmax_is_left_out_at_the_end_and_refused_inside() {
+    let weight = || floats("conv.weight", &[4, 3, 3, 3], 0.1);
+    let inside = node("LogSoftmax", &["c"], "l", &[int("axis", 1)]);
+    assert_says(&refused(small(weight(), &[inside], "l")), &["LogSoftmax (once in l) stands inside of the network"]);
+    let conv = node("Conv", &["x", "conv.weight"], "c", &[]);
+    let pool = node("GlobalAveragePool", &["c"], "p", &[]);
+    let end = [node("Flatten", &["p"], "f", &[]), node("LogSoftmax", &["f"], "y", &[])];
+    let file = model(&[ends(), vec![weight(), conv, pool], end.to_vec()].concat());
+    let (structure, _) = read(file).expect("a good file");
+    assert_eq!(structure.behind_logits(), Some("log softmax"));
+}

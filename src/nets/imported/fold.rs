@@ -89,15 +89,20 @@ fn picked(numbers: &Numbers, rows: Vec<usize>, row: usize) -> Found<Numbers> {
     })
 }
 
-/// Numbers from one place to another along the first axis.
+/// Every so many numbers from one place to another along the first axis, backwards where the step is negative.
 pub(super) fn slice(constant: &Constant, [start, end, step]: [i64; 3]) -> Found<Fixed> {
     let length = constant.shape.first().copied().ok_or("takes a part of a single number")? as i64;
-    if step != 1 {
-        return Err("takes every so many of some numbers".into());
-    }
-    let place = |at: i64| (if at < 0 { at.saturating_add(length) } else { at }).clamp(0, length);
-    let (start, end) = (place(start) as usize, place(end) as usize);
-    let rows: Vec<usize> = (start..end.max(start)).collect();
+    // Backwards the end lies before the first one.
+    let (least, most) = match step {
+        0 => return Err("takes every 0th number".into()),
+        1.. => (0, length),
+        _ => (-1, length - 1),
+    };
+    let place = |at: i64| (if at < 0 { at.saturating_add(length) } else { at }).clamp(least, most);
+    let (start, end) = (place(start), place(end));
+    let last = |at: &i64| if step > 0 { *at < end } else { *at > end };
+    let rows = std::iter::successors(Some(start), |at| at.checked_add(step)).take_while(last);
+    let rows: Vec<usize> = rows.map(|at| at as usize).collect();
     let row = constant.shape[1..].iter().product();
     let shape = [&[rows.len()], &constant.shape[1..]].concat();
     Ok(Fixed::of(Constant { shape, numbers: picked(&constant.numbers, rows, row)? }))
@@ -173,19 +178,31 @@ pub(super) fn reshaped(fixed: &Fixed, sizes: &[usize]) -> Found<Fixed> {
 
 /// Sides of a tensor in another order.
 pub(super) fn transposed(fixed: &Fixed, order: &[usize]) -> Found<Fixed> {
-    let Some(view) = &fixed.view else { return Err("turns numbers that are computed".into()) };
+    let own = fixed.sizes().unwrap_or_default();
     let mut seen = order.to_vec();
     seen.sort_unstable();
-    if !seen.into_iter().eq(0..view.sizes.len()) {
+    if !seen.into_iter().eq(0..own.len()) {
         return Err("has an order of sides that is none".into());
     }
+    let constant = fixed.constant.as_ref().map(|constant| turned(constant, order)).transpose()?;
+    let Some(view) = &fixed.view else { return Ok(Fixed { view: None, constant }) };
     let strides = view.strides.clone().unwrap_or_else(|| {
         let after = |side: usize| view.sizes[side + 1..].iter().product();
         (0..view.sizes.len()).map(after).collect()
     });
     let sizes = order.iter().map(|side| view.sizes[*side]).collect();
     let strides = Some(order.iter().map(|side| strides[*side]).collect());
-    // One number is the same in any order.
-    let constant = fixed.constant.clone().filter(|constant| constant.shape.iter().product::<usize>() == 1);
     Ok(Fixed { view: Some(TensorView { sizes, strides, ..view.clone() }), constant })
+}
+
+/// Numbers with their sides in another order.
+fn turned(constant: &Constant, order: &[usize]) -> Found<Constant> {
+    let after = |side: usize| constant.shape[side + 1..].iter().product::<usize>();
+    let shape: Vec<usize> = order.iter().map(|side| constant.shape[*side]).collect();
+    let strides: Vec<usize> = order.iter().map(|side| after(*side)).collect();
+    let mut places = vec![0];
+    for (size, stride) in shape.iter().zip(&strides) {
+        places = places.iter().flat_map(|place| (0..*size).map(move |at| place + at * stride)).collect();
+    }
+    Ok(Constant { shape, numbers: picked(&constant.numbers, places, 1)? })
 }

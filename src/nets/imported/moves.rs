@@ -193,6 +193,9 @@ impl Resolver<'_> {
             }
             _ => return Err("takes a part of a tensor of the file, which is not done".into()),
         };
+        if step < 0 {
+            return Err("turns the order of pixels or channels round".into());
+        }
         let side = place(side, x.form.rank())?;
         let length = x.form.sizes()[side];
         let at =
@@ -202,7 +205,7 @@ impl Resolver<'_> {
             return Ok(Value::Picture(x));
         }
         if step != 1 || end <= start {
-            return Err("takes every so many pixels or channels, or turns their order round".into());
+            return Err("takes every so many pixels or channels".into());
         }
         self.channels(node, name, side, start, end - start)
     }

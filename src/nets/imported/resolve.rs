@@ -268,11 +268,12 @@ impl<'a> Resolver<'a> {
         let side = (0..sizes.len()).find(|side| sizes[*side] > 1);
         let side = side.filter(|side| sizes[*side] == count && own + side >= sizes.len());
         let side = side.map(|side| own + side - sizes.len());
-        let fits = side.is_some_and(|side| {
-            x.form.is(side, Kind::C)
-                && x.form.size(Kind::C) == count
-                && x.form.order_of_channels(side) == Some(Order::Kept)
-        });
+        let fits = count == 1
+            || side.is_some_and(|side| {
+                x.form.is(side, Kind::C)
+                    && x.form.size(Kind::C) == count
+                    && x.form.order_of_channels(side) == Some(Order::Kept)
+            });
         if !fits {
             return Err(format!("is given numbers of sizes {sizes:?} that are not one for each channel").into());
         }
