@@ -538,7 +538,7 @@ fn misuse_is_exit_code_two() {
     has(&desk.refused("merge --model resnet50 --class 8"), &["merge takes two classes"]);
     has(&desk.refused("layers --model resnet50 --model googlenet"), &["layers takes one --model, not 2"]);
     let objective = |text: &str| format!("gradient --model resnet50 --image a.png --out g.png --objective {text}");
-    has(&desk.refused(&objective("x")), &["objective x: x with 0 arguments is no term", "at character 2", "class:C"]);
+    has(&desk.refused(&objective("x")), &["class:C", "objective x: x with 0 arguments is no term", "at character 2"]);
     has(&desk.refused(&objective("layer(layer9)")), &["layer9"]);
     has(&desk.refused(&objective("difference:8")), &["--objective difference takes two networks or more, not 1"]);
     has(&desk.refused(&objective("merge:8")), &["merge:C+D"]);
