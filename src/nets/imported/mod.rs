@@ -234,13 +234,12 @@ fn resolve(
         && let Operation::Apply(op) = &step.operation
     {
         let op: &dyn std::any::Any = &**op;
-        if op.is::<Softmax>() {
-            behind = Some("softmax");
-        } else if op.downcast_ref() == Some(&Activation::Sigmoid) {
-            behind = Some("sigmoid");
-        }
-        if behind.is_some() {
-            id = step.inputs[0];
+        let function = match op.downcast_ref::<Activation>() {
+            Some(Activation::Sigmoid) => Some("sigmoid"),
+            _ => op.is::<Softmax>().then_some("softmax"),
+        };
+        if behind.is_none() && function.is_some() {
+            (behind, id) = (function, step.inputs[0]);
         }
     }
     let [_, channels, h, w] = end.form.picture();
