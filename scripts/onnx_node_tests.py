@@ -188,7 +188,7 @@ def verdict(program, folder, model, given, made, at_output):
         return "left out", "it has five sides or more, or nothing in it"
     first = floats[0]
     alike = [at for at in floats if given[at].shape == given[first].shape][:3]
-    words = None
+    words, is_own = None, False
     tried = [[first], alike] if len(alike) > 1 else [[first]]
     ends = [*places(expected.shape), *([None] if expected.ndim > 1 and expected.size < 4096 else [])]
     hopeless = set()
@@ -208,12 +208,17 @@ def verdict(program, folder, model, given, made, at_output):
                 return "wrong", refusal
             # What concerns the operator's own part is told rather than what concerns the sides around it.
             behind, before = re.search(" in (the end|as a)", refusal), re.search(" in (take|turn|as given)", refusal)
-            if words is None or not (behind or before):
-                words = refusal
+            own = not (behind or before)
+            if words is None or own and not is_own:
+                words, is_own = refusal, own
             if "is not supported" in refusal or "training mode" in refusal:
                 break
             if not behind:
                 hopeless.add((len(pictures), place))
+            continue
+        if place_out is None and found.shape != (expected.shape[0], expected.size // expected.shape[0], 1, 1):
+            # A matrix whose rows are pixels is a picture with its sides in the engine's order.
+            words = words or "makes a matrix whose rows are not pictures"
             continue
         answer = expected if place_out is None or not place_out[1] else expected.reshape(
             [place_out[0][axis] for axis in place_out[1]]).transpose(np.argsort(place_out[1]))
