@@ -173,10 +173,14 @@ impl Device {
         *self.tiling.lock().expect("no panic happens while the lock is held") = tiling;
     }
 
-    /// Puts another text in a shader's place on this device, for tests of those who look for mistakes.
+    /// Rewrites every text of a shader on this device, for tests of those who look for mistakes.
     #[cfg(test)]
-    pub(crate) fn replace_shader(&self, shader: &'static super::Shader, text: String) {
-        self.pipelines.replace(&self.raw, shader, text);
+    pub(crate) fn rewrite_shader(
+        &self,
+        shader: &'static super::Shader,
+        rewrite: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) {
+        self.pipelines.rewrite(shader, Box::new(rewrite));
     }
 
     /// Largest binding and largest buffer, in bytes.

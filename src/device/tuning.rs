@@ -87,6 +87,11 @@ impl Tile {
         [form.lanes_y * form.rows, form.lanes_x * form.columns].map(|size| size as usize)
     }
 
+    /// Whether a step of a sum over channels is loaded while the one before is summed. The largest tile has no registers left for it.
+    pub fn loads_ahead(self) -> bool {
+        self != Tile::T128x128
+    }
+
     /// How a workgroup shares the tile out. All keep to 256 invocations and 16 KiB of workgroup memory.
     pub fn form(self) -> TileForm {
         let form = |lanes_x, lanes_y, rows, columns, summands| TileForm { lanes_x, lanes_y, rows, columns, summands };
