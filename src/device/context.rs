@@ -72,11 +72,11 @@ const LARGEST: u64 = (1 << 31) - 1;
 const UPLOAD: usize = 16 << 20;
 
 /// Where nothing is measured.
-fn fixed_tiling(class: Class) -> Tiling {
-    match class {
+fn fixed_tiling(adapter: &AdapterSummary) -> Tiling {
+    match adapter.class {
         // On a CPU workgroup memory and barriers cost two to three times what they save.
         Class::Software => Tiling::Always(Variant::Registers),
-        _ => Tiling::Table { units: class.units() },
+        _ => Tiling::Table { units: adapter.units() },
     }
 }
 
@@ -133,7 +133,7 @@ impl Device {
             .map_err(|error| Error::DeviceRequest { adapter: summary.name.clone(), reason: error.to_string() })?;
         let faults = Faults::of(&raw);
         let patience = if summary.class == Class::Software { u64::MAX } else { PATIENCE.as_nanos() as u64 };
-        let tiling = fixed_tiling(summary.class);
+        let tiling = fixed_tiling(&summary);
         Ok(Device {
             raw,
             queue,
@@ -164,7 +164,7 @@ impl Device {
 
     /// The same device, whose recordings choose kernels independently of this one's.
     pub fn apart(&self) -> Device {
-        let tiling = Arc::new(Mutex::new(fixed_tiling(self.summary.class)));
+        let tiling = Arc::new(Mutex::new(fixed_tiling(&self.summary)));
         Device { tiling, ..self.clone() }
     }
 

@@ -28,7 +28,7 @@ pub enum Tiling {
     Always(Variant),
     /// By a fixed rule from the shapes, for an adapter with so many processors.
     Table {
-        /// Groups of about 128 lanes that work independently: streaming multiprocessors, compute units.
+        /// Processors that work independently: streaming multiprocessors, compute units.
         units: u32,
     },
     /// By what was measured on this adapter.
