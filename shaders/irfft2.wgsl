@@ -4,7 +4,7 @@
 //   y[q m r + k] = sum over j < r of e^(direction 2 pi i j k / (m r)) x[(q + L j) m + k mod m],  q < L, k < m r
 // Edges: the imaginary parts at kx = 0 and 2 kx = W do not count. Sums run in the order of j: results do not depend on the adapter.
 // The gradient is the same backwards: rows first, direction -1, w and s at the end.
-// One invocation = four channels of one complex number of y.
+// One invocation = four channels of four complex numbers of y, those of one q and k mod m.
 
 #import linear
 
@@ -14,7 +14,8 @@ override WRITES: u32 = 0u;     // y is the same; where 1 it is multiplied by w
 override SCALES: u32 = 0u;     // s goes 0: nowhere; 1: on x; 2: on y
 
 struct Params {
-    vectors: u32,   // vec4s of y, imaginary parts not counted
+    invocations: u32,
+    tasks: u32,     // invocations for the numbers that are transformed together
     groups: u32,    // channel groups of the value
     height: u32,    // H
     x_width: u32,   // pixels in a row of x
@@ -29,7 +30,6 @@ struct Params {
     direction: f32, // 1 inverse, -1 forward
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -72,53 +72,99 @@ fn load(n: u32, row: u32, column: u32, c: u32) -> Complex {
     return z;
 }
 
+// sum + z e^(direction 2 pi i t / length), the root of one for t given.
+fn plus(sum: Complex, root: vec2<f32>, z: Complex) -> Complex {
+    let sine = params.direction * root.y;
+    return Complex(sum.re + (root.x * z.re - sine * z.im), sum.im + (root.x * z.im + sine * z.re));
+}
+
+fn store(n: u32, row: u32, column: u32, c: u32, sum: Complex) {
+    var z = sum;
+    if (WRITES == 1u) {
+        if (column >= params.y_width) { return; }
+        let alone = column == 0u || 2u * column == params.length;
+        z = Complex(select(2.0, 1.0, alone) * z.re, select(2.0, 0.0, alone) * z.im);
+    }
+    if (SCALES == 2u) {
+        let s = scales[row * params.y_width + column];
+        z = Complex(s * z.re, s * z.im);
+    }
+    let parts = select(2u, 1u, WRITES == 2u);
+    let to = (n * parts * params.height + row) * params.y_width + column;
+    y[to * params.y_stride + params.y_offset + c] = z.re;
+    if (WRITES != 2u) {
+        let below = to + params.height * params.y_width;
+        y[below * params.y_stride + params.y_offset + c] = z.im;
+    }
+}
+
+// Stores a sum as the number at `index` of its axis; `place` is where it lies on the other one.
+fn store_at(n: u32, place: u32, index: u32, c: u32, sum: Complex) {
+    if (ACROSS) {
+        store(n, place, index, c, sum);
+    } else {
+        store(n, index, place, c, sum);
+    }
+}
+
 @compute @workgroup_size(WG)
 fn stage(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
          @builtin(local_invocation_index) lane: u32) {
     let i = linear_index(group, groups, lane);
-    if (i >= params.vectors) { return; }
-    let pixel = i / params.groups;
-    let c = i % params.groups;
-    let column = pixel % params.y_width;
-    let row = (pixel / params.y_width) % params.height;
-    let n = pixel / (params.y_width * params.height);
-
-    let index = select(row, column, ACROSS);
+    if (i >= params.invocations) { return; }
+    let pixel = divide(i, params.groups);
+    let c = i - pixel * params.groups;
+    // Neighbouring invocations lie side by side in memory: along the axis in a row, beside it in a column.
+    var n: u32;
+    var place: u32;
+    var task: u32;
+    if (ACROSS) {
+        let line = divide(pixel, params.tasks);
+        task = pixel - line * params.tasks;
+        n = divide(line, params.height);
+        place = line - n * params.height;
+    } else {
+        let rest = divide(pixel, params.y_width);
+        place = pixel - rest * params.y_width;
+        n = divide(rest, params.tasks);
+        task = rest - n * params.tasks;
+    }
+    let fours = (params.radix + 3u) >> 2u;
+    let block = divide(task, params.before);
+    let within = task - block * params.before; // k mod m
+    let q = divide(block, fours);
     let span = params.before * params.radix;
-    let left = params.length / span;
-    let k = index % span;
-    let first = (index / span) * params.before + k % params.before;
-    var sum = Complex(vec4<f32>(0.0), vec4<f32>(0.0));
-    var turn = 0u; // j k mod span
+    let stride = divide(params.length, params.radix); // L m
+    let left = divide(stride, params.before);         // L
+
+    // Four outputs have the same numbers under their sums. Those beyond the radix are not stored.
+    let four = vec4<u32>(within) + (4u * (block - q * fours) + vec4<u32>(0u, 1u, 2u, 3u)) * params.before;
+    let k = select(four, vec4<u32>(0u), four >= vec4<u32>(span));
+    let zero = Complex(vec4<f32>(0.0), vec4<f32>(0.0));
+    var sum_0 = zero;
+    var sum_1 = zero;
+    var sum_2 = zero;
+    var sum_3 = zero;
+    var at = q * params.before + within;
+    var turn = vec4<u32>(0u); // j k mod (m r)
     for (var j = 0u; j < params.radix; j++) {
-        let at = first + left * params.before * j;
         var z: Complex;
         if (ACROSS) {
-            z = load(n, row, at, c);
+            z = load(n, place, at, c);
         } else {
-            z = load(n, at, column, c);
+            z = load(n, at, place, c);
         }
-        let root = roots[turn * left];
-        let sine = params.direction * root.y;
-        sum.re += root.x * z.re - sine * z.im;
-        sum.im += root.x * z.im + sine * z.re;
+        sum_0 = plus(sum_0, roots[turn.x * left], z);
+        sum_1 = plus(sum_1, roots[turn.y * left], z);
+        sum_2 = plus(sum_2, roots[turn.z * left], z);
+        sum_3 = plus(sum_3, roots[turn.w * left], z);
         turn += k;
-        turn = select(turn, turn - span, turn >= span);
+        turn = select(turn, turn - span, turn >= vec4<u32>(span));
+        at += stride;
     }
-
-    if (WRITES == 1u) {
-        let alone = column == 0u || 2u * column == params.length;
-        sum = Complex(select(2.0, 1.0, alone) * sum.re, select(2.0, 0.0, alone) * sum.im);
-    }
-    if (SCALES == 2u) {
-        let s = scales[row * params.y_width + column];
-        sum = Complex(s * sum.re, s * sum.im);
-    }
-    let parts = select(2u, 1u, WRITES == 2u);
-    let to = (n * parts * params.height + row) * params.y_width + column;
-    y[to * params.y_stride + params.y_offset + c] = sum.re;
-    if (WRITES != 2u) {
-        let below = to + params.height * params.y_width;
-        y[below * params.y_stride + params.y_offset + c] = sum.im;
-    }
+    let first = q * span;
+    store_at(n, place, first + four.x, c, sum_0);
+    if (four.y < span) { store_at(n, place, first + four.y, c, sum_1); }
+    if (four.z < span) { store_at(n, place, first + four.z, c, sum_2); }
+    if (four.w < span) { store_at(n, place, first + four.w, c, sum_3); }
 }

@@ -33,7 +33,8 @@ pub struct Irfft2 {
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
-    vectors: u32,
+    invocations: u32,
+    tasks: u32,
     groups: u32,
     height: u32,
     x_width: u32,
@@ -46,7 +47,7 @@ struct Params {
     y_offset: u32,
     y_stride: u32,
     direction: f32,
-    pad: [u32; 3],
+    pad: [u32; 2],
 }
 
 shader!("irfft2", Params);
@@ -151,9 +152,13 @@ impl Irfft2 {
                 Scaled::Writes if last => Scaled::Writes,
                 _ => Scaled::Nothing,
             };
-            let vectors = if matches!(writes, Form::Real) { to.vectors() } else { to.vectors() / 2 };
+            // Lines of numbers that are transformed together.
+            let lines = picture.n() * if axis.across { height } else { to.shape.w() };
+            let tasks = length / radix * radix.div_ceil(4);
+            let invocations = lines * tasks * to.shape.groups();
             let params = Params {
-                vectors: vectors as u32,
+                invocations: invocations as u32,
+                tasks: tasks as u32,
                 groups: to.shape.groups() as u32,
                 height: height as u32,
                 x_width: from.shape.w() as u32,
@@ -166,7 +171,7 @@ impl Irfft2 {
                 y_offset: to.offset,
                 y_stride: to.stride,
                 direction: axis.direction,
-                pad: [0; 3],
+                pad: [0; 2],
             };
             let kernel = Kernel::new(&SHADER, "stage")
                 .with("ACROSS", axis.across)
@@ -174,7 +179,8 @@ impl Irfft2 {
                 .with("WRITES", writes as u32)
                 .with("SCALES", scales_now as u32);
             let bindings = [(1, from.buffer), (2, roots), (3, scales), (4, to.buffer)];
-            recorder.launch(kernel, &params, &bindings, vectors, 1, vectors * 4 * 8 * radix);
+            let flops = invocations * 4 * 4 * 8 * radix;
+            recorder.launch(kernel, &params, &bindings, invocations, 1, flops);
             (from, before) = (to, before * radix);
         }
     }
