@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::fault::explain;
+use super::parametrisation::Parametrisation;
 use super::stage::{Stage, scaled};
 use crate::error::{Error, Result};
 use crate::nets::Normalize;
@@ -39,6 +40,9 @@ pub struct Recipe {
     pub normalize: Normalize,
     /// The picture before the first step.
     pub init: Init,
+    /// What is optimised; pixels where it is absent.
+    #[serde(default, skip_serializing_if = "Parametrisation::is_plain")]
+    pub parametrisation: Parametrisation,
     /// The stages, done in order; at least one.
     #[serde(rename = "stage")]
     pub stages: Vec<Stage>,
@@ -71,6 +75,15 @@ pub enum Start {
         /// Width of the interval.
         range: f64,
     },
+    /// Noise whose waves of f cycles along a side are as strong as 1 / f^`decay`, as in photographs, each channel on its own.
+    Spectral {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        std: f64,
+        /// The exponent; about 1 in photographs, 0 for white noise.
+        decay: f64,
+    },
     /// A photograph that the user gives.
     Image,
 }
@@ -89,6 +102,8 @@ struct InitKeys {
     low: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decay: Option<f64>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -96,6 +111,7 @@ struct InitKeys {
 enum Kind {
     Normal,
     Uniform,
+    Spectral,
     Image,
 }
 
@@ -103,14 +119,18 @@ impl TryFrom<InitKeys> for Init {
     type Error = &'static str;
 
     fn try_from(keys: InitKeys) -> Result<Self, Self::Error> {
-        let InitKeys { kind, size, mean, std, low, range } = keys;
-        let start = match (kind, mean, std, low, range) {
-            (Kind::Normal, Some(mean), Some(std), None, None) => Start::Normal { mean, std },
-            (Kind::Uniform, None, None, Some(low), Some(range)) => Start::Uniform { low, range },
-            (Kind::Image, None, None, None, None) => Start::Image,
+        let InitKeys { kind, size, mean, std, low, range, decay } = keys;
+        let start = match (kind, mean, std, low, range, decay) {
+            (Kind::Normal, Some(mean), Some(std), None, None, None) => Start::Normal { mean, std },
+            (Kind::Uniform, None, None, Some(low), Some(range), None) => Start::Uniform { low, range },
+            (Kind::Spectral, Some(mean), Some(std), None, None, decay) => {
+                Start::Spectral { mean, std, decay: decay.unwrap_or(1.0) }
+            }
+            (Kind::Image, None, None, None, None, None) => Start::Image,
             (Kind::Normal, ..) => return Err("kind = \"normal\" takes mean and std, and no other"),
             (Kind::Uniform, ..) => return Err("kind = \"uniform\" takes low and range, and no other"),
-            (Kind::Image, ..) => return Err("kind = \"image\" takes no mean, std, low or range"),
+            (Kind::Spectral, ..) => return Err("kind = \"spectral\" takes mean, std and decay, and no other"),
+            (Kind::Image, ..) => return Err("kind = \"image\" takes no mean, std, low, range or decay"),
         };
         Ok(Init { size, start })
     }
@@ -118,9 +138,12 @@ impl TryFrom<InitKeys> for Init {
 
 impl From<Init> for InitKeys {
     fn from(Init { size, start }: Init) -> Self {
-        let none = InitKeys { kind: Kind::Image, size, mean: None, std: None, low: None, range: None };
+        let none = InitKeys { kind: Kind::Image, size, mean: None, std: None, low: None, range: None, decay: None };
         match start {
             Start::Normal { mean, std } => InitKeys { kind: Kind::Normal, mean: Some(mean), std: Some(std), ..none },
+            Start::Spectral { mean, std, decay } => {
+                InitKeys { kind: Kind::Spectral, mean: Some(mean), std: Some(std), decay: Some(decay), ..none }
+            }
             Start::Uniform { low, range } => {
                 InitKeys { kind: Kind::Uniform, low: Some(low), range: Some(range), ..none }
             }
@@ -236,6 +259,7 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::synthesis::parametrisation::{Basis, Colour, Range};
     use crate::synthesis::stage::{BlurOn, NearestSizes, Pad, Resize, StepRule, share};
 
     /// Size, iterations, rate, sigma and crop of a stage.
@@ -374,6 +398,17 @@ mod tests {
         let other = Stage { nearest_sizes: Some(sizes), ..Stage::new(4, [1.0, 1.0]) };
         let recipe = Recipe { stages: vec![stage, other], ..Recipe::named("demo").unwrap() };
         assert_eq!(Recipe::parse("all", &recipe.to_toml()).unwrap(), recipe);
+        assert!(!recipe.to_toml().contains("parametrisation"), "what pictures carried before");
+        let init = Init { size: 64, start: Start::Spectral { mean: 0.5, std: 0.1, decay: 1.25 } };
+        let parametrisation = Parametrisation {
+            basis: Basis::Fourier,
+            decay: Some(1.5),
+            colour: Colour::Decorrelated,
+            range: Range::Sigmoid,
+        };
+        let stages = vec![Stage::new(3, [0.05, 0.05])];
+        let recipe = Recipe { init, parametrisation, stages, ..Recipe::named("demo").unwrap() };
+        assert_eq!(Recipe::parse("waves", &recipe.to_toml()).unwrap(), recipe);
     }
 
     #[test]
