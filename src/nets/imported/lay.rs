@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::step::{Id, Network, Operation, Step};
 use crate::nets::head::Head;
 use crate::nets::layers::Layers;
-use crate::ops::{Binary, Channels, LayerNorm};
+use crate::ops::{Binary, Channels, LayerNorm, MaxPool2d};
 use crate::tape::Var;
 use crate::{Error, Result};
 
@@ -67,6 +67,11 @@ impl Laid {
         let sizes = |leaf: &str| step.tensors.iter().find(|(name, _)| *name == leaf).map(|(_, view)| &view.sizes[..]);
         match &step.operation {
             Operation::Apply(op) => net.apply(layer, op.clone(), &inputs),
+            Operation::Largest => {
+                let [_, _, h, w] = net.shape(x).0;
+                let whole = MaxPool2d { kernel: [h, w], stride: [h, w], ..MaxPool2d::new(1, 1, 0) };
+                net.apply(layer, Arc::new(whole), &inputs)
+            }
             Operation::Conv(window) => {
                 let weight = sizes("weight").expect("a convolution has a weight");
                 let [c_out, c_in, kh, kw] =

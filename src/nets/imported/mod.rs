@@ -7,6 +7,7 @@
 mod aten;
 mod fold;
 mod form;
+mod functions;
 mod lay;
 mod moves;
 mod names;
@@ -205,7 +206,10 @@ fn resolve(
             r.problems.note(node, refusal);
             vec![Value::Unknown; node.outputs.len()]
         });
-        if let Some(Value::Picture(x)) = made.iter().find(|value| matches!(value, Value::Picture(_))) {
+        // What is left out at the end has no value that its name could mean.
+        if r.behind.is_none()
+            && let Some(Value::Picture(x)) = made.iter().find(|value| matches!(value, Value::Picture(_)))
+        {
             r.names.made(node, x.id);
             if before < r.steps.len() && x.id == r.steps.len() && made.len() == 1 {
                 r.direct.extend(node.outputs.first().map(|name| (name.clone(), x.id)));
@@ -223,9 +227,8 @@ fn resolve(
         return Err(r.problems.lines());
     }
     let Ok(Value::Picture(end)) = end else { unreachable!("it has been looked at") };
-    let Resolver { mut steps, names, .. } = r;
+    let Resolver { mut steps, names, mut behind, .. } = r;
     let mut id = end.id;
-    let mut behind = None;
     // The logits are what stands before a last softmax or sigmoid.
     if let Some(step) = id.checked_sub(1).and_then(|at| steps.get(at))
         && let Operation::Apply(op) = &step.operation

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::fold;
 use super::form::Kind;
-use super::moves::sizes_of;
+use super::moves::{Over, sizes_of};
 use super::patterns;
 use super::resolve::Resolver;
 use super::step::{Operation, clip};
 use super::value::{Fixed, Found, Refusal, Value};
-use crate::ops::{Activation, AdaptiveAvgPool2d, AvgPool2d, Binary, LocalResponseNorm, MaxPool2d, Relu, Window};
+use crate::ops::{Activation, AvgPool2d, Binary, LocalResponseNorm, MaxPool2d, Relu, Window};
 use crate::weights::{Attribute, Constant, Node, Numbers};
 
 /// What an operator is given.
@@ -136,17 +136,18 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
             r.batch_norm(node, given.x()?, tensors, given.float("epsilon", 1e-5)?)?
         }
         "MaxPool" | "AveragePool" => pool(r, node)?,
-        "GlobalAveragePool" => r.pool(node, given.x()?, AdaptiveAvgPool2d { output: [1; 2] })?,
-        "ReduceMean" => {
+        "GlobalAveragePool" => r.over_pixels(node, given.x()?, &[2, 3], true, Over::Mean)?,
+        "GlobalMaxPool" => r.over_pixels(node, given.x()?, &[2, 3], true, Over::Largest)?,
+        "ReduceMean" | "ReduceMax" => {
             let x = given.x()?;
             let rank = sizes_of(&r.get(x)?)?.len() as i64;
-            let axes = r.axes(node, 1)?;
-            let axes = match axes {
-                Some(axes) => axes,
-                None if given.int("noop_with_empty_axes", 0)? != 0 => vec![],
-                None => (0..rank).collect(),
+            let axes = match r.axes(node, 1)? {
+                Some(axes) if !axes.is_empty() => axes,
+                _ if given.int("noop_with_empty_axes", 0)? != 0 => vec![],
+                _ => (0..rank).collect(),
             };
-            r.mean(node, x, &axes, given.int("keepdims", 1)? != 0)?
+            let over = if node.operator == "ReduceMean" { Over::Mean } else { Over::Largest };
+            r.over_pixels(node, x, &axes, given.int("keepdims", 1)? != 0, over)?
         }
         "Gemm" => {
             if given.int("transA", 0)? != 0 || given.float("alpha", 1.0)? != 1.0 || given.float("beta", 1.0)? != 1.0 {
@@ -154,7 +155,16 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
             }
             let weight = r.view(given.needed(1)?)?;
             let weight = if given.int("transB", 0)? != 0 { weight } else { super::parametrised::turned(weight)? };
-            r.linear(node, given.x()?, weight, given.input(2))?
+            let mut bias = given.input(2);
+            // A row of numbers is as good as numbers.
+            if let Some(name) = bias
+                && let Value::Fixed(numbers) = r.get(name)?
+                && numbers.sizes().is_some_and(|sizes| sizes.len() == 2 && sizes[0] == 1)
+            {
+                r.set("the bias", Value::Fixed(fold::reshaped(&numbers, &weight.sizes[..1])?));
+                bias = Some("the bias");
+            }
+            r.linear(node, given.x()?, weight, bias)?
         }
         "MatMul" => r.matmul(node, given.x()?, given.needed(1)?)?,
         "Attention" | "MultiHeadAttention" | "com.microsoft::Attention" | "com.microsoft::MultiHeadAttention" => {
@@ -164,13 +174,19 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
         "Sub" => r.binary(node, Binary::Minus, [given.x()?, given.needed(1)?])?,
         "Mul" => r.binary(node, Binary::Times, [given.x()?, given.needed(1)?])?,
         "Div" => r.binary(node, Binary::Over, [given.x()?, given.needed(1)?])?,
-        "Sum" => {
+        "Sum" | "Mean" => {
             let mut sum = r.get(given.x()?)?;
             for place in 1..node.inputs.len() {
                 r.set("the sum so far", sum);
                 sum = r.binary(node, Binary::Plus, ["the sum so far", given.needed(place)?])?;
             }
-            sum
+            match sum {
+                Value::Picture(x) if node.operator == "Mean" && node.inputs.len() > 1 => {
+                    let share = vec![1.0 / node.inputs.len() as f32];
+                    r.apply(node, Operation::Constant(Binary::Times, share, false), x)?
+                }
+                sum => sum,
+            }
         }
         "Neg" => {
             let x = r.picture(given.x()?)?;
@@ -184,6 +200,10 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
             r.layer_norm(node, x, [given.input(1), given.input(2)], given.float("epsilon", 1e-5)?, rank - axis)?
         }
         "Softmax" => softmax(r, node, version)?,
+        "LogSoftmax" => {
+            let side = given.int("axis", if version < 13 { 1 } else { -1 })?;
+            r.end(node, given.x()?, side, "log softmax")?
+        }
         "LRN" => {
             let size = usize::try_from(given.int("size", 1)?).ok().filter(|size| (1..=1 << 12).contains(size));
             let size = size.ok_or("has an impossible size")?;
@@ -203,6 +223,11 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
                 return Err("is in training mode; call model.eval() before the export".into());
             }
             r.get(given.x()?)?
+        }
+        "CastLike" if matches!(r.get(given.needed(1)?)?, Value::Fixed(Fixed { constant: Some(like), .. }) if like.ints().is_some()) =>
+        {
+            let x = r.get(given.x()?)?;
+            cast(x, true)?
         }
         "Identity" | "CastLike" => r.get(given.x()?)?,
         other => return Err(Refusal::Operator(advice(other))),
@@ -246,12 +271,16 @@ fn activation(r: &mut Resolver, node: &Node) -> Found<Option<Value>> {
             clip(limit(1, "min", f64::NEG_INFINITY)? as f32, limit(2, "max", f64::INFINITY)? as f32)
         }
         "LeakyRelu" => one(Activation::LeakyRelu { slope: given.float("alpha", 0.01)? as f32 }),
-        "PRelu" => {
-            let slopes = r.constant(given.needed(1)?)?.floats();
-            match slopes[..] {
-                [slope] => one(Activation::LeakyRelu { slope: slope as f32 }),
-                _ => return Err("has a slope of its own for each channel".into()),
-            }
+        "PRelu" => return r.leaky(node, given.x()?, given.needed(1)?).map(Some),
+        "Selu" => {
+            let number = |name: &str| given.0.attributes.get(name).and_then(Attribute::float);
+            return r.selu(node, given.x()?, number("alpha"), number("gamma")).map(Some);
+        }
+        "Celu" => return r.celu(node, given.x()?, given.float("alpha", 1.0)?).map(Some),
+        "Mish" => return r.mish(node, given.x()?).map(Some),
+        // Limits as exporters wrote them before Clip took values.
+        "Max" | "Min" if given.0.inputs.len() == 2 => {
+            return r.limited(node, [given.x()?, given.needed(1)?], node.operator == "Max").map(Some);
         }
         "Sigmoid" => one(Activation::Sigmoid),
         "Tanh" => one(Activation::Tanh),
@@ -346,28 +375,38 @@ fn pad(r: &mut Resolver, node: &Node) -> Found {
         Some(name) => r.constant(name)?.floats().first().copied().unwrap_or(0.0),
         None => given.float("value", 0.0)?,
     };
-    if !matches!(given.text("mode"), None | Some("constant")) || value != 0.0 {
-        return Err("puts something other than zeros around a picture".into());
+    if !matches!(given.text("mode"), None | Some("constant")) {
+        return Err("puts something other than one number around a picture".into());
     }
     let pads = match given.input(1) {
         Some(name) => r.ints(name)?,
         None => given.ints("pads")?.or(given.ints("paddings")?).ok_or("is not given its sizes")?,
     };
     let form = r.picture(given.x()?)?.form;
+    let axes = match given.input(3) {
+        Some(name) => r.ints(name)?,
+        None => (0..form.rank() as i64).collect(),
+    };
+    if pads.len() != 2 * axes.len() {
+        return Err(format!("is given {} sizes for {} sides", pads.len(), axes.len()).into());
+    }
     if pads.iter().all(|size| *size == 0) {
         return r.get(given.x()?);
     }
-    let sides =
-        |kind: Kind| (0..form.rank()).find(|side| form.rank() == 4 && form.is(*side, kind) && form.sizes()[*side] > 1);
-    let (Some(h), Some(w)) = (sides(Kind::H), sides(Kind::W)) else {
-        return Err("puts zeros around something that is no picture".into());
-    };
-    let all = pads.iter().enumerate().all(|(at, size)| *size == 0 || at % 4 == h || at % 4 == w);
-    if pads.len() != 8 || !all {
-        return Err("puts zeros along other sides than those of the pixels".into());
+    // For each axis of the picture what comes before and behind it.
+    let mut sizes = [[0; 2]; 2];
+    for (at, axis) in axes.iter().enumerate() {
+        let side = super::moves::place(*axis, form.rank())?;
+        let own = [pads[at], pads[axes.len() + at]];
+        let pixels = [Kind::H, Kind::W].iter().position(|kind| form.rank() == 4 && form.all_kinds(side) == [*kind]);
+        match pixels {
+            Some(kind) => sizes[kind] = own,
+            None if own == [0; 2] => {}
+            None => return Err("puts numbers along other sides than those of the pixels".into()),
+        }
     }
-    let padding = pads_of(&[pads[h], pads[w], pads[4 + h], pads[4 + w]])?;
-    r.pad(node, given.x()?, padding)
+    let [[top, bottom], [left, right]] = sizes;
+    r.pad(node, given.x()?, pads_of(&[top, left, bottom, right])?, value as f32)
 }
 
 fn split(r: &mut Resolver, node: &Node) -> Found<Vec<Value>> {
@@ -391,6 +430,22 @@ fn split(r: &mut Resolver, node: &Node) -> Found<Vec<Value>> {
         return Err(format!("splits {length} into {sizes:?}").into());
     }
     r.split(node, x, side, &sizes)
+}
+
+/// Numbers as whole ones, or with a fractional part; values of a picture keep theirs.
+fn cast(value: Value, whole: bool) -> Found {
+    match value {
+        Value::Fixed(Fixed { view, constant: Some(constant) }) => {
+            let numbers = match (whole, &constant.numbers) {
+                (true, Numbers::Float(values)) => Numbers::Int(values.iter().map(|value| *value as i64).collect()),
+                (false, Numbers::Int(values)) => Numbers::Float(values.iter().map(|value| *value as f64).collect()),
+                _ => constant.numbers.clone(),
+            };
+            Ok(Value::Fixed(Fixed { view, constant: Some(Constant { numbers, ..constant }) }))
+        }
+        Value::Picture(_) if whole => Err("makes whole numbers of values of the picture".into()),
+        value => Ok(value),
+    }
 }
 
 impl Resolver<'_> {
@@ -492,29 +547,29 @@ fn sizes(r: &mut Resolver, node: &Node) -> Found<Option<Value>> {
             let axes = r.axes(node, 1)?;
             r.squeeze(given.x()?, axes.as_deref())?
         }
-        "Cast" => match r.get(given.x()?)? {
-            Value::Fixed(Fixed { view, constant: Some(constant) }) => {
-                // 1, 10, 11 and 16 are numbers with a fractional part.
-                let whole = !matches!(given.int("to", 1)?, 1 | 10 | 11 | 16);
-                let numbers = match (whole, &constant.numbers) {
-                    (true, Numbers::Float(values)) => Numbers::Int(values.iter().map(|value| *value as i64).collect()),
-                    (false, Numbers::Int(values)) => Numbers::Float(values.iter().map(|value| *value as f64).collect()),
-                    _ => constant.numbers.clone(),
-                };
-                Value::Fixed(Fixed { view, constant: Some(Constant { numbers, ..constant }) })
-            }
-            value => value,
-        },
+        "Cast" => {
+            let x = r.get(given.x()?)?;
+            // 1, 10, 11 and 16 are numbers with a fractional part.
+            cast(x, !matches!(given.int("to", 1)?, 1 | 10 | 11 | 16))?
+        }
         "ConstantOfShape" => {
             let sizes = r.ints(given.x()?)?;
-            let value = given.input(1).map(|name| r.constant(name)).transpose()?;
-            let value = value.map_or(Numbers::Float(vec![0.0]), |constant| constant.numbers);
-            fold::filled(&sizes, &value).map(Value::Fixed)?
+            let zero = || Value::Fixed(Fixed::of(Constant { shape: vec![1], numbers: Numbers::Float(vec![0.0]) }));
+            match given.input(1).map_or_else(|| Ok(zero()), |name| r.get(name))? {
+                Value::Fixed(value) => fold::repeated(&value, &sizes).map(Value::Fixed)?,
+                _ => return Err("is filled with something that depends on the picture".into()),
+            }
         }
         "Expand" => {
             let x = given.x()?;
             let sizes = r.ints(given.needed(1)?)?;
             let own = sizes_of(&r.get(x)?)?;
+            if let Value::Fixed(value) = r.get(x)?
+                && own.iter().product::<usize>() == 1
+                && sizes.len() >= own.len()
+            {
+                return fold::repeated(&value, &sizes).map(|value| Some(Value::Fixed(value)));
+            }
             let same = sizes.len() <= own.len()
                 && sizes.iter().rev().zip(own.iter().rev()).all(|(size, own)| *size == 1 || *size == *own as i64);
             if !same {
@@ -535,8 +590,13 @@ fn sizes(r: &mut Resolver, node: &Node) -> Found<Option<Value>> {
         "Mod" => {
             let (a, b) = (r.ints(given.x()?)?, r.ints(given.needed(1)?)?);
             let [b] = b[..] else { return Err("divides by several numbers".into()) };
-            let rest =
-                a.iter().map(|a| a.checked_rem_euclid(b)).collect::<Option<Vec<i64>>>().ok_or("divides by zero")?;
+            let as_in_c = given.int("fmod", 0)? != 0;
+            // The rest has the sign of what is divided, or that of what it is divided by.
+            let rest = |a: &i64| {
+                let rest = a.checked_rem(b)?;
+                Some(if as_in_c || rest == 0 || (rest < 0) == (b < 0) { rest } else { rest + b })
+            };
+            let rest = a.iter().map(rest).collect::<Option<Vec<i64>>>().ok_or("divides by zero")?;
             fixed(Constant { shape: r.constant(given.x()?)?.shape, numbers: Numbers::Int(rest) })
         }
         _ => return Ok(None),

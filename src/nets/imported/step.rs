@@ -27,6 +27,8 @@ pub(super) struct Step {
 pub(super) enum Operation {
     /// An operation without parameters.
     Apply(Arc<dyn Op>),
+    /// The largest value of all pixels.
+    Largest,
     /// A convolution with `weight` and perhaps `bias`.
     Conv(Window),
     /// A batch norm with `weight`, `bias`, `running_mean` and `running_var`.
