@@ -19,7 +19,9 @@ fn operators_compute_what_onnx_expects() {
     let mut tried = 0;
     for file in std::fs::read_dir(path("onnx_nodes")).expect("a folder") {
         let file = file.expect("an entry").path();
-        let Some(name) = file.file_stem().filter(|_| file.extension().is_some_and(|end| end == "onnx")) else { continue };
+        let Some(name) = file.file_stem().filter(|_| file.extension().is_some_and(|end| end == "onnx")) else {
+            continue;
+        };
         let name = name.to_string_lossy().into_owned();
         let checkpoint = Checkpoint::open(&file).unwrap_or_else(|error| panic!("{error}"));
         let read = Structure::read(checkpoint).unwrap_or_else(|error| panic!("{error}"));
