@@ -12,7 +12,7 @@ use super::form::Kind;
 use super::moves::{Over, sizes_of};
 use super::patterns;
 use super::resolve::Resolver;
-use super::step::{Operation, clip};
+use super::step::{Operation, Same, clip};
 use super::value::{Fixed, Found, Refusal, Value};
 use crate::ops::{Activation, AvgPool2d, Binary, LocalResponseNorm, MaxPool2d, Relu, Window};
 use crate::weights::{Attribute, Constant, Node, Numbers};
@@ -76,6 +76,15 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// Whether zeros around pictures follow from their sides.
+    fn same(&self) -> Option<Same> {
+        match self.text("auto_pad") {
+            Some("SAME_UPPER") => Some(Same { upper: true }),
+            Some("SAME_LOWER") => Some(Same { upper: false }),
+            _ => None,
+        }
+    }
+
     /// Zeros around pictures of these sides, for windows of this kernel, step and distance of taps.
     fn padding(
         &self,
@@ -84,16 +93,11 @@ impl<'a> Given<'a> {
         stride: [usize; 2],
         dilation: [usize; 2],
     ) -> Found<[[usize; 2]; 2]> {
-        let same = |side: usize| {
-            let outputs = sides[side].div_ceil(stride[side].max(1));
-            let reach = dilation[side] * kernel[side].saturating_sub(1) + 1;
-            (outputs.saturating_sub(1) * stride[side] + reach).saturating_sub(sides[side])
-        };
-        let all = [same(0), same(1)];
+        if let Some(same) = self.same() {
+            return Ok(same.padding(sides, kernel, stride, dilation));
+        }
         match self.text("auto_pad").unwrap_or("NOTSET") {
             "VALID" => Ok([[0; 2]; 2]),
-            "SAME_UPPER" => Ok([all.map(|all| all / 2), all.map(|all| all - all / 2)]),
-            "SAME_LOWER" => Ok([all.map(|all| all - all / 2), all.map(|all| all / 2)]),
             "NOTSET" | "" => {
                 let Some(pads) = self.ints("pads")? else { return Ok([[0; 2]; 2]) };
                 pads_of(&pads)
@@ -329,7 +333,10 @@ fn conv(r: &mut Resolver, node: &Node) -> Found {
     let sides = [x.form.size(Kind::H), x.form.size(Kind::W)];
     let padding = given.padding(sides, [kh, kw], stride, dilation)?;
     let groups = usize::try_from(given.int("group", 1)?).map_err(|_| "has a negative number of groups")?;
-    r.conv(node, given.x()?, weight, given.input(2), Window { stride, padding, dilation, groups })
+    // Zeros that come from elsewhere belong to the picture.
+    let same = given.same().filter(|_| x.padding == [[0; 2]; 2]);
+    let made = r.conv(node, given.x()?, weight, given.input(2), Window { stride, padding, dilation, groups });
+    r.padded_by(same, made)
 }
 
 fn pool(r: &mut Resolver, node: &Node) -> Found {
@@ -347,13 +354,15 @@ fn pool(r: &mut Resolver, node: &Node) -> Found {
         if node.outputs.get(1).is_some_and(|name| !name.is_empty()) {
             return Err("tells the places of its maxima, which are not read".into());
         }
-        return r.pool(node, given.x()?, MaxPool2d { kernel, stride, padding, dilation, ceil_mode });
+        let made = r.pool(node, given.x()?, MaxPool2d { kernel, stride, padding, dilation, ceil_mode });
+        return r.padded_by(given.same(), made);
     }
     if dilation != [1; 2] {
         return Err("has taps that are not neighbours".into());
     }
     let count_include_pad = given.int("count_include_pad", 0)? != 0;
-    r.pool(node, given.x()?, AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad })
+    let made = r.pool(node, given.x()?, AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad });
+    r.padded_by(given.same(), made)
 }
 
 fn softmax(r: &mut Resolver, node: &Node, version: u64) -> Found {
@@ -449,6 +458,14 @@ fn cast(value: Value, whole: bool) -> Found {
 }
 
 impl Resolver<'_> {
+    /// Says that the step which has just been made finds its zeros by itself.
+    fn padded_by(&mut self, same: Option<Same>, made: Found) -> Found {
+        if let (Some(same), Ok(_), Some(step)) = (same, &made, self.steps.last_mut()) {
+            step.same = Some(same);
+        }
+        made
+    }
+
     /// Axes, which are an attribute or an input.
     fn axes(&self, node: &Node, place: usize) -> Found<Option<Vec<i64>>> {
         let given = Given(node);

@@ -160,7 +160,7 @@ impl<'a> Resolver<'a> {
         layer: String,
         tensors: Vec<(&'static str, TensorView)>,
     ) -> Id {
-        self.steps.push(Step { operation, inputs, layer, tensors });
+        self.steps.push(Step { operation, inputs, layer, tensors, same: None });
         self.steps.len()
     }
 
