@@ -241,6 +241,8 @@ fn a_network_of_other_channels_is_looked_at_and_makes_no_pictures() {
     assert_eq!(gradient.shape("gradient"), Some(&[1, 4, 24, 20][..]));
     let said = desk.refused(&format!("gradient -w {net} --image four.safetensors --objective class:3 --out g.png"));
     assert!(said.contains("a gradient of 4 channels is no picture"), "{said}");
+    let said = desk.refused(&format!("outputs -w {net} --mean 0.5 --image four.safetensors"));
+    assert!(said.contains("takes values of 4 channels, which are given as they are"), "{said}");
     for command in ["generate --class 3 --recipe short.toml", "outputs --image photo.png"] {
         let said = desk.refused(&format!("{command} -w {net}"));
         assert!(said.contains("takes 4 channels, and is given 3; pictures are made of 3, or 1"), "{said}");
