@@ -129,9 +129,12 @@ fn outputs_and_inputs_are_chosen_by_name_or_place() {
     }
     let line = |file: &str, ends: &Ends| read(&format!("own/{file}"), ends).expect_err("refused").to_string();
     let said = line("two.onnx", &Ends::default());
-    assert!(said.ends_with("it has 3 outputs; choose one with --output: logits, aux, features"), "{said}");
+    assert!(said.ends_with("it has 3 outputs (logits, aux, features); choose one with --output"), "{said}");
     let said = line("pair.onnx", &output("scaled"));
-    assert!(said.contains("its output depends on 2 inputs (picture [1, 3, 32, 32], scale [1, 8])"), "{said}");
+    assert!(
+        said.contains("it has 2 inputs (picture [1, 3, 32, 32], scale [1, 8]) on which its output depends"),
+        "{said}"
+    );
     let pair = Ends { input: Some("picture".into()), output: Some("logits".into()) };
     assert_eq!(load("own/pair.onnx", &pair).class_count(), 10);
     assert_eq!(load("own/pair.onnx", &pair).structure.ends(), pair);

@@ -195,6 +195,9 @@ pub fn extent(picture: &Array) -> [f32; 2] {
 /// Warns of values that are far from those of pixels, which only tensors and some TIFF files can hold.
 pub fn check_range(global: &Global, path: &Path, picture: &Array, normalize: Normalize) {
     let [low, high] = extent(picture);
+    if !matches!(picture.shape.c(), 1 | 3) {
+        return;
+    }
     // As they are, values may have been normalised before: ImageNet's then go from -2.1 to 2.6.
     let margin = if normalize == Normalize::Source { 9.0 } else { 1.0 };
     if low < -margin || high > 1.0 + margin {
@@ -291,6 +294,13 @@ impl Model {
         }
         let told = self.pixels()?;
         if let Some(pixels) = told {
+            let channels = structure.channels();
+            if !matches!(channels, 1 | 3) {
+                bail!(
+                    "--mean, --std: {} takes values of {channels} channels, which are given as they are",
+                    network.source
+                );
+            }
             network.tell_pixels(pixels);
         }
         if network.has_classifier() || self.head != Head::Main {
@@ -377,9 +387,13 @@ pub fn guess_pixels(global: &Global, device: &Device, network: &mut Network) -> 
             }
             _ => (Normalize::Imagenet, "normalised as ImageNet's"),
         },
-        _ => return Ok(()),
+        _ => (Normalize::Source, ""),
     };
     network.card.normalisation = Some(normalize);
+    // Values that are no pictures are never changed, so that there is nothing to guess.
+    if guess.is_empty() {
+        return Ok(());
+    }
     global.say(format_args!(
         "  pixel values {guess}: a guess, for its file says nothing; --mean and --std do, or --normalize"
     ));

@@ -10,15 +10,14 @@ use crate::weights::{Input, Program};
 /// be meant.
 pub(super) fn between(program: &Program, ends: &Ends) -> Result<Program, String> {
     let outputs: Vec<&str> = program.outputs.iter().map(String::as_str).collect();
+    let choose = || format!("({}); choose one with --output", listed(&outputs));
     let output = match (&ends.output, &outputs[..]) {
+        (None, [_]) => 0,
+        (_, []) => return Err("it has no output".into()),
+        (None, several) => return Err(format!("it has {} outputs {}", several.len(), choose())),
         (Some(wanted), _) => {
             let found = place(wanted, &outputs);
-            found
-                .ok_or_else(|| format!("it has no output {}; {}", wanted.escape_debug(), listed(&outputs, "output")))?
-        }
-        (None, [_]) => 0,
-        (None, _) => {
-            return Err(format!("it has {}; {}", counted(outputs.len(), "output"), listed(&outputs, "output")));
+            found.ok_or_else(|| format!("it has no output {} among its own {}", wanted.escape_debug(), choose()))?
         }
     };
     let outputs = vec![program.outputs[output].clone()];
@@ -46,49 +45,28 @@ fn owned<T: Clone>((name, value): (&String, &T)) -> (String, T) {
 /// The one input that the output depends on, which is a picture.
 fn picture<'a>(program: &'a Program, used: &BTreeSet<&str>, ends: &Ends) -> Result<&'a Input, String> {
     let inputs: Vec<&Input> = program.inputs.iter().filter(|input| used.contains(input.name.as_str())).collect();
-    let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-    let about: Vec<String> =
-        inputs.iter().map(|input| format!("{} {}", input.name.escape_debug(), shown(input))).collect();
-    let about: Vec<&str> = about.iter().map(String::as_str).collect();
-    let wanted = match &ends.input {
-        None => None,
-        Some(wanted) => {
-            let found = place(wanted, &names).or_else(|| {
-                let all: Vec<&str> = program.inputs.iter().map(|input| input.name.as_str()).collect();
-                let named = place(wanted, &all)?;
-                names.iter().position(|name| *name == all[named])
-            });
-            let none = || format!("its output does not depend on an input {}", wanted.escape_debug());
-            Some(found.ok_or_else(|| match about.is_empty() {
-                true => none(),
-                false => format!("{}; {}", none(), listed(&about, "input")),
-            })?)
+    let about: Vec<String> = inputs.iter().map(|input| format!("{} {}", input.name, shown(input))).collect();
+    let about = listed(&about.iter().map(String::as_str).collect::<Vec<_>>());
+    if let Some(wanted) = &ends.input {
+        let all: Vec<&str> = program.inputs.iter().map(|input| input.name.as_str()).collect();
+        if !place(wanted, &all).is_some_and(|at| used.contains(all[at])) {
+            return Err(format!(
+                "its output does not depend on an input {}, but on these ({about})",
+                wanted.escape_debug()
+            ));
         }
-    };
-    match (&inputs[..], wanted) {
-        ([], _) => Err("none of its outputs depends on an input".into()),
-        ([input], _) if !input.is_float => {
+    }
+    match &inputs[..] {
+        [] => Err("none of its outputs depends on an input".into()),
+        [input] if !input.is_float => {
             Err(format!("its input {} holds whole numbers, not a picture", input.name.escape_debug()))
         }
-        ([input], _) => Ok(input),
-        (several, None) => Err(format!(
-            "its output depends on {} ({}), and a network of one picture is read; choose another output, or export it with one input",
-            counted(several.len(), "input"),
-            about.join(", ")
+        [input] => Ok(input),
+        several => Err(format!(
+            "it has {} inputs ({about}) on which its output depends, and a network of one picture is read; choose another output \
+             with --output, or export it with one input",
+            several.len()
         )),
-        (several, Some(wanted)) => {
-            let others: Vec<String> = several
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| *at != wanted)
-                .map(|(_, input)| input.name.escape_debug().to_string())
-                .collect();
-            Err(format!(
-                "its output depends on {} too, and a network of one picture is read; choose another output, or export it with \
-                 one input",
-                others.join(", ")
-            ))
-        }
     }
 }
 
@@ -98,21 +76,13 @@ fn place(wanted: &str, names: &[&str]) -> Option<usize> {
     names.iter().position(|name| *name == wanted).or_else(by_place)
 }
 
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
-/// The names that there are, and what to do with them.
-fn listed(names: &[&str], what: &str) -> String {
-    /// More names than this do not help.
+/// Names, as far as they help.
+fn listed(names: &[&str]) -> String {
     const SHOWN: usize = 20;
     let shown: Vec<String> = names.iter().take(SHOWN).map(|name| name.escape_debug().to_string()).collect();
     let more = names.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    match names {
-        [] => format!("there is no {what}"),
-        _ => format!("choose one with --{what}: {}{more}", shown.join(", ")),
-    }
+    format!("{}{more}", shown.join(", "))
 }
 
 /// Sizes of an input, for people.
@@ -160,16 +130,12 @@ mod tests {
     #[test]
     fn one_line_names_what_there_is_to_choose_from() {
         let line = |input, output| chosen(input, output).expect_err("refused");
-        assert_eq!(line(None, None), "it has 2 outputs; choose one with --output: a, b");
-        assert_eq!(line(None, Some("c")), "it has no output c; choose one with --output: a, b");
+        assert_eq!(line(None, None), "it has 2 outputs (a, b); choose one with --output");
+        assert_eq!(line(None, Some("c")), "it has no output c among its own (a, b); choose one with --output");
         let said = line(None, Some("b"));
-        assert!(
-            said.starts_with("its output depends on 2 inputs (x [1, any], mask [1, any]), and a network of"),
-            "{said}"
-        );
-        let said = line(Some("x"), Some("b"));
-        assert!(said.starts_with("its output depends on mask too, and a network of one picture is read"), "{said}");
+        assert!(said.starts_with("it has 2 inputs (x [1, any], mask [1, any]) on which its output depends"), "{said}");
+        assert_eq!(line(Some("x"), Some("b")), said);
         let said = line(Some("mask"), Some("a"));
-        assert_eq!(said, "its output does not depend on an input mask; choose one with --input: x [1, any]");
+        assert_eq!(said, "its output does not depend on an input mask, but on these (x [1, any])");
     }
 }
