@@ -9,7 +9,7 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 
 tables() { # MANIFEST [FOLDER OF ITS LIBRARIES]
-    ENTOPTIC_ISA_TABLES=benches/results ENTOPTIC_RADV="$1" LD_LIBRARY_PATH="${2:-${LD_LIBRARY_PATH:-}}" \
+    ENTOPTIC_ISA_TABLES=write ENTOPTIC_RADV="$1" LD_LIBRARY_PATH="${2:-${LD_LIBRARY_PATH:-}}" \
         cargo test --locked --test isa -- --nocapture kernels_
 }
 
@@ -18,7 +18,7 @@ if [ $# -gt 0 ]; then
     exit
 fi
 
-installed=$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name 'radeon_icd*.json' 2>/dev/null | head -n 1)
+installed=$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name 'radeon_icd*.json' 2>/dev/null | head -n 1 || true)
 if [ -n "$installed" ]; then tables "$installed"; else echo "no RADV is installed" >&2; fi
 
 # The newer driver is unpacked into a folder of its own, which this machine's is not touched by.

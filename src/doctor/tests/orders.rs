@@ -131,7 +131,8 @@ fn a_barrier_left_out_is_caught() {
                 let (at, _) = text.match_indices(BARRIER).nth(number).expect("all texts have as many barriers");
                 format!("{}{}", &text[..at], &text[at + BARRIER.len()..])
             };
-            let caught = ORDERS.iter().any(|&order| {
+            // A software driver's own order catches least, and is tried last.
+            let caught = ORDERS.iter().rev().any(|&order| {
                 let rows = examined_with(only, shader, move |text| reordered(&without(text), order));
                 !wrong(&rows).is_empty()
             });
