@@ -7,6 +7,7 @@
 pub(crate) mod checks;
 pub(crate) mod parts;
 pub(crate) mod prepare;
+mod pulled_back;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub(crate) use checks::FiniteChecks;
 use checks::Found;
 use parts::{at_a_time, ranges};
 use prepare::{Draft, Prepared};
+pub use pulled_back::vjp;
 
 use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
 use crate::nets::{BatchNormMode, Head, Network, Norm, Normalize, Outputs, Parameters};
@@ -54,6 +56,11 @@ impl<'a> Scene<'a> {
         Scene { networks, normalize, objective: Objective::default(), inputs: Vec::new() }
     }
 
+    /// Whether every network takes grey pictures, so that those which are made for them are grey.
+    pub fn is_grey(&self) -> bool {
+        !self.networks.is_empty() && self.networks.iter().all(|network| network.structure.channels() == 1)
+    }
+
     /// Puts the networks and the loss on a tape. `seen` is what the networks are given of the `picture`; terms on the picture
     /// itself look at the latter.
     pub(crate) fn stage(&self, tape: &mut Tape, (picture, seen): (Var, Var), places: &[Place]) -> Result<Staged> {
@@ -67,7 +74,7 @@ impl<'a> Scene<'a> {
             heads.extend(self.objective.measures_statistics(index).then_some(Head::Main));
             let layers: Vec<&str> = looked_at().filter_map(|place| place.layer(index)).collect();
             let x = match shared {
-                Some(x) if network.pixels.is_none() => x,
+                Some(x) if network.pixels.is_none() && network.structure.takes(tape.shape(x).c()) => x,
                 _ => network.input(tape, seen, self.normalize)?,
             };
             shared = shared.or(network.pixels.is_none().then_some(x));

@@ -11,6 +11,7 @@ use entoptic::measure::{Pass, Peaks, kernels, network, pass, peaks, record, usua
 use entoptic::nets::{Network, Structure};
 use entoptic::tensor::Shape;
 
+use super::models::{Model, Weights};
 use super::networks::open;
 use super::options::Global;
 
@@ -19,9 +20,12 @@ pub struct BenchArgs {
     /// Network; by default ResNet50, GoogLeNet and InceptionV3; may be given again
     #[arg(long)]
     pub model: Vec<Structure>,
-    /// Side of the pictures in pixels
-    #[arg(long, default_value_t = 299, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(75..=2048))]
-    pub size: u32,
+    /// File of a network: weights, or one that describes a whole one; may be given again
+    #[arg(long, short, value_name = "FILE")]
+    pub weights: Vec<PathBuf>,
+    /// Side of the pictures in pixels [default: 299]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=2048))]
+    pub size: Option<u32>,
     /// Pictures at once
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub batch: u32,
@@ -63,15 +67,16 @@ pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
     }
     let device = open(global)?;
     let peaks = peaks(&device)?;
-    let networks = if args.model.is_empty() { usual() } else { args.model };
+    let known = if args.model.is_empty() && args.weights.is_empty() { usual() } else { args.model };
+    let side = args.size.unwrap_or(299);
     let mut table = format!(
-        "# {}\n\nentoptic {} on {} {}; {} px, batch {}, median of {}; full-size networks, f32, random weights. At best this adapter does \
-         {:.1} GFLOP/s and {:.1} GB/s. Kernels: {}.\n\n",
+        "# {}\n\nentoptic {} on {} {}; {} px, batch {}, median of {}; f32; networks that are named have their full size and random \
+         weights. At best this adapter does {:.1} GFLOP/s and {:.1} GB/s. Kernels: {}.\n\n",
         device.adapter(),
         env!("CARGO_PKG_VERSION"),
         std::env::consts::OS,
         std::env::consts::ARCH,
-        args.size,
+        side,
         args.batch,
         args.repeats,
         peaks.flops / 1e9,
@@ -82,10 +87,16 @@ pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
     table += "|---|---|---|---|---|---|---|---|---|---|\n";
     print!("{table}");
     let mut layers = String::new();
-    for structure in networks {
-        let network = network(&device, &structure)?;
-        let side = args.size as usize;
-        let pictures = Shape::new(args.batch as usize, 3, side, side);
+    // One at a time: large ones may not fit beside each other.
+    let known = known.into_iter().map(|structure| network(&device, &structure).map_err(anyhow::Error::from));
+    let files = args.weights.into_iter().enumerate().map(|(index, file)| {
+        let model = Model::new(None, Weights::from(file));
+        Ok(model.load(global, &device, index)?.network)
+    });
+    for network in known.chain(files) {
+        let network = network?;
+        let structure = &network.structure;
+        let pictures = Shape::new(args.batch as usize, 3, side as usize, side as usize);
         for what in args.passes.iter().map(|&what| Pass::from(what)) {
             let timing = pass(&device, &network, what, pictures, args.repeats as usize)?;
             let speed = timing.flops.map(|flops| flops as f64 / timing.median);
@@ -107,7 +118,7 @@ pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
         }
         if args.layers > 0 {
             // Behind the networks' own table, so that that is one.
-            layers += &costliest(&device, (&structure, &network), pictures, args.repeats as usize, args.layers, peaks)?;
+            layers += &costliest(&device, (structure, &network), pictures, args.repeats as usize, args.layers, peaks)?;
         }
     }
     print!("{layers}");

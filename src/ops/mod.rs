@@ -26,6 +26,7 @@ mod descend;
 mod distance;
 mod fold;
 mod gaussian_blur;
+mod irfft2;
 mod layer_norm;
 mod local_response_norm;
 mod max_pool2d;
@@ -114,6 +115,7 @@ ops! { $
     cross_entropy::CrossEntropy,
     distance::Distance,
     gaussian_blur::GaussianBlur,
+    irfft2::Irfft2,
     layer_norm::LayerNorm,
     local_response_norm::LocalResponseNorm,
     max_pool2d::MaxPool2d,

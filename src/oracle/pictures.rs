@@ -1,8 +1,10 @@
-//! crop, pad, gaussian_blur, resize, warp: pixels of the result as weighted sums of pixels of the picture.
+//! crop, pad, gaussian_blur, resize, warp, irfft2: pixels of the result as weighted sums of elements of the argument.
+
+use std::f64::consts::TAU;
 
 use super::linear::{Entry, ONE, backwards, forwards};
 use super::{Formula, Number, U, Values, at, exact, places};
-use crate::ops::{Crop, GaussianBlur, Pad, Resize, ResizeMode, Warp};
+use crate::ops::{Crop, GaussianBlur, Irfft2, Pad, Resize, ResizeMode, Warp};
 use crate::tensor::{Array, Shape};
 
 impl Crop {
@@ -179,5 +181,44 @@ impl Formula for Warp {
 
     fn gradients(&self, inputs: &[Array], g: &Array) -> Vec<Option<Values>> {
         vec![Some(backwards(g.shape, g, |entry| self.table(g.shape, &inputs[1], entry))), None]
+    }
+}
+
+impl Irfft2 {
+    /// The plain sum over all frequencies.
+    fn table(&self, spectrum: Shape, entry: Entry) {
+        let (h, w) = (spectrum.h() / 2, self.width);
+        let [height, width, longer] = [h, w, h.max(w)].map(|side| side as f64);
+        // A transform in stages rounds a number that is as large as what goes in, however small what comes out.
+        let roundings = 4.0 * (height.log2() + width.log2() + 2.0);
+        for o @ [n, c, py, px] in places(self.picture(spectrum)) {
+            for ky in 0..h {
+                for kx in 0..spectrum.w() {
+                    let down = if 2 * ky > h { ky as f64 - height } else { ky as f64 };
+                    let frequency = longer * ((down / height).powi(2) + (kx as f64 / width).powi(2)).sqrt();
+                    let twice = if kx == 0 || 2 * kx == w { 1.0 } else { 2.0 };
+                    let size = twice / frequency.max(1.0).powf(self.decay);
+                    let (sin, cos) = (TAU * ((ky * py) as f64 / height + (kx * px) as f64 / width)).sin_cos();
+                    let weight = |part: f64| Number { value: size * part, error: roundings * U * size };
+                    entry(o, [n, c, ky, kx], weight(cos));
+                    entry(o, [n, c, h + ky, kx], weight(-sin));
+                }
+            }
+        }
+    }
+
+    fn picture(&self, spectrum: Shape) -> Shape {
+        Shape::new(spectrum.n(), spectrum.c(), spectrum.h() / 2, self.width)
+    }
+}
+
+impl Formula for Irfft2 {
+    fn result(&self, inputs: &[Array]) -> Values {
+        let spectrum = inputs[0].shape;
+        forwards(&inputs[0], self.picture(spectrum), |entry| self.table(spectrum, entry))
+    }
+
+    fn gradients(&self, inputs: &[Array], g: &Array) -> Vec<Option<Values>> {
+        vec![Some(backwards(inputs[0].shape, g, |entry| self.table(inputs[0].shape, entry)))]
     }
 }

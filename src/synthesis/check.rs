@@ -1,6 +1,7 @@
 //! What values a recipe may have.
 
 use super::fault::{Fault, ascending, within};
+use super::parametrisation::{Basis, Parametrisation};
 use super::recipe::{Recipe, Start};
 use super::stage::{BlurOn, MAX_ITERATIONS, MAX_SIZE, Stage};
 
@@ -17,19 +18,49 @@ impl Recipe {
                 within("init.low", low, -1000.0, 1000.0)?;
                 within("init.range", range, 0.0, 1000.0)?;
             }
+            Start::Spectral { mean, std, decay } => {
+                within("init.mean", mean, -1000.0, 1000.0)?;
+                within("init.std", std, 0.0, 1000.0)?;
+                within("init.decay", decay, -4.0, 4.0)?;
+            }
             Start::Image => {}
         }
+        self.parametrisation.check()?;
         if self.stages.is_empty() {
             return Err(Fault::new("stage", "the list is empty, at least one stage is needed"));
         }
         for (index, (stage, start)) in self.starts().enumerate() {
             stage.check(start).map_err(|fault| fault.within(index))?;
+            stage.check_beside(&self.parametrisation).map_err(|fault| fault.within(index))?;
         }
         Ok(())
     }
 }
 
 impl Stage {
+    /// Refuses what changes pixels where these are not what is optimised.
+    fn check_beside(&self, parametrisation: &Parametrisation) -> Result<(), Fault> {
+        if parametrisation.is_plain() {
+            return Ok(());
+        }
+        let there = [
+            ("clamp", self.clamp.is_some()),
+            ("pad", self.pad.is_some()),
+            ("colour_jitter", self.colour_jitter > 0.0),
+            ("nearest_sizes", self.nearest_sizes.is_some()),
+            ("sigma", self.sigma != [0.0, 0.0] && parametrisation.basis != Basis::Pixels),
+        ];
+        match there.into_iter().find(|(_, there)| *there) {
+            Some(("clamp", _)) => {
+                Err(Fault::new("clamp", "cannot stand beside parametrisation, whose range bounds pixels"))
+            }
+            Some((key, _)) => {
+                Err(Fault::new(key, "changes pixels, and with this parametrisation others are optimised"))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn check(&self, start: u32) -> Result<(), Fault> {
         within("size", start, 1, MAX_SIZE)?;
         within("iterations", self.iterations, 1, MAX_ITERATIONS)?;

@@ -13,8 +13,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::recipe::{Recipe, Start};
+use super::spectrum;
 use super::stage::{MAX_SIZE, Stage, scaled, share};
 use crate::error::{Error, Result};
+use crate::ops::Irfft2;
 use crate::tensor::{Array, Shape};
 
 /// Where a picture's random numbers come from.
@@ -233,11 +235,31 @@ pub fn initial(recipe: &Recipe, stream: Stream) -> Result<Array> {
     match recipe.init.start {
         Start::Normal { mean, std } => Ok(fill(&mut |n| mean + std * n.sample::<f64, _>(StandardNormal))),
         Start::Uniform { low, range } => Ok(fill(&mut |n| low + range * n.random::<f64>())),
+        Start::Spectral { mean, std, decay } => {
+            let spectrum = Irfft2::spectrum_shape(shape);
+            let scales = Irfft2::scales(decay, [side, side]);
+            let waves: Vec<f64> = (0..spectrum.elements()).map(|_| numbers.sample(StandardNormal)).collect();
+            let planes = waves.chunks_exact(spectrum.h() * spectrum.w());
+            Ok(spectral(planes.map(|waves| spectrum::plane(waves, [side, side], &scales)), shape, mean, std))
+        }
         Start::Image => {
             let reason = "starts from an image, and none was given".into();
             Err(Error::Recipe { name: recipe.name.clone(), reason })
         }
     }
+}
+
+/// Planes of noise as pictures that have this mean in each channel and this standard deviation in all of them together.
+fn spectral(planes: impl Iterator<Item = Vec<f64>>, shape: Shape, mean: f64, std: f64) -> Array {
+    let centred = planes.flat_map(|plane| {
+        let middle = plane.iter().sum::<f64>() / plane.len() as f64;
+        plane.into_iter().map(move |value| value - middle)
+    });
+    let centred: Vec<f64> = centred.collect();
+    let deviation = (centred.iter().map(|value| value * value).sum::<f64>() / centred.len() as f64).sqrt();
+    // A single pixel does not deviate.
+    let factor = if deviation > 0.0 { std / deviation } else { 0.0 };
+    Array::new(shape, centred.into_iter().map(|value| (mean + factor * value) as f32).collect())
 }
 
 /// Taps of a Gaussian blur in one direction: exp(-(p/sigma)²/2) at p = -(kernel-1)/2 .. (kernel-1)/2, divided by their
@@ -301,6 +323,7 @@ fn corner(slack: [u32; 2], jitter: Option<u32>, numbers: &mut impl Rng) -> [u32;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::synthesis::recipe::Init;
     use crate::synthesis::stage::{NearestSizes, Pad};
 
     const STREAM: Stream = Stream { seed: 1, picture: 11 };
@@ -523,6 +546,24 @@ mod tests {
         // Five standard errors of 268,203 values.
         assert!((mean - 0.7).abs() < 5.0 * 0.05 / count.sqrt(), "{mean}");
         assert!((variance.sqrt() - 0.05).abs() < 5.0 * 0.05 / (2.0 * count).sqrt(), "{}", variance.sqrt());
+    }
+
+    #[test]
+    fn spectral_noise_has_its_mean_and_deviation_and_falls_with_frequency() {
+        let mut demo = Recipe::named("demo").unwrap();
+        demo.init = Init { size: 48, start: Start::Spectral { mean: 0.5, std: 0.15, decay: 1.0 } };
+        let noise = initial(&demo, STREAM).unwrap();
+        for plane in noise.values.chunks_exact(48 * 48) {
+            let mean = plane.iter().map(|&v| f64::from(v)).sum::<f64>() / 2304.0;
+            assert!((mean - 0.5).abs() < 1e-6, "{mean}");
+        }
+        let variance = noise.values.iter().map(|&v| (f64::from(v) - 0.5).powi(2)).sum::<f64>() / 6912.0;
+        assert!((variance.sqrt() - 0.15).abs() < 1e-6, "{variance}");
+        // White noise differs twice as much between neighbours as it varies; this one is smooth.
+        let steps = noise.values.chunks_exact(48).flat_map(|row| row.windows(2));
+        let steps: Vec<f64> = steps.map(|pair| f64::from(pair[0] - pair[1]).powi(2)).collect();
+        let rough = steps.iter().sum::<f64>() / steps.len() as f64 / variance;
+        assert!(rough < 1.0, "{rough}");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::fault::explain;
-use super::stage::{Stage, scaled};
+use super::parametrisation::Parametrisation;
+use super::stage::{MAX_SIZE, Stage, scaled};
 use crate::error::{Error, Result};
 use crate::nets::Normalize;
 
@@ -39,6 +40,9 @@ pub struct Recipe {
     pub normalize: Normalize,
     /// The picture before the first step.
     pub init: Init,
+    /// What is optimised; pixels where it is absent.
+    #[serde(default, skip_serializing_if = "Parametrisation::is_plain")]
+    pub parametrisation: Parametrisation,
     /// The stages, done in order; at least one.
     #[serde(rename = "stage")]
     pub stages: Vec<Stage>,
@@ -71,6 +75,15 @@ pub enum Start {
         /// Width of the interval.
         range: f64,
     },
+    /// Noise whose waves of f cycles along a side are as strong as 1 / f^`decay`, as in photographs, each channel on its own.
+    Spectral {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        std: f64,
+        /// The exponent; about 1 in photographs, 0 for white noise.
+        decay: f64,
+    },
     /// A photograph that the user gives.
     Image,
 }
@@ -89,6 +102,8 @@ struct InitKeys {
     low: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decay: Option<f64>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -96,6 +111,7 @@ struct InitKeys {
 enum Kind {
     Normal,
     Uniform,
+    Spectral,
     Image,
 }
 
@@ -103,14 +119,18 @@ impl TryFrom<InitKeys> for Init {
     type Error = &'static str;
 
     fn try_from(keys: InitKeys) -> Result<Self, Self::Error> {
-        let InitKeys { kind, size, mean, std, low, range } = keys;
-        let start = match (kind, mean, std, low, range) {
-            (Kind::Normal, Some(mean), Some(std), None, None) => Start::Normal { mean, std },
-            (Kind::Uniform, None, None, Some(low), Some(range)) => Start::Uniform { low, range },
-            (Kind::Image, None, None, None, None) => Start::Image,
+        let InitKeys { kind, size, mean, std, low, range, decay } = keys;
+        let start = match (kind, mean, std, low, range, decay) {
+            (Kind::Normal, Some(mean), Some(std), None, None, None) => Start::Normal { mean, std },
+            (Kind::Uniform, None, None, Some(low), Some(range), None) => Start::Uniform { low, range },
+            (Kind::Spectral, Some(mean), Some(std), None, None, decay) => {
+                Start::Spectral { mean, std, decay: decay.unwrap_or(1.0) }
+            }
+            (Kind::Image, None, None, None, None, None) => Start::Image,
             (Kind::Normal, ..) => return Err("kind = \"normal\" takes mean and std, and no other"),
             (Kind::Uniform, ..) => return Err("kind = \"uniform\" takes low and range, and no other"),
-            (Kind::Image, ..) => return Err("kind = \"image\" takes no mean, std, low or range"),
+            (Kind::Spectral, ..) => return Err("kind = \"spectral\" takes mean, std and decay, and no other"),
+            (Kind::Image, ..) => return Err("kind = \"image\" takes no mean, std, low, range or decay"),
         };
         Ok(Init { size, start })
     }
@@ -118,9 +138,12 @@ impl TryFrom<InitKeys> for Init {
 
 impl From<Init> for InitKeys {
     fn from(Init { size, start }: Init) -> Self {
-        let none = InitKeys { kind: Kind::Image, size, mean: None, std: None, low: None, range: None };
+        let none = InitKeys { kind: Kind::Image, size, mean: None, std: None, low: None, range: None, decay: None };
         match start {
             Start::Normal { mean, std } => InitKeys { kind: Kind::Normal, mean: Some(mean), std: Some(std), ..none },
+            Start::Spectral { mean, std, decay } => {
+                InitKeys { kind: Kind::Spectral, mean: Some(mean), std: Some(std), decay: Some(decay), ..none }
+            }
             Start::Uniform { low, range } => {
                 InitKeys { kind: Kind::Uniform, low: Some(low), range: Some(range), ..none }
             }
@@ -192,6 +215,34 @@ impl Recipe {
         self.stages.last().and_then(|stage| stage.crop).unwrap_or_else(|| self.final_side())
     }
 
+    /// The same with pictures of one side at every step, for networks that take these alone, or have learnt things of that size. Where
+    /// a window would go about in a larger picture, the picture is shifted by as much; other distances change in proportion.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for a side that no recipe may have.
+    pub fn fitted(&self, side: u32) -> Result<Recipe> {
+        let mut recipe = self.clone();
+        let scaled = |size: u32, window: u32| {
+            (f64::from(size) * f64::from(side) / f64::from(window.max(1))).round().clamp(0.0, f64::from(MAX_SIZE))
+                as u32
+        };
+        recipe.init.size = side;
+        let starts: Vec<u32> = self.starts().map(|(_, start)| start).collect();
+        for (stage, start) in recipe.stages.iter_mut().zip(starts) {
+            let window = stage.crop.unwrap_or(start);
+            let room = start.saturating_sub(window) / 2;
+            let room = stage.jitter.map_or(room, |jitter| jitter.min(room));
+            stage.shift = scaled(stage.shift + room, window).min(side.saturating_sub(1));
+            stage.size = stage.size.map(|_| side);
+            (stage.crop, stage.jitter) = (None, None);
+            if let Some(nearest) = &mut stage.nearest_sizes {
+                nearest.sizes.iter_mut().for_each(|size| *size = scaled(*size, window).max(1));
+            }
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
     /// Side of the picture at the last step of a run.
     pub fn final_side(&self) -> u32 {
         let last = self.starts().last();
@@ -236,6 +287,7 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::synthesis::parametrisation::{Basis, Colour, Range};
     use crate::synthesis::stage::{BlurOn, NearestSizes, Pad, Resize, StepRule, share};
 
     /// Size, iterations, rate, sigma and crop of a stage.
@@ -259,6 +311,19 @@ mod tests {
             assert_eq!((step, resize, blur_on), (StepRule::Raw, Resize::Bilinear, BlurOn::Whole));
             assert_eq!((blur_kernel, pad, clamp, jitter), (3, None, None, None));
         }
+    }
+
+    #[test]
+    fn a_fitted_recipe_has_pictures_of_one_side() {
+        for name in ["demo", "resnet50", "inception_v3", "feature", "demo-match", "googlenet"] {
+            let recipe = Recipe::named(name).unwrap().fitted(32).unwrap();
+            assert_eq!((recipe.init.size, recipe.final_window(), recipe.final_side()), (32, 32, 32), "{name}");
+            assert!(recipe.starts().all(|(stage, start)| stage.crop.is_none() && start == 32), "{name}");
+        }
+        // 6 of 112 pixels, and 4 of 116 with 10 that the window could go.
+        let shifts = Recipe::named("demo").unwrap().fitted(56).unwrap().stages;
+        assert_eq!(shifts.iter().map(|stage| stage.shift).collect::<Vec<_>>(), [3, 7]);
+        assert!(Recipe::named("demo").unwrap().fitted(0).is_err());
     }
 
     #[test]
@@ -374,6 +439,17 @@ mod tests {
         let other = Stage { nearest_sizes: Some(sizes), ..Stage::new(4, [1.0, 1.0]) };
         let recipe = Recipe { stages: vec![stage, other], ..Recipe::named("demo").unwrap() };
         assert_eq!(Recipe::parse("all", &recipe.to_toml()).unwrap(), recipe);
+        assert!(!recipe.to_toml().contains("parametrisation"), "what pictures carried before");
+        let init = Init { size: 64, start: Start::Spectral { mean: 0.5, std: 0.1, decay: 1.25 } };
+        let parametrisation = Parametrisation {
+            basis: Basis::Fourier,
+            decay: Some(1.5),
+            colour: Colour::Decorrelated,
+            range: Range::Sigmoid,
+        };
+        let stages = vec![Stage::new(3, [0.05, 0.05])];
+        let recipe = Recipe { init, parametrisation, stages, ..Recipe::named("demo").unwrap() };
+        assert_eq!(Recipe::parse("waves", &recipe.to_toml()).unwrap(), recipe);
     }
 
     #[test]

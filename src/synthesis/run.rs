@@ -3,13 +3,14 @@
 use std::ops::{ControlFlow, Range};
 
 use super::canvas::Canvases;
-use super::octave::{Schedule, StageNumbers, Stream, initial};
+use super::octave::{Schedule, StageNumbers, StepNumbers, Stream, initial};
 use super::recipe::Recipe;
-use super::stage::Resize as ResizeKind;
-use super::step::StepPrograms;
+use super::stage::{Resize as ResizeKind, Stage};
+use super::step::{Segment, StepPrograms};
 use crate::device::{Device, Plan};
 use crate::evaluate::{DeadEnd, Scene, dead_end};
 use crate::ops::ResizeMode;
+use crate::picture;
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -94,8 +95,10 @@ pub struct Finished {
     /// The objective's first number of each picture before the last step.
     pub measured: Vec<f32>,
     /// What the step rule remembers between the last step and the next, which only a run that was stopped needs: Adam's two
-    /// moments, in the shape of the pictures.
+    /// moments, in the shape of what is optimised.
     pub memory: Vec<Array>,
+    /// What is optimised where that is not the pictures themselves, likewise only of a run that was stopped.
+    pub parameters: Option<Array>,
 }
 
 /// Makes pictures.
@@ -158,11 +161,16 @@ fn watched_steps(
             loss: vec![],
             measured: vec![],
             memory: vec![],
+            parameters: None,
         },
     };
+    from.map_or(Ok(()), |from| check_parametrised(job, from))?;
     let scene = job.scene();
     check_windows(job, schedule)?;
-    let mut canvas = Canvases::new(device, &finished.pictures)?;
+    let parametrisation = &job.recipe.parametrisation;
+    let extent = [finished.pictures.shape.h(), finished.pictures.shape.w()];
+    let parameters = finished.parameters.take().unwrap_or_else(|| parametrisation.encode(&finished.pictures));
+    let mut canvas = Canvases::new(device, *parametrisation, &parameters, extent)?;
     // Steps of the whole run before the stage.
     let mut before = 0;
     for (index, (stage, numbers)) in job.recipe.stages.iter().zip(schedule.stages()).enumerate() {
@@ -180,10 +188,9 @@ fn watched_steps(
             }
             let steps = &numbers.steps[first..end];
             if done < steps.len() {
-                let run = (before + first, schedule.steps());
-                let mut program = canvas.each(device, |parts| {
-                    StepPrograms::prepare(device, &scene, stage, steps, run, parts, job.check_finite)
-                })?;
+                let segment = job.segment(stage, steps, (before + first, schedule.steps()));
+                let mut program = canvas
+                    .each(device, |parts| StepPrograms::prepare(device, &scene, segment, parts, job.check_finite))?;
                 if let Some(from) = from.filter(|_| done > 0) {
                     program.skip(done, &from.memory)?;
                 }
@@ -205,7 +212,7 @@ fn watched_steps(
                             finished.first_loss = report.first;
                         }
                         let odd = report.odd.map(|step| finished.steps - program.done() + step);
-                        watch.keep(device, &canvas, &program, &finished, odd)?;
+                        watch.keep(device, &mut canvas, &program, &finished, odd)?;
                         if let Some((since, end)) = watch.look_for_dead_end(device, job, stage.crop)? {
                             let _ = observer(Event::Dead { since, end });
                         }
@@ -220,6 +227,7 @@ fn watched_steps(
                         if observer(Event::Progress(progress)).is_break() {
                             finished.pictures = canvas.download(device)?;
                             finished.memory = program.memory()?;
+                            finished.parameters = canvas.parameters(device)?;
                             return Ok(finished);
                         }
                     }
@@ -254,6 +262,11 @@ impl<'a> Job<'a> {
         Schedule::of_shape(&self.recipe, &self.streams, shape)
     }
 
+    /// Some steps of a stage, the first of which is the first of `run` among its second.
+    fn segment<'s>(&'s self, stage: &'s Stage, steps: &'s [StepNumbers], run: (usize, usize)) -> Segment<'s> {
+        Segment { stage, parametrisation: &self.recipe.parametrisation, steps, run }
+    }
+
     /// Steps from one on until a report or a frame.
     fn steps_to_next_look(&self, done: usize) -> usize {
         let looks = [Some(self.report_every), self.frame_every].into_iter().flatten();
@@ -273,8 +286,8 @@ pub fn memory(device: &Device, job: &Job) -> Result<u64> {
         if let Some(Range { start, end }) = largest {
             let [h, w] = numbers.extent_at(start).map(|side| side as usize);
             let shape = Shape::new(job.streams.len(), 3, h, w);
-            let run = (before + start, schedule.steps());
-            let plan = StepPrograms::plan_for(device, &job.scene(), stage, &numbers.steps[start..end], run, shape)?;
+            let segment = job.segment(stage, &numbers.steps[start..end], (before + start, schedule.steps()));
+            let plan = StepPrograms::plan_for(device, &job.scene(), segment, shape)?;
             most = most.max(plan.total_bytes());
         }
         before += numbers.steps.len();
@@ -289,9 +302,9 @@ fn check_windows(job: &Job, schedule: &Schedule) -> Result<()> {
         let smallest = segments(numbers).into_iter().min_by_key(|segment| numbers.window_at(segment.start));
         if let Some(Range { start, end }) = smallest {
             let [h, w] = numbers.extent_at(start).map(|side| side as usize);
-            let run = (before + start, schedule.steps());
+            let segment = job.segment(stage, &numbers.steps[start..end], (before + start, schedule.steps()));
             let shape = Shape::new(job.streams.len(), 3, h, w);
-            StepPrograms::check(&job.scene, stage, &numbers.steps[start..end], run, shape)?;
+            StepPrograms::check(&job.scene, segment, shape)?;
         }
         before += numbers.steps.len();
     }
@@ -315,12 +328,25 @@ fn segments(numbers: &StageNumbers) -> Vec<Range<usize>> {
 /// Whether what a stopped run left can be what this job had made of pictures of that size.
 fn check_stopped(job: &Job, from: Option<&Finished>, extent: [u32; 2]) -> Result<()> {
     let [h, w] = extent.map(|side| side as usize);
-    let expected = Shape::new(job.streams.len(), 3, h, w);
-    let found = from.into_iter().flat_map(|from| [&from.pictures].into_iter().chain(&from.memory));
-    match found.map(|array| array.shape).find(|shape| *shape != expected) {
-        Some(found) => Err(Error::shape("resume", "pictures", expected, found)),
+    let pictures = Shape::new(job.streams.len(), 3, h, w);
+    let parameters = job.recipe.parametrisation.parameters(pictures);
+    let Some(from) = from else { return Ok(()) };
+    let of_parameters = from.memory.iter().chain(&from.parameters).map(|array| (parameters, array.shape));
+    let found = [(pictures, from.pictures.shape)].into_iter().chain(of_parameters);
+    match found.into_iter().find(|(expected, found)| expected != found) {
+        Some((expected, found)) => Err(Error::shape("resume", "pictures", expected, found)),
         None => Ok(()),
     }
+}
+
+/// Whether a stopped run has left numbers that make its pictures, if this job optimises such.
+fn check_parametrised(job: &Job, from: &Finished) -> Result<()> {
+    let (expected, found) = (!job.recipe.parametrisation.is_plain(), from.parameters.is_some());
+    if expected == found {
+        return Ok(());
+    }
+    let told = |there: bool| if there { "numbers of their own" } else { "pixels alone" };
+    Err(Error::shape("resume", "what the pictures are made of", told(expected), told(found)))
 }
 
 /// The pictures before the first step.
@@ -330,15 +356,21 @@ fn start(job: &Job) -> Result<Array> {
         None => {
             let pictures =
                 job.streams.iter().map(|&stream| initial(&job.recipe, stream)).collect::<Result<Vec<_>>>()?;
-            let [_, c, h, w] = pictures[0].shape.0;
-            Ok(Array::new(Shape::new(n, c, h, w), pictures.into_iter().flat_map(|picture| picture.values).collect()))
+            let pictures = Array::batch(pictures);
+            Ok(if job.scene.is_grey() { picture::of_first_colour(&pictures) } else { pictures })
         }
-        Some(given) if given.shape.n() == n => Ok(given.clone()),
-        Some(given) if given.shape.n() == 1 => {
-            let [_, c, h, w] = given.shape.0;
-            Ok(Array::new(Shape::new(n, c, h, w), given.values.repeat(n)))
-        }
-        Some(given) => Err(Error::shape("start", "number of pictures", format!("1 or {n}"), given.shape.n())),
+        Some(given) if job.scene.is_grey() && given.shape.c() == 3 => repeated(n, &picture::grey(given)),
+        Some(given) => repeated(n, given),
+    }
+}
+
+/// The same picture for all, or as many as there are.
+fn repeated(n: usize, given: &Array) -> Result<Array> {
+    let [count, c, h, w] = given.shape.0;
+    match count {
+        count if count == n => Ok(given.clone()),
+        1 => Ok(Array::new(Shape::new(n, c, h, w), given.values.repeat(n))),
+        count => Err(Error::shape("start", "number of pictures", format!("1 or {n}"), count)),
     }
 }
 
@@ -385,7 +417,7 @@ impl RunWatch {
     fn keep(
         &mut self,
         device: &Device,
-        canvas: &Canvases,
+        canvas: &mut Canvases,
         program: &StepPrograms,
         finished: &Finished,
         odd: Option<usize>,

@@ -3,10 +3,12 @@
 
 use super::canvas::Canvas;
 use super::octave::{PictureNumbers, StepNumbers};
+use super::parametrisation::Parametrisation;
 use super::stage::{BlurOn, Stage, StepRule};
 use crate::device::{Buffer, BufferId, Device, Plan, Program, Readback, Recorder, Tuning};
 use crate::evaluate::prepare::{self, Prepared};
 use crate::evaluate::{FiniteChecks, PICTURE, Scene};
+use crate::nets::mean_of_colours;
 use crate::objective::{Form, Measure, Place, Term, fade_input};
 use crate::ops::{Advance, Brighten, Crop, Descend, GaussianBlur, Metric, Paste, Rule, View, Warp};
 use crate::tape::{Derived, Request, Tape};
@@ -18,35 +20,46 @@ const STEP: &str = "step";
 const HISTORIES: [&str; 2] = ["losses", "measured values"];
 const MOMENTS: [&str; 2] = ["adam mean", "adam mean square"];
 
+/// Some consecutive steps of a stage at one picture size, and what is optimised in them.
+#[derive(Clone, Copy)]
+pub(super) struct Segment<'a> {
+    /// The stage.
+    pub stage: &'a Stage,
+    /// What stands between what is optimised and the picture.
+    pub parametrisation: &'a Parametrisation,
+    /// The steps.
+    pub steps: &'a [StepNumbers],
+    /// The first of them, counted from the start of the run, and how many the run has.
+    pub run: (usize, usize),
+}
+
 /// Some consecutive steps at one picture size, of all pictures: of as many at a time as the device can hold.
 pub(super) struct StepPrograms {
     parts: Vec<StepProgram>,
 }
 
 impl StepPrograms {
-    /// Records and prepares `steps` of a stage, the `first` of which is one `of` so many in the run, for pictures
-    /// [N, 3, S, S] that lie in these parts.
+    /// Records and prepares steps for the pictures [N, 3, H, W] of these parts.
     pub(super) fn prepare(
         device: &Device,
         scene: &Scene,
-        stage: &Stage,
-        steps: &[StepNumbers],
-        run: (usize, usize),
+        segment: Segment,
         canvases: &[Canvas],
         check_finite: bool,
     ) -> Result<Self> {
-        let scene = complete(scene, stage);
+        let scene = complete(scene, segment.stage);
         let mut parts: Vec<StepProgram> = Vec::with_capacity(canvases.len());
         let mut first = 0;
         for canvas in canvases {
-            let pictures = first..first + canvas.shape.n();
+            let pictures = first..first + canvas.pictures.n();
             first = pictures.end;
             let of =
                 |step: &StepNumbers| StepNumbers { pictures: step.pictures[pictures.clone()].to_vec(), ..step.clone() };
-            let steps: Vec<StepNumbers> = steps.iter().map(of).collect();
+            let steps: Vec<StepNumbers> = segment.steps.iter().map(of).collect();
+            let segment = Segment { steps: &steps, ..segment };
             let scene = scene.pictures(pictures);
             let before = parts.first().map(|part| &part.program);
-            let part = StepProgram::prepare(device, &scene, stage, &steps, run, canvas, check_finite, before)?;
+            let part = StepProgram::prepare(device, &scene, segment, canvas, check_finite, before)?;
             parts.push(part);
         }
         Ok(StepPrograms { parts })
@@ -59,27 +72,14 @@ impl StepPrograms {
     }
 
     /// Whether such a program can be recorded for pictures of this shape; the device is not asked.
-    pub(super) fn check(
-        scene: &Scene,
-        stage: &Stage,
-        steps: &[StepNumbers],
-        run: (usize, usize),
-        shape: Shape,
-    ) -> Result<()> {
-        Draft::new(&complete(scene, stage), stage, steps, run, shape).map(drop)
+    pub(super) fn check(scene: &Scene, segment: Segment, shape: Shape) -> Result<()> {
+        Draft::new(&complete(scene, segment.stage), segment, shape).map(drop)
     }
 
     /// Where the memory of such a program would go, for all pictures at a time; nothing is allocated.
-    pub(super) fn plan_for(
-        device: &Device,
-        scene: &Scene,
-        stage: &Stage,
-        steps: &[StepNumbers],
-        run: (usize, usize),
-        shape: Shape,
-    ) -> Result<Plan> {
-        let draft = Draft::new(&complete(scene, stage), stage, steps, run, shape)?;
-        let (recorder, ..) = draft.record(device.tuning(), stage, steps.len(), shape, &mut None)?;
+    pub(super) fn plan_for(device: &Device, scene: &Scene, segment: Segment, shape: Shape) -> Result<Plan> {
+        let draft = Draft::new(&complete(scene, segment.stage), segment, shape)?;
+        let (recorder, ..) = draft.record(device.tuning(), segment.stage, segment.steps.len(), &mut None)?;
         Program::plan_for(device, &recorder.finish())
     }
 
@@ -145,8 +145,9 @@ struct StepProgram {
     counter: Buffer,
     /// What the step rule remembers from step to step.
     memory: Vec<Buffer>,
-    /// The gradient of the pictures.
+    /// The gradient of what is optimised.
     gradient: BufferId,
+    /// The shape of what is optimised.
     shape: Shape,
     done: usize,
 }
@@ -186,22 +187,23 @@ struct Draft {
     tape: Tape,
     request: Request,
     tables: Vec<Table>,
+    /// What is optimised.
+    parameters: Shape,
     /// What the step shows of the picture.
     window: Shape,
+    /// Numbers of each picture that a step changes: outside of the window it has no gradient.
+    changed: usize,
 }
 
 impl Draft {
-    /// `steps` of a stage, the `first` of which is one `of` so many in the run, for pictures [N, 3, S, S].
-    fn new(
-        scene: &Scene,
-        stage: &Stage,
-        steps: &[StepNumbers],
-        (first, of): (usize, usize),
-        shape: Shape,
-    ) -> Result<Self> {
+    /// Steps for pictures [N, 3, H, W].
+    fn new(scene: &Scene, segment: Segment, shape: Shape) -> Result<Self> {
+        let Segment { stage, parametrisation, steps, run: (first, of) } = segment;
         let n = shape.n();
         let mut tape = Tape::default();
-        let x = tape.input(PICTURE, shape);
+        let parameters = parametrisation.parameters(shape);
+        let optimised = tape.input(PICTURE, parameters);
+        let x = parametrisation.record(&mut tape, optimised, shape.w())?;
         let mut tables = vec![Table::new("rate", Shape::channels(1), steps, |step| vec![step.rate])];
         let mut window = x;
         if let Some(side) = stage.crop {
@@ -234,21 +236,28 @@ impl Draft {
             let rows = shares.flat_map(|share| [share, 0.0, 0.0, 0.0]).collect();
             tables.push(Table { name: fade_input(rising), shape: Shape::channels(1), rows });
         }
+        if scene.is_grey() {
+            // A grey picture stays grey.
+            seen = mean_of_colours(&mut tape, seen)?;
+        }
         let loss = scene.stage(&mut tape, (window, seen), &[])?.loss.expect("a run has an objective");
-        let request = Request { keep: vec![loss.total, loss.measured[0]], loss: Some(loss.total), wrt: vec![x] };
+        let request =
+            Request { keep: vec![loss.total, loss.measured[0]], loss: Some(loss.total), wrt: vec![optimised] };
         let window = tape.shape(window);
-        Ok(Draft { tape, request, tables, window })
+        let changed = if parametrisation.is_of_pixels() { window } else { parameters };
+        let changed = changed.elements() / n;
+        Ok(Draft { tape, request, tables, parameters, window, changed })
     }
 
-    /// Reads the step's numbers, runs the tape, and changes the picture along its gradient, which lies in the buffer returned.
+    /// Reads the step's numbers, runs the tape, and changes what is optimised along its gradient, which lies in the buffer returned.
     fn record(
         &self,
         tuning: Tuning,
         stage: &Stage,
         steps: usize,
-        shape: Shape,
         checks: &mut Option<FiniteChecks>,
     ) -> Result<(Recorder, Vec<Derived>, BufferId)> {
+        let shape = self.parameters;
         let mut recorder = Recorder::new(tuning);
         let counter = recorder.external(STEP, 16);
         recorder.layer("numbers of the step");
@@ -274,7 +283,7 @@ impl Draft {
         }
         let rule = match stage.step {
             StepRule::Raw => Rule::Raw,
-            StepRule::Normalized => Rule::Normalized { count: self.window.elements() / self.window.n() },
+            StepRule::Normalized => Rule::Normalized { count: self.changed },
             StepRule::Adam => {
                 let [m, v] = MOMENTS.map(|name| recorder.external(name, bytes));
                 Rule::Adam { m, v, step: counter }
@@ -297,16 +306,16 @@ impl StepProgram {
     fn prepare(
         device: &Device,
         scene: &Scene,
-        stage: &Stage,
-        steps: &[StepNumbers],
-        run: (usize, usize),
-        &Canvas { buffer: ref picture, shape, .. }: &Canvas,
+        segment: Segment,
+        &Canvas { buffer: ref picture, pictures, .. }: &Canvas,
         check_finite: bool,
         before: Option<&Program>,
     ) -> Result<Self> {
-        let draft = Draft::new(scene, stage, steps, run, shape)?;
+        let draft = Draft::new(scene, segment, pictures)?;
+        let shape = draft.parameters;
         let mut checks = check_finite.then(FiniteChecks::default);
-        let (recorder, derived, gradient) = draft.record(device.tuning(), stage, steps.len(), shape, &mut checks)?;
+        let (recorder, derived, gradient) =
+            draft.record(device.tuning(), segment.stage, segment.steps.len(), &mut checks)?;
         let networks = &scene.networks;
         let program = prepare::Draft { label: "generation step", recorder, derived, networks, checks, after: before };
         let Prepared { program, externals, checks } = program.prepare(device, || {

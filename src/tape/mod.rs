@@ -89,8 +89,13 @@ impl Tape {
 
     /// Fixed numbers.
     pub fn constant(&mut self, array: &Array) -> Var {
-        let stored = Layout::Picture.pack(array.shape, &array.values);
-        self.value(array.shape, Layout::Picture, Origin::Constant(stored.into()))
+        self.constant_as(array, Layout::Picture)
+    }
+
+    /// Fixed numbers of any layout.
+    pub fn constant_as(&mut self, array: &Array, layout: Layout) -> Var {
+        let stored = layout.pack(array.shape, &array.values);
+        self.value(array.shape, layout, Origin::Constant(stored.into()))
     }
 
     /// Shape of a value.

@@ -23,7 +23,7 @@ use super::models::Models;
 use super::networks::{Loaded, check_normalize, file_name, load, open, shared_classes};
 use super::options::{Global, NormalizeArg};
 use super::progress::Watcher;
-use super::subjects::{self, labels};
+use super::subjects::{self, labels, say_cut};
 use pictures::{About, Eyes, Picture, Seen, Source};
 
 #[derive(Args)]
@@ -170,7 +170,11 @@ fn gather(
     let mut pictures = source.read_all();
     loop {
         let read = match pictures.next() {
-            Some(Ok(picture)) => Some(picture),
+            Some(Ok(picture)) => {
+                let name = picture.about.file.display().to_string();
+                watcher.aside(|| say_cut(global, &name, picture.cut));
+                Some(picture)
+            }
             Some(Err(error)) => {
                 let why = format!("{error:#}");
                 watcher.say(&format!("skipped: {why}"));
@@ -243,7 +247,7 @@ fn planes(networks: &[Loaded], wanted: &[Axes]) -> anyhow::Result<Vec<Plane>> {
             let mut tape = Tape::default();
             // Large enough for every network.
             let [h, w] = network.structure.sides().unwrap_or([299; 2]);
-            let x = tape.input("picture", Shape::new(1, 3, h, w));
+            let x = tape.input("picture", Shape::new(1, network.structure.colours(), h, w));
             let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
             match outputs.tap(&axes.layer) {
                 Ok(var) => {

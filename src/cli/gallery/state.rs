@@ -16,6 +16,7 @@ pub const FILE: &str = "unfinished.safetensors";
 
 const ABOUT: &str = "entoptic:unfinished";
 const PICTURES: &str = "pictures";
+const PARAMETERS: &str = "parameters";
 const MEMORY: [&str; 2] = ["memory 0", "memory 1"];
 const FIRST_LOSS: &str = "first loss";
 const LOSS: &str = "loss";
@@ -43,7 +44,7 @@ struct About {
 impl State {
     /// Writes it for the gallery of that checksum. The file appears whole or not at all.
     pub fn write(&self, folder: &Path, gallery: &str, place: Place) -> anyhow::Result<()> {
-        let Finished { pictures, steps, first_loss, loss, measured, memory } = &self.finished;
+        let Finished { pictures, steps, first_loss, loss, measured, memory, parameters } = &self.finished;
         let named = |name: &str, array: &Array| NamedArray {
             name: name.to_owned(),
             shape: array.shape.0.to_vec(),
@@ -53,6 +54,7 @@ impl State {
         let mut arrays = vec![named(PICTURES, pictures), list(FIRST_LOSS, first_loss)];
         arrays.extend([list(LOSS, loss), list(MEASURED, measured)]);
         arrays.extend(MEMORY.iter().zip(memory).map(|(name, array)| named(name, array)));
+        arrays.extend(parameters.iter().map(|array| named(PARAMETERS, array)));
         arrays.extend(self.targets.iter().map(|array| named(TARGETS, array)));
         let about = About { gallery: gallery.to_owned(), place, classes: self.classes.clone(), steps: *steps };
         let about = serde_json::to_string(&about).expect("numbers and texts have a form in JSON");
@@ -92,6 +94,7 @@ impl State {
             loss: values(LOSS)?,
             measured: values(MEASURED)?,
             memory: memory.into_iter().flatten().collect(),
+            parameters: array(PARAMETERS)?,
         };
         Ok(Some(State { classes, finished, targets: array(TARGETS)? }))
     }
@@ -123,6 +126,7 @@ mod tests {
             loss: vec![1.0, 2.0],
             measured: vec![3.0, 4.0],
             memory: vec![array(1e-30), array(-2.0)],
+            parameters: Some(array(0.25)),
         };
         let state = State { classes: vec![3, 9], finished, targets: Some(array(0.5)) };
         let folder = tempfile::tempdir().expect("a folder");
@@ -131,8 +135,8 @@ mod tests {
         let back = State::read(folder.path(), "g", &place("1", "chosen")).expect("readable").expect("of this gallery");
         assert_eq!((&back.classes, &back.targets), (&state.classes, &state.targets));
         assert_eq!(
-            (&back.finished.pictures, &back.finished.memory),
-            (&state.finished.pictures, &state.finished.memory)
+            (&back.finished.pictures, &back.finished.memory, &back.finished.parameters),
+            (&state.finished.pictures, &state.finished.memory, &state.finished.parameters)
         );
         assert_eq!((back.finished.steps, &back.finished.loss), (7, &state.finished.loss));
         assert_eq!(back.finished.first_loss, state.finished.first_loss);
