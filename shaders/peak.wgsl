@@ -26,7 +26,8 @@ fn multiply_add(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let i = linear_index(group, groups, lane);
     if (i >= params.vectors) { return; }
     let factor = vec4<f32>(params.factor);
-    let term = vec4<f32>(params.term);
+    // Plus zero, so that each lane has its own: some GPUs take one number that all lanes share in an instruction, and not two.
+    let term = vec4<f32>(params.term + f32(i >> 31u));
     // Eight chains that do not wait for each other: an addition takes several cycles, and one begins in each.
     var v0 = vec4<f32>(f32(i));
     var v1 = v0 + 1.0;
