@@ -2,11 +2,17 @@
 //!
 //! Not here: how the picture or the weights are updated.
 
+mod algebra;
+
+use std::fmt;
 use std::ops::Range;
+
+pub use algebra::{Named, read};
 
 use crate::nets::{Head, Outputs};
 use crate::ops::{
-    Add, ChannelAffine, CrossEntropy, Distance, Metric, Minimum, Pick, RegionSum, StatisticsDistance, TotalVariation,
+    Add, Binary, ChannelAffine, CrossEntropy, Distance, Metric, Minimum, Pick, RegionSum, StatisticsDistance,
+    TotalVariation,
 };
 use crate::tape::{Tape, Var};
 use crate::tensor::{Array, Shape};
@@ -61,6 +67,23 @@ pub enum Measure {
         rows: Option<Range<usize>>,
         /// Columns.
         columns: Option<Range<usize>>,
+    },
+    /// The mean over some channels and all pixels; an absent range is all channels.
+    Mean {
+        /// Channels.
+        channels: Option<Range<usize>>,
+    },
+    /// One channel at one pixel.
+    Unit {
+        /// The channel.
+        channel: usize,
+        /// Row and column; without them, the middle of the layer.
+        at: Option<[usize; 2]>,
+    },
+    /// The sum of the products with input `factor/slot`, which has the shape of the value: its gradient is that input.
+    Product {
+        /// Which of the factor inputs.
+        slot: usize,
     },
     /// The distance to input `goal/slot`, which has the shape of the value.
     Goal {
@@ -126,6 +149,11 @@ pub fn fade_input(rising: bool) -> &'static str {
 /// Name of the external value that holds what a distance is measured to.
 pub fn goal_input(slot: usize) -> String {
     format!("goal/{slot}")
+}
+
+/// Name of the external value that holds what a value is multiplied with.
+pub fn factor_input(slot: usize) -> String {
+    format!("factor/{slot}")
 }
 
 impl Objective {
@@ -211,6 +239,16 @@ impl Place {
     }
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Picture => f.write_str("the picture"),
+            Place::Logits(_, head) => write!(f, "the logits of head {head}"),
+            Place::Layer(_, layer) => f.write_str(layer),
+        }
+    }
+}
+
 impl Term {
     /// A network's logit of the pictures' class.
     pub fn class(network: usize, head: Head, form: Form, weight: f32) -> Self {
@@ -268,6 +306,24 @@ impl Measure {
                     columns: all(columns, shape.w()),
                 };
                 tape.apply(region, &[value])
+            }
+            Measure::Mean { channels } => {
+                let channels = channels.clone().unwrap_or(0..shape.c());
+                let count = channels.len() * shape.h() * shape.w();
+                let sum = tape.apply(RegionSum { channels, ..RegionSum::all(shape) }, &[value])?;
+                let share = tape.constant(&Array::filled(Shape::channels(1), 1.0 / count as f32));
+                let nothing = tape.constant(&Array::filled(Shape::channels(1), 0.0));
+                tape.apply(ChannelAffine, &[sum, share, nothing])
+            }
+            Measure::Unit { channel, at } => {
+                let [row, column] = at.unwrap_or([shape.h() / 2, shape.w() / 2]);
+                let one = |at: usize| at..at + 1;
+                tape.apply(RegionSum { channels: one(*channel), rows: one(row), columns: one(column) }, &[value])
+            }
+            Measure::Product { slot } => {
+                let factor = tape.input(&factor_input(*slot), shape);
+                let product = tape.apply(Binary::Times, &[value, factor])?;
+                tape.apply(RegionSum::all(shape), &[product])
             }
             Measure::Goal { slot, metric } => {
                 let goal = tape.input(&goal_input(*slot), shape);

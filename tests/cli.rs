@@ -227,6 +227,14 @@ fn gradients_are_written_as_tensors_and_as_pictures() {
     let expected = 0.5 * ((200.0 - logit("0.resnet50.logits")) + (400.0 - logit("1.googlenet.logits")));
     assert_close("joint loss", &[joint], &[expected], Bound::rel_l2(1e-6));
 
+    // The same objective as a sum of terms.
+    let sum = ["gradient", "--model", "resnet50", "--image", "a.png", "--out", "s.safetensors", "--objective"];
+    let objective = "2*logit(golf ball) - logit(golf ball) + 0*layer(layer1)";
+    let output = desk.command("").args(sum).arg(objective).output().expect("the program starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let again = Checkpoint::open(&desk.path("s.safetensors")).expect("written").read("gradient").expect("numbers");
+    assert_close("gradient of a sum", &again, &gradient, Bound::rel_l2(1e-5));
+
     // In the picture zero is grey, and the largest value is at one end.
     let largest = gradient.iter().fold(0f32, |top, value| top.max(value.abs()));
     let shown: Vec<f32> = gradient.iter().map(|value| 0.5 + 0.5 * value / largest).collect();
@@ -530,7 +538,8 @@ fn misuse_is_exit_code_two() {
     has(&desk.refused("merge --model resnet50 --class 8"), &["merge takes two classes"]);
     has(&desk.refused("layers --model resnet50 --model googlenet"), &["layers takes one --model, not 2"]);
     let objective = |text: &str| format!("gradient --model resnet50 --image a.png --out g.png --objective {text}");
-    has(&desk.refused(&objective("x")), &["--objective x", "class:C"]);
+    has(&desk.refused(&objective("x")), &["class:C", "objective x: x with 0 arguments is no term", "at character 2"]);
+    has(&desk.refused(&objective("layer(layer9)")), &["layer9"]);
     has(&desk.refused(&objective("difference:8")), &["--objective difference takes two networks or more, not 1"]);
     has(&desk.refused(&objective("merge:8")), &["merge:C+D"]);
     has(&desk.refused(&objective("channel:layer1/x")), &["x is not the number of a channel"]);

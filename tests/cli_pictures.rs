@@ -84,6 +84,19 @@ fn values_that_are_no_pixels_are_warned_of() {
         assert!(said.ends_with("--normalize source takes values that have been normalised"), "{said}");
         assert_eq!(ask("normalised.safetensors", " --normalize source"), None, "{command}");
     }
+    // Pictures that are judged and compared are cut off at 0 and 1, as a file of bytes would do it.
+    for command in [
+        "score -m resnet50 --class church FILE",
+        "compare -m resnet50 --out report --pictures FILE",
+        "train --student googlenet --teacher resnet50 --steps 1 --out s.safetensors --images FILE",
+    ] {
+        for name in ["good", "bytes"] {
+            let file = format!("church-{name}.safetensors");
+            fs::copy(desk.path(&format!("{name}.safetensors")), desk.path(&file)).expect("copied");
+            let said = warned(&command.replace("FILE", &file));
+            assert_eq!(said.is_some(), name == "bytes", "{command}: {said:?}");
+        }
+    }
 
     // Bytes are the pixels of the same picture.
     desk.picture("a.png", 1, 64, None);

@@ -14,7 +14,7 @@ use common::gpu::{device, run};
 use common::reference::demo_network;
 use entoptic::evaluate::{self, Scene};
 use entoptic::nets::{Network, Normalize};
-use entoptic::objective::{Form, Measure, Objective, Place, Term, class_input};
+use entoptic::objective::{Objective, Place, class_input};
 use entoptic::ops::{StatisticsDistance, TotalVariation, Warp};
 use entoptic::synthesis::octave::{PictureNumbers, Schedule, Stream};
 use entoptic::synthesis::recipe::{Init, Recipe, Start};
@@ -382,15 +382,10 @@ fn a_penalty_on_variation_makes_the_picture_smoother() {
     assert!(smooth < 0.5 * before && smooth < 0.5 * plain, "{before:.0} {plain:.0} {smooth:.0}");
 }
 
-/// The objective's own number, without any class.
-fn measured(measure: Measure) -> Objective {
-    Objective { terms: vec![Term { place: Place::Picture, measure, form: Form::Plain, weight: 1.0 }] }
-}
-
 #[test]
 fn steps_bring_the_statistics_closer_to_those_of_training() {
     let statistics = |picture: &Array| {
-        let scene = scene(&[0], measured(Measure::Statistics { network: 0 }));
+        let scene = scene(&[0], Objective::statistics(0));
         evaluate::gradient(device(), &scene, picture, false).unwrap().loss.values[0]
     };
     let before = statistics(&start(0));
@@ -405,7 +400,7 @@ fn steps_bring_the_statistics_closer_to_those_of_training() {
 #[test]
 fn the_statistics_of_a_network_are_those_of_all_its_batch_norms() {
     let picture = start(7);
-    let scene = scene(&[7], measured(Measure::Statistics { network: 0 }));
+    let scene = scene(&[7], Objective::statistics(0));
     let found = evaluate::gradient(device(), &scene, &picture, false).unwrap().loss.values[0];
     let weights = network().weights(device()).unwrap();
     let weight = |name: String| &weights.iter().find(|array| array.name == name).unwrap().values;

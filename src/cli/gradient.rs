@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 use entoptic::evaluate::{self, Scene};
-use entoptic::objective::{Form, Measure, Objective, Place, Term, class_input, goal_input};
+use entoptic::objective::{self, Form, Measure, Named, Objective, Place, Term, class_input, goal_input};
 use entoptic::ops::Metric;
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
@@ -31,7 +31,8 @@ pub struct GradientArgs {
     #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(1..=8192))]
     pub size: Option<u32>,
     /// class:C, joint:C, difference:C (the last network is subtracted), opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER,
-    /// or match:FILE.safetensors with one tensor, `target` or `logits`; C is an index or a name
+    /// or match:FILE.safetensors with one tensor, `target` or `logits`; C is an index or a name. Or a sum of what is to be raised,
+    /// as in `channel(layer3,7) + 0.5*logit(church) - 0.001*tv`, whose negative is the loss; docs/objectives.md has its terms
     #[arg(long)]
     pub objective: String,
     /// What pixel values become before the first layer; by default what the first network was trained with
@@ -80,9 +81,16 @@ pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
 
 /// The objective that a text means, with the values it needs for a batch.
 fn parse(text: &str, networks: &[Loaded], pictures: usize) -> anyhow::Result<(Objective, Vec<(String, Array)>)> {
-    let usage =
-        "write class:C, joint:C, difference:C, opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER or match:FILE";
-    let Some((kind, of)) = text.split_once(':') else { bail!("--objective {text}: {usage}") };
+    let usage = "write class:C, joint:C, difference:C, opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER or match:FILE, or a \
+                 sum such as channel(layer3,7) + 0.5*logit(church) - 0.001*tv";
+    let Some((kind, of)) = text.split_once(':') else {
+        let named = |loaded: &'_ Loaded| loaded.network.structure.name().to_owned();
+        let names: Vec<String> = networks.iter().map(named).collect();
+        let networks: Vec<Named> = (names.iter().zip(networks))
+            .map(|(name, loaded)| Named { name, classes: &loaded.network.classes, head: loaded.head })
+            .collect();
+        return Ok((-objective::read(text, &networks).context(usage)?, vec![]));
+    };
     let count = networks.len();
     let takes = |wanted: &str, fits: bool| {
         if fits { Ok(()) } else { bail!("--objective {kind} takes {wanted}, not {count}") }

@@ -135,10 +135,14 @@ pub fn check_size(global: &Global, path: &Path, picture: &Array, networks: &[Loa
     }
 }
 
+/// The lowest and the highest of a picture's values and of 0 and 1.
+pub fn extent(picture: &Array) -> [f32; 2] {
+    picture.values.iter().fold([0.0, 1.0], |[low, high], &value| [low.min(value), high.max(value)])
+}
+
 /// Warns of values that are far from those of pixels, which only tensors and some TIFF files can hold.
 pub fn check_range(global: &Global, path: &Path, picture: &Array, normalize: Normalize) {
-    let (low, high) =
-        picture.values.iter().fold((0.0f32, 1.0f32), |(low, high), &value| (low.min(value), high.max(value)));
+    let [low, high] = extent(picture);
     // As they are, values may have been normalised before: ImageNet's then go from -2.1 to 2.6.
     let margin = if normalize == Normalize::Source { 9.0 } else { 1.0 };
     if low < -margin || high > 1.0 + margin {

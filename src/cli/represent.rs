@@ -129,6 +129,7 @@ fn other_picture(global: &Global, device: &Device, args: &MatchArgs) -> anyhow::
         Some(path) => {
             let picture_sha256 = file_sum(path).context("--target-picture")?;
             let read = picture::read(path).context("--target-picture")?;
+            check_range(global, path, &read, networks[0].trained_with);
             (read, Target::Given { network, sha256, class, name, picture: file_name(path), picture_sha256 })
         }
         None => {

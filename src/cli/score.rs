@@ -81,7 +81,7 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
         .take(noises)
         .map(|(seed, class)| {
             let picture = noise(seed, h, w);
-            Subject { name: "noise".into(), picture, class, maker: None, run: Value::Null, recipe: None }
+            Subject { name: "noise".into(), picture, cut: None, class, maker: None, run: Value::Null, recipe: None }
         })
         .collect();
 

@@ -12,7 +12,7 @@ use super::networks::{Loaded, shared_classes};
 use super::options::Global;
 use super::progress::Watcher;
 use super::score_numbers::{Scores, judge_numbers, pixel_numbers};
-use super::subjects::{Maker, Subject, labels, say_broken};
+use super::subjects::{Maker, Subject, labels, say_broken, say_cut};
 
 /// Fewest pictures of noise that others are compared with: one is like the other, also to batch norms.
 pub const NOISE: usize = 2;
@@ -95,7 +95,10 @@ impl Bench<'_> {
             let count = count.max(PHOTOGRAPHS).min(known.len());
             for index in 0..count {
                 match Subject::read(known[index * known.len() / count], Some(side), None) {
-                    Ok(subject) => chosen.push(Subject { class: class.clone(), maker: None, ..subject }),
+                    Ok(subject) => {
+                        say_cut(self.global, &subject.name, subject.cut);
+                        chosen.push(Subject { class: class.clone(), maker: None, ..subject });
+                    }
                     Err(error) => broken.push(format!("{error:#}")),
                 }
             }

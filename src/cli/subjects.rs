@@ -11,16 +11,21 @@ use entoptic::tensor::Array;
 use serde_json::Value;
 
 use super::making::file_stem;
-use super::networks::{Loaded, file_name};
+use super::networks::{Loaded, extent, file_name};
 use super::options::Global;
 
 /// Smaller pictures have no spectrum to speak of.
 const MIN_SIDE: usize = 16;
 
+/// How far outside 0..1 values may be without a word: filters of photographs overshoot at edges.
+const CUT_MARGIN: f32 = 0.25;
+
 /// A picture and what is known of it.
 pub struct Subject {
     pub name: String,
     pub picture: Array,
+    /// Lowest and highest value of its file, where they are far outside 0..1 and were cut off.
+    pub cut: Option<[f32; 2]>,
     /// What it shows, as [`ClassList::find`] understands it.
     pub class: Option<String>,
     pub maker: Option<Maker>,
@@ -43,7 +48,7 @@ impl Subject {
     /// Reads a picture as an 8-bit file holds it, brought to a side if one is given, and what its file says of it. Where the
     /// file is silent, its folder or the beginning of its name may be one of the `classes`.
     pub fn read(path: &Path, side: Option<u32>, classes: Option<&ClassList>) -> anyhow::Result<Self> {
-        let picture = read(path, side)?;
+        let (picture, cut) = read(path, side)?;
         let mut words = picture::read_metadata(path)?;
         let run = match words.get("entoptic:run") {
             Some(text) => serde_json::from_str(text)
@@ -54,7 +59,7 @@ impl Subject {
         let said = said.into_iter().find_map(|of| of["name"].as_str()).map(str::to_owned);
         let class = said.or_else(|| classes.and_then(|classes| named(path, classes)));
         let recipe = words.remove("entoptic:recipe");
-        Ok(Subject { name: path.display().to_string(), picture, class, maker: Maker::of(&run), run, recipe })
+        Ok(Subject { name: path.display().to_string(), picture, cut, class, maker: Maker::of(&run), run, recipe })
     }
 }
 
@@ -186,7 +191,10 @@ pub fn readable(
     let (mut subjects, mut broken) = (vec![], vec![]);
     for file in files {
         match read(file) {
-            Ok(subject) => subjects.push(subject),
+            Ok(subject) => {
+                say_cut(global, &subject.name, subject.cut);
+                subjects.push(subject);
+            }
             Err(error) if named.contains(file) => return Err(error),
             Err(error) => broken.push(format!("{error:#}")),
         }
@@ -198,18 +206,31 @@ pub fn readable(
     Ok(subjects)
 }
 
-/// One picture as an 8-bit file holds it, brought to a side if one is given.
-fn read(path: &Path, side: Option<u32>) -> anyhow::Result<Array> {
+/// Warns of a picture of which more was cut off than roundings.
+pub fn say_cut(global: &Global, name: &str, cut: Option<[f32; 2]>) {
+    if let Some([low, high]) = cut {
+        global.warn(format_args!(
+            "{name}: its values go from {low} to {high}, those of a picture from 0 to 1; what is beyond was cut off. \
+             Divide bytes by 255, take back what normalised them"
+        ));
+    }
+}
+
+/// One picture as an 8-bit file holds it, brought to a side if one is given; and where its values went, if far outside 0..1.
+fn read(path: &Path, side: Option<u32>) -> anyhow::Result<(Array, Option<[f32; 2]>)> {
     let read = picture::read(path)?;
     let [n, _, h, w] = read.shape.0;
     if n != 1 || h.min(w) < MIN_SIDE {
         bail!("{}: {n} of {w} x {h} pixels, one of at least {MIN_SIDE} x {MIN_SIDE} is judged", path.display());
     }
+    let [low, high] = extent(&read);
+    let cut = (low < -CUT_MARGIN || high > 1.0 + CUT_MARGIN).then_some([low, high]);
     let read = eight_bit(&read);
-    Ok(match side {
+    let read = match side {
         Some(side) if (h, w) != (side as usize, side as usize) => picture::fit(&read, side as usize),
         _ => read,
-    })
+    };
+    Ok((read, cut))
 }
 
 #[cfg(test)]

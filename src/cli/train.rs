@@ -19,7 +19,7 @@ use entoptic::weights::{NamedArray, Precision, write};
 use serde_json::{Value, json};
 
 use super::models::{Model, Weights};
-use super::networks::{file_name, open};
+use super::networks::{check_range, file_name, open};
 use super::options::Global;
 use super::origin::Adapter;
 use super::progress::{Watcher, memory};
@@ -66,7 +66,7 @@ fn towards(
     let student = Model::new(args.model.clone(), weights(&args.weights));
     let said = student.find()?.1.metadata().get("side").and_then(|side| side.parse().ok());
     let side = args.size.or(said).unwrap_or(SIDE);
-    let pictures = pictures(global, path, side)?;
+    let pictures = pictures(global, path, side, args.normalize.map_or(Normalize::Imagenet, Into::into))?;
     let device = open(global)?;
     let student = student.load(global, &device, 0)?;
     let teacher = Model::new(Some(teacher), weights(&args.teacher_weights)).load(global, &device, 1)?;
@@ -210,12 +210,15 @@ fn optimiser(args: &TrainArgs, momentum: f32, weight_decay: f32, nesterov: bool)
 }
 
 /// Pictures as squares of one side. Of a folder those that cannot be read are left out.
-fn pictures(global: &Global, path: &Path, side: usize) -> anyhow::Result<Array> {
+fn pictures(global: &Global, path: &Path, side: usize, normalize: Normalize) -> anyhow::Result<Array> {
     let files = training::picture_files(path).with_context(|| format!("--images {}", path.display()))?;
     let (mut values, mut broken) = (Vec::new(), vec![]);
     for file in &files {
         match picture::read(file) {
-            Ok(picture) => values.extend(picture::fit(&picture, side).values),
+            Ok(picture) => {
+                check_range(global, file, &picture, normalize);
+                values.extend(picture::fit(&picture, side).values);
+            }
             Err(error) if file == path => return Err(error).with_context(|| format!("--images {}", path.display())),
             Err(error) => broken.push(error.to_string()),
         }

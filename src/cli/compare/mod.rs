@@ -23,7 +23,7 @@ use super::models::Models;
 use super::networks::{Loaded, check_normalize, file_name, load, open, shared_classes};
 use super::options::{Global, NormalizeArg};
 use super::progress::Watcher;
-use super::subjects::{self, labels};
+use super::subjects::{self, labels, say_cut};
 use pictures::{About, Eyes, Picture, Seen, Source};
 
 #[derive(Args)]
@@ -170,7 +170,11 @@ fn gather(
     let mut pictures = source.read_all();
     loop {
         let read = match pictures.next() {
-            Some(Ok(picture)) => Some(picture),
+            Some(Ok(picture)) => {
+                let name = picture.about.file.display().to_string();
+                watcher.aside(|| say_cut(global, &name, picture.cut));
+                Some(picture)
+            }
             Some(Err(error)) => {
                 let why = format!("{error:#}");
                 watcher.say(&format!("skipped: {why}"));

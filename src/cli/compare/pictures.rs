@@ -40,6 +40,8 @@ pub struct Source {
 /// A picture read.
 pub struct Picture {
     pub pixels: Array,
+    /// As [`Subject::cut`].
+    pub cut: Option<[f32; 2]>,
     pub about: About,
 }
 
@@ -59,13 +61,14 @@ pub struct About {
 impl Source {
     fn read(&self, index: usize) -> anyhow::Result<Picture> {
         let (set, file) = &self.files[index];
-        let Subject { picture, class, maker, run, recipe, .. } = Subject::read(file, self.side, Some(&self.classes))?;
+        let Subject { name: _, picture, cut, class, maker, run, recipe } =
+            Subject::read(file, self.side, Some(&self.classes))?;
         let named = class.ok_or_else(|| anyhow!("neither its texts nor its name tell a class of these networks"));
         let class = named.and_then(|name| Ok(self.classes.find(&name)?)).with_context(|| file.display().to_string())?;
         let small = picture::encode_jpeg(&square(&picture, SMALL), QUALITY)?;
         let large = self.embed.then(|| picture::encode_jpeg(&within(&picture, LARGE), QUALITY)).transpose()?;
         let about = About { file: file.clone(), set: *set, class, maker, run, recipe, small, large };
-        Ok(Picture { pixels: picture, about })
+        Ok(Picture { pixels: picture, cut, about })
     }
 
     /// All pictures in order, read by as many threads as the machine has.

@@ -70,15 +70,17 @@ fn reordered(text: &str, order: Order) -> String {
     out
 }
 
-/// Examines an operation and all updates with another text of a shader.
+/// Examines an operation with another text of a shader, or all updates where no operation has that name.
 fn examined_with(only: &str, shader: &'static Shader, text: String) -> Vec<Row> {
     let device = device();
     device.replace_shader(shader, text);
-    let mut rows = examined(&device, only);
+    let rows = examined(&device, only);
+    if !rows.is_empty() {
+        return rows;
+    }
     let mut tally = Tally::default();
     updates::examine(&device, &mut tally).expect("shapes fit");
-    rows.extend(tally.rows);
-    rows
+    tally.rows
 }
 
 #[test]
@@ -107,7 +109,8 @@ fn a_barrier_left_out_is_caught() {
         let only = shader.name.trim_end_matches("_weight").trim_end_matches("_tiled");
         for (number, (at, _)) in text.match_indices(BARRIER).enumerate() {
             let without = format!("{}{}", &text[..at], &text[at + BARRIER.len()..]);
-            let caught = ORDERS.iter().any(|order| {
+            // The order in which a software driver runs them anyway is the last that shows anything.
+            let caught = ORDERS.iter().rev().any(|order| {
                 let rows = examined_with(only, shader, reordered(&without, *order));
                 !wrong(&rows).is_empty()
             });
