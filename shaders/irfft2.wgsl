@@ -4,13 +4,14 @@
 //   y[q m r + k] = sum over j < r of e^(direction 2 pi i j k / (m r)) x[(q + L j) m + k mod m],  q < L, k < m r
 // Edges: the imaginary parts at kx = 0 and 2 kx = W do not count. Sums run in the order of j: results do not depend on the adapter.
 // The gradient is the same backwards: rows first, direction -1, w and s at the end.
-// One invocation = four channels of four complex numbers of y, those of one q and k mod m.
+// One invocation = four channels of four complex numbers of y, or twice as many, those of one q and k mod m.
 
 #import linear
 
 override ACROSS: bool = false; // along the width, else along the height
 override READS: u32 = 0u;      // x is 0: complex; 1: half of a complex row, which mirrors the other half; 2: real
 override WRITES: u32 = 0u;     // y is the same; where 1 it is multiplied by w
+override HALVES: bool = false; // the radix is even: k and k + m r / 2 differ in the sign of their odd terms alone
 override SCALES: u32 = 0u;     // s goes 0: nowhere; 1: on x; 2: on y
 
 struct Params {
@@ -72,6 +73,12 @@ fn load(n: u32, row: u32, column: u32, c: u32) -> Complex {
     return z;
 }
 
+// The number of x at `index` of its axis; `place` is where it lies on the other one.
+fn load_at(n: u32, place: u32, index: u32, c: u32) -> Complex {
+    if (ACROSS) { return load(n, place, index, c); }
+    return load(n, index, place, c);
+}
+
 // sum + z e^(direction 2 pi i t / length), the root of one for t given.
 fn plus(sum: Complex, root: vec2<f32>, z: Complex) -> Complex {
     let sine = params.direction * root.y;
@@ -107,6 +114,23 @@ fn store_at(n: u32, place: u32, index: u32, c: u32, sum: Complex) {
     }
 }
 
+// Stores what the even and the odd terms make, unless k lies beyond those that this stage has.
+fn finish(n: u32, place: u32, first: u32, k: u32, end: u32, c: u32, even: Complex, odd: Complex) {
+    if (k >= end) { return; }
+    if (HALVES) {
+        store_at(n, place, first + k, c, Complex(even.re + odd.re, even.im + odd.im));
+        store_at(n, place, first + k + end, c, Complex(even.re - odd.re, even.im - odd.im));
+    } else {
+        store_at(n, place, first + k, c, even);
+    }
+}
+
+// (turn + k) mod span, both below span.
+fn turned(turn: vec4<u32>, k: vec4<u32>, span: u32) -> vec4<u32> {
+    let next = turn + k;
+    return select(next, next - span, next >= vec4<u32>(span));
+}
+
 @compute @workgroup_size(WG)
 fn stage(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
          @builtin(local_invocation_index) lane: u32) {
@@ -129,42 +153,51 @@ fn stage(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
         n = divide(rest, params.tasks);
         task = rest - n * params.tasks;
     }
-    let fours = (params.radix + 3u) >> 2u;
+    let span = params.before * params.radix;
+    let bases = select(params.radix, params.radix >> 1u, HALVES);
+    let fours = (bases + 3u) >> 2u;
     let block = divide(task, params.before);
     let within = task - block * params.before; // k mod m
     let q = divide(block, fours);
-    let span = params.before * params.radix;
     let stride = divide(params.length, params.radix); // L m
     let left = divide(stride, params.before);         // L
 
-    // Four outputs have the same numbers under their sums. Those beyond the radix are not stored.
+    // Four outputs have the same numbers under their sums.
     let four = vec4<u32>(within) + (4u * (block - q * fours) + vec4<u32>(0u, 1u, 2u, 3u)) * params.before;
-    let k = select(four, vec4<u32>(0u), four >= vec4<u32>(span));
+    let end = bases * params.before;
+    let k = select(four, vec4<u32>(0u), four >= vec4<u32>(end));
     let zero = Complex(vec4<f32>(0.0), vec4<f32>(0.0));
-    var sum_0 = zero;
-    var sum_1 = zero;
-    var sum_2 = zero;
-    var sum_3 = zero;
+    var even_0 = zero;
+    var even_1 = zero;
+    var even_2 = zero;
+    var even_3 = zero;
+    var odd_0 = zero;
+    var odd_1 = zero;
+    var odd_2 = zero;
+    var odd_3 = zero;
     var at = q * params.before + within;
     var turn = vec4<u32>(0u); // j k mod (m r)
-    for (var j = 0u; j < params.radix; j++) {
-        var z: Complex;
-        if (ACROSS) {
-            z = load(n, place, at, c);
-        } else {
-            z = load(n, at, place, c);
-        }
-        sum_0 = plus(sum_0, roots[turn.x * left], z);
-        sum_1 = plus(sum_1, roots[turn.y * left], z);
-        sum_2 = plus(sum_2, roots[turn.z * left], z);
-        sum_3 = plus(sum_3, roots[turn.w * left], z);
-        turn += k;
-        turn = select(turn, turn - span, turn >= vec4<u32>(span));
+    for (var j = 0u; j < params.radix; j += select(1u, 2u, HALVES)) {
+        let z = load_at(n, place, at, c);
+        even_0 = plus(even_0, roots[turn.x * left], z);
+        even_1 = plus(even_1, roots[turn.y * left], z);
+        even_2 = plus(even_2, roots[turn.z * left], z);
+        even_3 = plus(even_3, roots[turn.w * left], z);
+        turn = turned(turn, k, span);
         at += stride;
+        if (HALVES) {
+            let z = load_at(n, place, at, c);
+            odd_0 = plus(odd_0, roots[turn.x * left], z);
+            odd_1 = plus(odd_1, roots[turn.y * left], z);
+            odd_2 = plus(odd_2, roots[turn.z * left], z);
+            odd_3 = plus(odd_3, roots[turn.w * left], z);
+            turn = turned(turn, k, span);
+            at += stride;
+        }
     }
     let first = q * span;
-    store_at(n, place, first + four.x, c, sum_0);
-    if (four.y < span) { store_at(n, place, first + four.y, c, sum_1); }
-    if (four.z < span) { store_at(n, place, first + four.z, c, sum_2); }
-    if (four.w < span) { store_at(n, place, first + four.w, c, sum_3); }
+    finish(n, place, first, four.x, end, c, even_0, odd_0);
+    finish(n, place, first, four.y, end, c, even_1, odd_1);
+    finish(n, place, first, four.z, end, c, even_2, odd_2);
+    finish(n, place, first, four.w, end, c, even_3, odd_3);
 }

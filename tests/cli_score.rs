@@ -150,6 +150,38 @@ fn makers_meet_judges_and_classes_are_known_from_the_files() {
 }
 
 #[test]
+fn judges_look_at_the_size_that_they_know_and_pixels_are_those_of_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures");
+    // Larger than anything that the judge was trained with; two of one composition.
+    let church = image::open(pictures.join("church.png")).expect("a picture");
+    for (name, side) in [("church-1.png", 160), ("church-2.png", 160), ("golf-ball-1.png", 160)] {
+        let source =
+            if name.starts_with("golf") { &image::open(pictures.join("golf-ball.png")).expect("one") } else { &church };
+        let large = source.resize_exact(side, side, image::imageops::FilterType::Triangle);
+        large.save(folder.path().join(name)).expect("written");
+    }
+    let made = folder.path().to_str().expect("UTF-8");
+    let asked = |more: &[&str]| -> Value {
+        serde_json::from_str(&good(&[&[made, "-j", "googlenet", "--json"], more].concat())).expect("JSON")
+    };
+    let (own, told, larger) = (asked(&[]), asked(&["--size", "96"]), asked(&["--size", "160"]));
+    let judged = |all: &Value| all["pictures"][0]["judges"][0].clone();
+    assert_eq!((&judged(&own)["side"], &judged(&larger)["side"]), (&96.into(), &160.into()), "{own}");
+    assert_eq!(judged(&own)["probability"], judged(&told)["probability"], "{own} {told}");
+    assert_ne!(judged(&own)["probability"], judged(&larger)["probability"], "{own}");
+    assert_eq!(own["pictures"][0]["pixels"], larger["pictures"][0]["pixels"], "as they are");
+    assert_ne!(own["pictures"][0]["pixels"], told["pictures"][0]["pixels"]);
+    let pixels = &own["pictures"][0]["pixels"];
+    assert!(pixels["contrast"].as_f64().expect("a number") > 0.02, "{pixels}");
+    assert!(pixels["symmetry"].as_f64().expect("a number").abs() < 1.0, "{pixels}");
+    // Of one class there are twice the same picture, of the other only one.
+    let [maker] = &own["makers"].as_array().expect("makers")[..] else { panic!("one maker: {own}") };
+    assert!((maker["alike"].as_f64().expect("a number") - 1.0).abs() < 1e-9, "{maker}");
+    assert!(maker["classes"][1]["alike"].is_null(), "{maker}");
+}
+
+#[test]
 fn photographs_alone_show_what_they_are_like() {
     let folder = classes();
     let folder = folder.path().to_str().expect("UTF-8");

@@ -17,7 +17,7 @@ pub use judge::{Judge, Judged};
 pub use neighbours::{Nearest, Neighbours, nearest, neighbours};
 pub use output_distance::{OutputDistance, output_distance};
 pub use principal::{Principal, principal};
-pub use scores::{Pixels, eight_bit, noise, pixels, softmax};
+pub use scores::{Pixels, THUMBNAIL, alikeness, eight_bit, noise, pixels, softmax};
 pub use spectrum::{FREQUENCIES, LogPower, MAX_SPECTRUM_SIDE, Spectrum, frequency, spectrum};
 pub use standing::{Standing, standing};
 pub use statistics::{Distance, FIRST_LAYER, calibrated, distance};

@@ -6,6 +6,12 @@ use rand_chacha::ChaCha8Rng;
 use super::spectrum::{Spectrum, luminance, spectrum};
 use crate::tensor::{Array, Shape};
 
+/// Side at which pictures are compared with each other.
+pub const THUMBNAIL: usize = 16;
+
+/// Products of deviations below this are rounding.
+const EVEN: f64 = 1e-12;
+
 /// What pixels alone tell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pixels {
@@ -17,6 +23,10 @@ pub struct Pixels {
     pub saturation: f64,
     /// Mean distance from grey, √(Cb² + Cr²) of BT.601 with pixel values 0 to 1.
     pub chroma: f64,
+    /// Standard deviation of the luminance, pixel values 0 to 1.
+    pub contrast: f64,
+    /// Correlation of the luminance with that of the picture mirrored left to right; NaN without contrast.
+    pub symmetry: f64,
 }
 
 /// The picture as an 8-bit file holds it: clamped to 0..1, rounded to the nearest of 256.
@@ -50,12 +60,60 @@ pub fn pixels(picture: &Array) -> Pixels {
         let (red, blue) = (f64::from(values[at]), f64::from(values[2 * h * w + at]));
         ((blue - luminance[at]) / 1.772).hypot((red - luminance[at]) / 1.402)
     };
+    let mirrored: Vec<f64> = luminance.chunks_exact(w).flat_map(|row| row.iter().rev().copied()).collect();
     Pixels {
+        contrast: deviation(&luminance),
+        symmetry: correlation(&luminance, &mirrored),
         spectrum: spectrum(picture),
         variation: sum / pairs.max(1) as f64,
         saturation: saturated as f64 / values.len() as f64,
         chroma: (0..h * w).map(chroma).sum::<f64>() / (h * w) as f64,
     }
+}
+
+/// Standard deviation of some numbers.
+fn deviation(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+/// Pearson's correlation of as many numbers; NaN where some of them are all the same but for rounding.
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let products: f64 = a.iter().zip(b).map(|(a, b)| (a - mean_a) * (b - mean_b)).sum();
+    let scale = deviation(a) * deviation(b);
+    if scale < EVEN { f64::NAN } else { products / a.len() as f64 / scale }
+}
+
+/// How alike pictures are: the mean correlation between two of them, seen as [`THUMBNAIL`] by [`THUMBNAIL`] pixels of red, green and
+/// blue. 1 for pictures of one composition; four photographs of a class have about 0.1. NaN for fewer than two pictures.
+///
+/// **Shapes** each [N, 3, H, W], whose first picture is looked at; sizes may differ.
+pub fn alikeness(pictures: &[&Array]) -> f64 {
+    let seen: Vec<Vec<f64>> = pictures.iter().map(|picture| thumbnail(picture)).collect();
+    let pairs = seen.iter().enumerate().flat_map(|(k, a)| seen[k + 1..].iter().map(move |b| correlation(a, b)));
+    // A picture of one colour is like none.
+    let (sum, count) =
+        pairs.filter(|pair| !pair.is_nan()).fold((0.0, 0.0), |(sum, count), pair| (sum + pair, count + 1.0));
+    sum / count
+}
+
+/// Means over the areas of a coarse grid, each channel less its own mean: two pictures are not alike for being of one colour.
+fn thumbnail(picture: &Array) -> Vec<f64> {
+    let [_, c, h, w] = picture.shape.0;
+    let cells = |size: usize, cell: usize| cell * size / THUMBNAIL..((cell + 1) * size).div_ceil(THUMBNAIL);
+    let plane = |plane: &[f32]| {
+        let cell = |k: usize| {
+            let (rows, columns) = (cells(h, k / THUMBNAIL), cells(w, k % THUMBNAIL));
+            let count = (rows.len() * columns.len()) as f64;
+            rows.flat_map(|y| columns.clone().map(move |x| f64::from(plane[y * w + x]))).sum::<f64>() / count
+        };
+        let cells: Vec<f64> = (0..THUMBNAIL * THUMBNAIL).map(cell).collect();
+        let mean = cells.iter().sum::<f64>() / cells.len() as f64;
+        cells.into_iter().map(move |value| value - mean).collect::<Vec<_>>()
+    };
+    picture.values[..c * h * w].chunks_exact(h * w).flat_map(plane).collect()
 }
 
 /// White noise to compare with: every channel value of 256 is as likely. Seeded, [1, 3, h, w].
@@ -99,6 +157,39 @@ mod tests {
         let found = pixels(&Array::new(shape, [plane, plane, [1.0; 16]].concat()));
         assert_eq!((found.variation, found.saturation), (0.0, 1.0));
         assert!((found.chroma - 0.5f64.hypot(0.114 / 1.402)).abs() < 1e-6, "{found:?}");
+    }
+
+    #[test]
+    fn contrast_and_symmetry_are_those_of_the_luminance() {
+        let (h, w) = (12, 16);
+        let halves: Vec<f32> = (0..h * w).map(|at| if at % w < w / 2 { 0.2 } else { 0.8 }).collect();
+        let found = pixels(&Array::new(Shape::new(1, 3, h, w), halves.repeat(3)));
+        assert!((found.contrast - 0.3).abs() < 1e-6 && (found.symmetry + 1.0).abs() < 1e-9, "{found:?}");
+        let bands: Vec<f32> = (0..h * w).map(|at| if at / w < h / 2 { 0.2 } else { 0.8 }).collect();
+        let found = pixels(&Array::new(Shape::new(1, 3, h, w), bands.repeat(3)));
+        assert!((found.contrast - 0.3).abs() < 1e-6 && (found.symmetry - 1.0).abs() < 1e-9, "{found:?}");
+        let flat = pixels(&Array::filled(Shape::new(1, 3, h, w), 0.5));
+        assert!(flat.contrast < 1e-9 && flat.symmetry.is_nan(), "{flat:?}");
+    }
+
+    #[test]
+    fn pictures_are_as_alike_as_their_compositions() {
+        let [a, b] = [1, 2].map(|seed| noise(seed, 32, 48));
+        // The same composition, darker, with less contrast and at another size.
+        let small: Vec<f32> =
+            (0..3 * 16 * 24).map(|k| a.values[(k / 384) * 1536 + (k / 24 % 16) * 96 + (k % 24) * 2]).collect();
+        let large = Array::new(
+            Shape::new(1, 3, 32, 48),
+            (0..3 * 1536).map(|k| small[(k / 1536) * 384 + (k / 48 % 32) / 2 * 24 + (k % 48) / 2] * 0.5).collect(),
+        );
+        let small = Array::new(Shape::new(1, 3, 16, 24), small);
+        assert!((alikeness(&[&small, &large]) - 1.0).abs() < 1e-6);
+        assert!(alikeness(&[&a, &b]).abs() < 0.15, "{}", alikeness(&[&a, &b]));
+        let turned = Array::new(a.shape, a.values.iter().map(|value| 1.0 - value).collect());
+        assert!((alikeness(&[&a, &turned]) + 1.0).abs() < 1e-6);
+        let mixed = alikeness(&[&a, &a, &turned]);
+        assert!((mixed + 1.0 / 3.0).abs() < 1e-6, "{mixed}");
+        assert!(alikeness(&[&a]).is_nan() && alikeness(&[&a, &Array::filled(a.shape, 0.5)]).is_nan());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use entoptic::analysis::{Judge, Pixels, noise, pixels};
+use entoptic::picture;
+use entoptic::tensor::Array;
 use serde_json::{Value, json};
 
 use super::models::{Judges, Models};
@@ -33,7 +35,8 @@ pub struct ScoreArgs {
     /// each class; of each class as many count as a set has pictures, at least 8. Without pictures: what photographs are like
     #[arg(long, value_name = "FOLDER")]
     pub photographs: Option<PathBuf>,
-    /// Look at pictures at this side, rather than as they are
+    /// Look at pictures at this side; by default judges look at that of their training, where it is known, and the numbers of
+    /// pixels are those of the pictures as they are
     #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(16..=4096))]
     pub size: Option<u32>,
     /// What pixel values become before the first layer; by default what each judge was trained with
@@ -62,7 +65,8 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
         Judge::new(&device, (network, *head), normalize, global.check_finite)
     });
     let judges = judges.collect();
-    let mut bench = Bench { global, networks: &networks, judges, class: args.class.as_deref(), done: 0, all: 0 };
+    let mut bench =
+        Bench { global, networks: &networks, judges, size: args.size, class: args.class.as_deref(), done: 0, all: 0 };
 
     let classes = networks.first().map(|loaded| &loaded.network.classes);
     let mut subjects = readable(global, &files, &args.pictures, |file| Subject::read(file, args.size, classes))?;
@@ -83,9 +87,11 @@ pub fn run(global: &Global, args: ScoreArgs) -> anyhow::Result<()> {
 
     bench.all = subjects.len() + photographs.len() + noises.len();
     let mut watcher = Watcher::new(global, "")?;
-    let pictures = bench.score(subjects, &mut watcher)?;
-    let noises = bench.score(noises, &mut watcher)?;
-    let photographs = bench.score(photographs, &mut watcher)?;
+    let resized = |_, picture: &Array, side| picture::scale(picture, side);
+    let pictures = bench.score(subjects, &mut watcher, resized)?;
+    // Noise that is resized is no longer white.
+    let noises = bench.score(noises, &mut watcher, |seed, _, side| noise(seed as u64, side, side))?;
+    let photographs = bench.score(photographs, &mut watcher, resized)?;
     drop(watcher);
     let report = Report { bench: &bench, each: args.each, pictures, noises, photographs };
     if args.json {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use entoptic::analysis::{Judge, altered, pixels};
+use entoptic::analysis::{Judge, alikeness, altered, pixels};
 use entoptic::evaluate::Moments;
+use entoptic::tensor::Array;
 
 use super::networks::{Loaded, shared_classes};
 use super::options::Global;
@@ -27,6 +28,8 @@ pub struct Bench<'a> {
     pub global: &'a Global,
     pub networks: &'a [Loaded],
     pub judges: Vec<Judge<'a>>,
+    /// The side at which all of them look at pictures, where the user names it.
+    pub size: Option<u32>,
     /// Class of all pictures, where the user names it.
     pub class: Option<&'a str>,
     /// Pictures judged so far, of how many.
@@ -40,6 +43,8 @@ pub struct Entry {
     pub class: Option<String>,
     pub maker: Option<Maker>,
     pub scores: Scores,
+    /// As it is, not as judges see it.
+    pub picture: Array,
     /// At the batch norms of each judge.
     pub moments: Vec<Vec<Moments>>,
 }
@@ -111,20 +116,36 @@ impl Bench<'_> {
         Ok(chosen)
     }
 
-    /// Judges pictures one after the other.
-    pub fn score(&mut self, subjects: Vec<Subject>, watcher: &mut Watcher) -> anyhow::Result<Vec<Entry>> {
+    /// The side at which a judge looks at pictures: that of its training, where it is known and the user names none.
+    pub fn side(&self, judge: usize) -> Option<usize> {
+        self.size.map(|side| side as usize).or(self.networks[judge].side)
+    }
+
+    /// Judges pictures one after the other; `seen` makes what a judge sees of one at its side.
+    pub fn score(
+        &mut self,
+        subjects: Vec<Subject>,
+        watcher: &mut Watcher,
+        seen: impl Fn(usize, &Array, usize) -> Array,
+    ) -> anyhow::Result<Vec<Entry>> {
         let mut entries = Vec::with_capacity(subjects.len());
-        for Subject { name, picture, class, maker, .. } in subjects {
-            let altered = if self.judges.is_empty() { picture.clone() } else { altered(&picture) };
+        for (number, Subject { name, picture, class, maker, .. }) in subjects.into_iter().enumerate() {
+            let [_, _, h, w] = picture.shape.0;
+            // What has been altered for one judge serves the others that look at the same side.
+            let mut shown: BTreeMap<usize, Array> = BTreeMap::new();
             let (mut judges, mut moments) = (vec![], vec![]);
-            for (judge, Loaded { network, .. }) in self.judges.iter_mut().zip(self.networks) {
-                let index = network.classes.find(class.as_deref().unwrap_or_default())?;
-                let (judged, at_norms) = judge.judge(&altered, index)?;
+            for (index, Loaded { network, .. }) in self.networks.iter().enumerate() {
+                let class = network.classes.find(class.as_deref().unwrap_or_default())?;
+                let side = self.side(index).unwrap_or(h.min(w));
+                let shown = shown.entry(side).or_insert_with(|| {
+                    if side == h.min(w) { altered(&picture) } else { altered(&seen(number, &picture, side)) }
+                });
+                let (judged, at_norms) = self.judges[index].judge(shown, class)?;
                 judges.push(judge_numbers(&judged));
                 moments.push(at_norms);
             }
             let scores = Scores { pixels: pixel_numbers(&pixels(&picture)), judges };
-            entries.push(Entry { name, class, maker, scores, moments });
+            entries.push(Entry { name, class, maker, scores, picture, moments });
             self.done += 1;
             watcher.show(self.done, self.all, "", &entries[entries.len() - 1].name);
             if watcher.stopped() {
@@ -132,6 +153,11 @@ impl Bench<'_> {
             }
         }
         Ok(entries)
+    }
+
+    /// How alike pictures are, as [`alikeness`] tells.
+    pub fn alikeness(set: &[&Entry]) -> f64 {
+        alikeness(&set.iter().map(|entry| &entry.picture).collect::<Vec<_>>())
     }
 
     /// A judge's name among the others.

@@ -68,6 +68,8 @@ pub fn pixel_numbers(pixels: &Pixels) -> Numbers {
         ("variation", pixels.variation),
         ("saturated", pixels.saturation),
         ("chroma", pixels.chroma),
+        ("contrast", pixels.contrast),
+        ("symmetry", pixels.symmetry),
     ]
 }
 

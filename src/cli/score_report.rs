@@ -55,6 +55,13 @@ fn scores<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Scores {
     Scores::mean(entries.into_iter().map(|entry| &entry.scores))
 }
 
+/// How alike pictures of one class are, in the mean of the classes that have several.
+fn alikeness(set: &[&Entry]) -> f64 {
+    let of_classes = by_class(set.iter().copied()).into_iter().map(|(_, members)| Bench::alikeness(&members));
+    let known: Vec<f64> = of_classes.filter(|alike| !alike.is_nan()).collect();
+    known.iter().sum::<f64>() / known.len() as f64
+}
+
 impl Report<'_> {
     /// Means of a set under one judge, and the distance of the whole set from what the judge's batch norms know.
     fn judged(&self, set: &[&Entry], judge: usize) -> Numbers {
@@ -130,7 +137,8 @@ impl Report<'_> {
             return;
         }
         for (judge, Loaded { network, .. }) in self.bench.networks.iter().enumerate() {
-            let title = format!("\n{} ({})", network.structure, file_name(Path::new(&network.source)));
+            let side = self.bench.side(judge).map_or(String::new(), |side| format!(", at {side} px"));
+            let title = format!("\n{} ({}{side})", network.structure, file_name(Path::new(&network.source)));
             let rows = rows.iter().map(|(name, scores)| (name.clone(), scores.judges[judge].clone()));
             table(&title, &rows.collect::<Vec<_>>());
         }
@@ -155,6 +163,8 @@ impl Report<'_> {
         let all: BTreeMap<&str, f64> = self.held(set).into_iter().collect();
         let held = rows[0].1.iter().map(|(name, _)| (*name, all.get(name).copied().unwrap_or(f64::NAN))).collect();
         rows.push((format!("{name}, held out"), held));
+        // That of pixels is the same for all judges.
+        rows.iter_mut().for_each(|(_, numbers)| numbers.push(("alike", all["alike"])));
         rows
     }
 
@@ -164,6 +174,7 @@ impl Report<'_> {
         let unknown = || TRANSFER.iter().map(|&name| (name, f64::NAN)).collect();
         numbers.extend(self.transfer(set).unwrap_or_else(unknown));
         numbers.extend(["stability", "worst"].map(|name| (name, scores(set.iter().copied()).over_judges(name))));
+        numbers.push(("alike", alikeness(set)));
         numbers
     }
 
@@ -209,6 +220,7 @@ impl Report<'_> {
         value.insert("network".into(), json!(network.structure.name()));
         value.insert("weights".into(), json!(file_name(Path::new(&network.source))));
         value.insert("sha256".into(), json!(network.checksum));
+        value.insert("side".into(), json!(self.bench.side(judge)));
         value
     }
 
@@ -238,6 +250,7 @@ impl Report<'_> {
         let mut value = self.scores_json(&scores(set.iter().copied()), None);
         value["judges"] = judges.collect();
         value["count"] = json!(set.len());
+        value["alike"] = json!(alikeness(set));
         value["held_out"] = json!(self.transfer(set).filter(|_| known).map(|numbers| object(&numbers)));
         value
     }

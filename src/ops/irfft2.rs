@@ -52,30 +52,33 @@ struct Params {
 
 shader!("irfft2", Params);
 
-/// Largest product of primes that a stage takes together: a larger one would cost more sums than it saves launches.
+/// Largest radix that is tried as one of several: its terms are added one by one.
 const LARGEST_RADIX: usize = 16;
 
-/// Radices whose product is the length: its primes, small ones multiplied with each other.
+/// What a stage costs besides its sums, in terms of a sum.
+const STAGE: usize = 4;
+
+/// Terms of the sums of a stage: of an even radix two outputs share theirs.
+fn terms(radix: usize) -> usize {
+    if radix.is_multiple_of(2) { radix / 2 } else { radix }
+}
+
+/// The radices whose product is the length with the fewest terms to add, in ascending order.
 fn radices(length: usize) -> Vec<usize> {
-    let (mut found, mut rest, mut prime) = (Vec::new(), length, 2);
-    while rest > 1 {
-        if prime * prime > rest {
-            prime = rest;
-        }
-        while rest.is_multiple_of(prime) {
-            found.push(prime);
-            rest /= prime;
-        }
-        prime += 1;
-    }
-    found.sort_unstable();
-    while found.len() > 1 && found[0] * found[1] <= LARGEST_RADIX {
-        let product = found[0] * found[1];
-        found.drain(..2);
-        found.push(product);
-        found.sort_unstable();
-    }
-    if found.is_empty() { vec![1] } else { found }
+    cheapest(length, 1).1
+}
+
+/// The same of radices from `least` on, and what they cost.
+fn cheapest(length: usize, least: usize) -> (usize, Vec<usize>) {
+    // A length that has no such radix is one itself.
+    let alone = (STAGE + terms(length), vec![length]);
+    let split =
+        (least.max(2)..=LARGEST_RADIX).filter(|radix| length.is_multiple_of(*radix) && length / radix >= *radix);
+    let split = split.map(|radix| {
+        let (cost, rest) = cheapest(length / radix, radix);
+        (cost + STAGE + terms(radix), [vec![radix], rest].concat())
+    });
+    split.fold(alone, |best, next| if next.0 < best.0 { next } else { best })
 }
 
 /// How the numbers of a value lie.
@@ -154,7 +157,7 @@ impl Irfft2 {
             };
             // Lines of numbers that are transformed together.
             let lines = picture.n() * if axis.across { height } else { to.shape.w() };
-            let tasks = length / radix * radix.div_ceil(4);
+            let tasks = length / radix * terms(radix).div_ceil(4);
             let invocations = lines * tasks * to.shape.groups();
             let params = Params {
                 invocations: invocations as u32,
@@ -177,6 +180,7 @@ impl Irfft2 {
                 .with("ACROSS", axis.across)
                 .with("READS", reads as u32)
                 .with("WRITES", writes as u32)
+                .with("HALVES", radix.is_multiple_of(2))
                 .with("SCALES", scales_now as u32);
             let bindings = [(1, from.buffer), (2, roots), (3, scales), (4, to.buffer)];
             let flops = invocations * 4 * 4 * 8 * radix;
@@ -255,8 +259,8 @@ mod tests {
         for length in 1..=400 {
             assert_eq!(radices(length).iter().product::<usize>(), length);
         }
-        assert_eq!((radices(1), radices(127), radices(128)), (vec![1], vec![127], vec![8, 16]));
-        assert_eq!((radices(112), radices(136), radices(300)), (vec![7, 16], vec![8, 17], vec![5, 5, 12]));
+        assert_eq!((radices(1), radices(127), radices(128)), (vec![1], vec![127], vec![4, 4, 8]));
+        assert_eq!((radices(112), radices(136), radices(299)), (vec![8, 14], vec![4, 34], vec![13, 23]));
     }
 
     #[test]
