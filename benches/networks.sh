@@ -12,7 +12,7 @@ for name in $("$program" layers --model none 2>&1 | grep -o 'there are: .*' | se
 done
 [ ${#models[@]} -gt 0 ] || { echo "$program names no networks" >&2; exit 1; }
 "$program" --quiet bench --size "$side" --repeats 1 "${models[@]}" |
-    awk -F'|' 'NF < 9 { print; next } { print "|" $2 "|" $3 "|" $9 "|" $10 "|" }' | sed 's/^|---.*/|---|---|---|---|/'
+    awk -F'|' 'NF < 9 { print; next } { print "|" $2 "|" $3 "|" $(NF - 2) "|" $(NF - 1) "|" }' | sed 's/^|---.*/|---|---|---|---|/'
 
 if [ -n "$earlier" ]; then
     printf '\n## Before and after, taking turns, median of %s rounds of 3\n\n' "$rounds"
