@@ -193,8 +193,9 @@ def verdict(program, folder, model, given, made, at_output):
     ends = [*places(expected.shape), *([None] if expected.ndim > 1 and expected.size < 4096 else [])]
     hopeless = set()
     for pictures, place, place_out in itertools.product(tried, places(given[first].shape), ends):
-        # How the output is looked at does not matter where the operator itself is refused.
-        if (len(pictures), place) in hopeless:
+        # How the output is looked at does not matter where the operator itself is refused. The convolution that takes channels out
+        # of a picture has as many weights as their square.
+        if (len(pictures), place) in hopeless or place[0][1] > 512:
             continue
         (n, c, h, w), order = place
         picture = np.zeros((n, 3, c * h, w), np.float32)
@@ -233,7 +234,7 @@ def verdict(program, folder, model, given, made, at_output):
         bound = COARSE if coarse else BOUND
         if not same or apart > bound:
             return "wrong", f"relative L2 {apart:.1e}"
-        return "passed", f"relative L2 {apart:.1e}", picture, answer.astype(np.float32).reshape(shape), bound
+        return "passed", f"relative L2 {apart:.1e}", picture, np.ascontiguousarray(answer, np.float32).reshape(shape), bound
     return "refused", words or ""
 
 

@@ -82,7 +82,12 @@ macro_rules! families {
     };
 }
 
+#[test]
+fn functions_of_other_peoples_networks_are_computed_in_every_form() {
+    family("functions");
+}
+
 families! {
-    alexnet, convnext, densenet, efficientnet, functions, googlenet, inception_v3, mnasnet0_5, mobilenet_v2, mobilenet_v3_small, regnet_y,
+    alexnet, convnext, densenet, efficientnet, googlenet, inception_v3, mnasnet0_5, mobilenet_v2, mobilenet_v3_small, regnet_y,
     resnet, resnext, shufflenet_v2_x0_5, squeezenet1_1, vgg11,
 }

@@ -33,7 +33,7 @@ use self::problems::Problems;
 use self::resolve::Resolver;
 use self::sizes::Sizes;
 use self::step::{Id, Network, Operation};
-use self::value::{Picture, Value};
+use self::value::{Picture, Refusal, Value};
 use super::structure::{Ends, Imported, Structure, shapes_of};
 use crate::ops::{Activation, Softmax};
 use crate::weights::{Checkpoint, Constant, Language, Node, Program, TensorView};
@@ -193,7 +193,11 @@ fn walk(program: &Program, shapes: &BTreeMap<String, Vec<usize>>, sizes: &Sizes)
     }
     let end = r.get(output);
     if r.problems.is_empty() && !matches!(end, Ok(Value::Picture(_))) {
-        r.problems.say(format!("its output {} does not depend on the picture", output.escape_debug()));
+        let why = match end {
+            Err(Refusal::Unknown) | Ok(Value::Unknown) => "is one that its operation is not read for",
+            _ => "does not depend on the picture",
+        };
+        r.problems.say(format!("its output {} {why}", output.escape_debug()));
     }
     if !r.problems.is_empty() {
         return Err(r.problems);
