@@ -11,7 +11,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-size=299 batches=(1 8 32) repeats=5 layers=25 classes=0-15 networks=() out='' budget=480
+size=299 batches=(1 8 32) repeats=5 layers=25 classes=0-9 networks=() out='' budget=480
 while [ $# -gt 0 ]; do
     case $1 in
         --small) size=75 batches=(1 2) repeats=1 layers=5 classes=0-1 networks=(googlenet) budget=4800 ;;
@@ -108,7 +108,7 @@ single_kernels() {
 pictures() {
     local from
     from=$(date +%s.%N)
-    "$entoptic" gallery --weights demo --classes "$classes" --out "$folder/gallery-$RANDOM" --quiet "$@" >&2 || return
+    "$entoptic" gallery --model googlenet --weights demo --classes "$classes" --out "$folder/gallery-$RANDOM" --quiet "$@" >&2 || return
     date +%s.%N | awk -v from="$from" -v classes="$classes" '{
         split(classes, range, "-"); count = range[2] - range[1] + 1
         printf "%d pictures in %.1f s, %.2f s each, with the start of the program.\n", count, $1 - from, ($1 - from) / count
