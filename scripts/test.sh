@@ -5,26 +5,12 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
 
-# The text of a shader with its `#import name` lines replaced by shaders/shared/name.wgsl.
-expand() {
-    awk '
-        /^#import / {
-            file = "shaders/shared/" $2 ".wgsl"
-            if (seen[file]++) next
-            while ((status = (getline line < file)) > 0) print line
-            if (status < 0) { print FILENAME ": no fragment named " $2 > "/dev/stderr"; exit 1 }
-            next
-        }
-        { print }
-    ' "$1"
-}
-
-# Each shader through a validator: check_shaders COMMAND...
+# Each text that a driver is given through a validator, as tests/shaders.rs writes them: check_shaders COMMAND...
 # The standard wants the line that enables subgroups, which naga does not know yet.
 check_shaders() {
     local shader
-    for shader in shaders/*.wgsl; do
-        expand "$shader" >"$folder/shader.wgsl"
+    for shader in "${CARGO_TARGET_DIR:-target}"/tmp/shaders/*.wgsl; do
+        cp -- "$shader" "$folder/shader.wgsl"
         if [ "$1" = tint ] && grep -q subgroupBroadcast "$shader"; then
             sed -i '1i enable subgroups;' "$folder/shader.wgsl"
         fi

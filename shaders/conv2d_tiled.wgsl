@@ -6,17 +6,27 @@
 // Letters: four summands or channels are a "group"; a step of the sum is DEPTH groups; "split" s of a sum has its share of steps.
 // Order of the sum: taps, then channels, split by split, in one fixed order.
 // One workgroup = a tile of PIXELS x LANES_Y pixels and GROUPS x LANES_X channel groups; one invocation = PIXELS x GROUPS of it.
+// Steps are written out, and a sum finds its summands under indices that are digits but for its own place among the lanes: what
+// is left to compute in a step besides the sums is where its loads lie, and that is carried and not multiplied.
 
 #import linear
 #import not_finite
 #import activation
 #import conv2d_taps
 
-override LANES_X: u32 = 8u; // invocations across the channel groups of a tile
-override LANES_Y: u32 = 8u; // and down its pixels; DEPTH divides the product
-override PIXELS: u32 = 4u;  // of an invocation: 4 or 8
-override GROUPS: u32 = 1u;  // channel groups of an invocation: 1 or 2
-override DEPTH: u32 = 4u;   // groups of summands in a step: an invocation loads at most two of the source
+#number LANES_X 8      // invocations across the channel groups of a tile
+#number LANES_Y 8      // and down its pixels
+#number PIXELS 4       // of an invocation
+#number GROUPS 1       // channel groups of an invocation
+#number DEPTH 4        // groups of summands in a step: 2 or 4
+#number SOURCE_LOADS 2 // groups of summands that an invocation loads for a step
+#number WEIGHT_LOADS 2 // vectors of weights that it loads
+#number WRAPS 1        // taps that a step may go on by: 1 where a tap has DEPTH groups at least, DEPTH otherwise
+#number AHEAD 0        // 1: a step is loaded into registers while the one before is summed
+
+const LANES: u32 = LANES_X * LANES_Y;
+const_assert SOURCE_LOADS * LANES == PIXELS * LANES_Y * DEPTH;
+const_assert WEIGHT_LOADS * LANES == 4u * DEPTH * GROUPS * LANES_X;
 
 struct Params {
 #import conv2d_sizes
@@ -50,9 +60,24 @@ struct Params {
 @group(0) @binding(5) var<storage, read> mask: array<vec4<f32>>;      // [N, H, W, Cin/4]
 @group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>; // y, grad_x, or partial sums [splits, pixels, columns]
 
-// One more than the pixels of a tile, so that what neighbouring invocations store falls into different banks.
-var<workgroup> wg_source: array<vec4<f32>, (LANES_Y * PIXELS + 1u) * DEPTH>; // [group of summands][pixel]
-var<workgroup> wg_weight: array<vec4<f32>, 4u * DEPTH * LANES_X * GROUPS>;   // [summand][channel group]
+// Gaps move what neighbouring invocations store into different banks: eight vec4s are as wide as all banks are.
+struct Slab {
+    at: array<array<vec4<f32>, LANES_Y>, PIXELS>,
+    gap: array<vec4<f32>, 8u / DEPTH>,
+}
+
+struct Row {
+    at: array<array<vec4<f32>, LANES_X>, GROUPS>,
+    gap: vec4<f32>,
+}
+
+struct Block {
+    rows: array<Row, 4>,
+    gap: array<vec4<f32>, 8u / DEPTH + 4u>,
+}
+
+var<workgroup> wg_source: array<Slab, DEPTH>;  // [group of summands][pixel]
+var<workgroup> wg_weight: array<Block, DEPTH>; // [group of summands][one of four summands, or in grad_input results][channel group]
 
 // The map of the result that a workgroup computes, and the taps that its sums run over. Of grad_input this is one phase: pixels
 // of one row and column modulo the stride, which are all seen by the same taps, every stride-th one.
@@ -107,27 +132,123 @@ fn source_corner(p: u32, map: Domain, source_h: u32) -> vec3<i32> {
     return select(vec3<i32>(0, -65536, -65536), corner, q.x < params.n);
 }
 
-// Where the sum stands: the number of the tap in both directions, and the group of summands within it.
+// Where the sum stands: how far the tap is from the first one in the source, the group of summands within it, and how far that is
+// from the first group of the first tap, in vectors of the source and of the weights.
 struct Place {
-    tap: vec2<u32>,
+    seen: vec2<u32>,
     group: u32,
+    source: u32,
+    weight: u32,
 }
 
-fn advance(place: Place, groups: u32, columns: u32) -> Place {
+// From one place to the next: what is added at each step, at each tap, and at each row of taps besides.
+struct Walk {
+    groups: u32,         // of a tap
+    reach: vec2<u32>,    // from what a tap sees to what the next one sees
+    end: vec2<u32>,      // beyond the last tap
+    source_tap: u32,
+    source_row: u32,
+    weight_step: u32,
+    weight_tap: u32,
+    weight_row: u32,
+}
+
+fn advance(place: Place, walk: Walk) -> Place {
     var next = place;
     next.group += DEPTH;
-    while (next.group >= groups) {
-        next.group -= groups;
-        next.tap.y++;
-        if (next.tap.y == columns) {
-            next.tap = vec2<u32>(next.tap.x + 1u, 0u);
+    next.source += DEPTH;
+    next.weight += walk.weight_step;
+    #each wrap WRAPS
+    if (next.group >= walk.groups) {
+        next.group -= walk.groups;
+        next.seen.y += walk.reach.y;
+        next.source += walk.source_tap;
+        next.weight += walk.weight_tap;
+        if (next.seen.y == walk.end.y) {
+            next.seen = vec2<u32>(next.seen.x + walk.reach.x, 0u);
+            next.source += walk.source_row;
+            next.weight += walk.weight_row;
         }
     }
+    #end
     return next;
 }
 
-// Four summands times a 4x4 block of weights, a row for each summand.
-fn times(a: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
+// What this invocation loads at the first place.
+struct Loader {
+    size: vec2<u32>, // of the source
+    last: u32,       // beyond the last row of taps, as it is seen
+    #each i SOURCE_LOADS
+    corner{i}: vec2<i32>,
+    source{i}: u32,
+    #end
+    #each i WEIGHT_LOADS
+    weight{i}: u32,
+    limit{i}: u32, // of the vectors that are weights of its columns
+    #end
+}
+
+// What it has loaded for a step; what does not exist counts as zero.
+struct Step {
+    #each i SOURCE_LOADS
+    source{i}: vec4<f32>,
+    seen{i}: bool,
+    #end
+    #each i WEIGHT_LOADS
+    weight{i}: vec4<f32>,
+    known{i}: bool,
+    #end
+}
+
+fn load(loader: Loader, place: Place, backward: bool) -> Step {
+    var step: Step;
+    let summed = place.seen.x < loader.last;
+    #each i SOURCE_LOADS
+    let at{i} = select(loader.corner{i} + vec2<i32>(place.seen), loader.corner{i} - vec2<i32>(place.seen), backward);
+    step.seen{i} = summed && u32(at{i}.x) < loader.size.x && u32(at{i}.y) < loader.size.y;
+    step.source{i} = source[select(0u, loader.source{i} + place.source, step.seen{i})];
+    #end
+    #each i WEIGHT_LOADS
+    let w{i} = loader.weight{i} + place.weight;
+    step.known{i} = w{i} < loader.limit{i} && (summed || !backward);
+    step.weight{i} = weight[select(0u, w{i}, step.known{i})];
+    #end
+    return step;
+}
+
+// Source: consecutive invocations have the groups of one pixel. Weights: those of one row forwards, where a row is a summand; the
+// groups of one row backwards, where it is a result, so that loads are contiguous in both.
+fn keep(step: Step, lane: u32, backward: bool) {
+    let depth = lane % DEPTH;
+    let row = lane / DEPTH;
+    let zero = vec4<f32>(0.0);
+    #each i SOURCE_LOADS
+    {
+        let pixel = row + {i}u * (LANES / DEPTH);
+        wg_source[depth].at[pixel / LANES_Y][pixel % LANES_Y] = select(zero, step.source{i}, step.seen{i});
+    }
+    #end
+    #each i WEIGHT_LOADS
+    if (backward) {
+        let column = row / 4u + {i}u * (LANES / DEPTH / 4u);
+        wg_weight[depth].rows[row % 4u].at[column / LANES_X][column % LANES_X] = select(zero, step.weight{i}, step.known{i});
+    } else {
+        let k = lane / (LANES_X * GROUPS) + {i}u * (LANES_Y / GROUPS);
+        let column = lane % (LANES_X * GROUPS);
+        wg_weight[k / 4u].rows[k % 4u].at[column / LANES_X][column % LANES_X] = select(zero, step.weight{i}, step.known{i});
+    }
+    #end
+}
+
+// Four summands times a 4x4 block of weights: a row for each summand, or in grad_input for each result.
+fn times(a: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>, sum: vec4<f32>, backward: bool) -> vec4<f32> {
+    if (backward) {
+        let x = vec4<f32>(w0.x, w1.x, w2.x, w3.x);
+        let y = vec4<f32>(w0.y, w1.y, w2.y, w3.y);
+        let z = vec4<f32>(w0.z, w1.z, w2.z, w3.z);
+        let w = vec4<f32>(w0.w, w1.w, w2.w, w3.w);
+        return sum + a.x * x + a.y * y + a.z * z + a.w * w;
+    }
     return sum + a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3;
 }
 
@@ -144,11 +265,16 @@ fn finish(pixel: u32, column: u32, sum: vec4<f32>) {
     out[pixel * params.out_stride + params.out_offset + column] = value;
 }
 
-fn store(p: u32, column: u32, map: Domain, size: vec2<u32>, split: u32, sum: vec4<f32>) {
+// Pixel p of the map in the result, or one beyond it. Without steps between pixels the map is the result.
+fn result_pixel(p: u32, map: Domain, size: vec2<u32>) -> u32 {
+    if (all(map.step == vec2<u32>(1u))) { return p; }
     let q = map_pixel(p, map);
-    if (q.x >= params.n || column >= params.columns) { return; }
     let at = map.start + q.yz * map.step;
-    let pixel = (q.x * size.x + at.x) * size.y + at.y;
+    return select(params.pixels, (q.x * size.x + at.x) * size.y + at.y, q.x < params.n);
+}
+
+fn store(pixel: u32, column: u32, split: u32, sum: vec4<f32>) {
+    if (pixel >= params.pixels || column >= params.columns) { return; }
     if (params.splits > 1u) {
         out[(split * params.pixels + pixel) * params.columns + column] = sum;
     } else {
@@ -183,156 +309,104 @@ fn product(index: u32, lane: u32, backward: bool) {
     let from_step = split * share;
     let to_step = min(from_step + share, steps);
 
-    // This invocation loads one group of summands of one or two pixels.
+    // Distances in vectors, of which those against the direction of counting are numbers that overflow.
+    let row_of_source = source_size.y * params.source_stride;
+    let row_of_weight = params.c_in * 4u * params.c_out; // all weights of a tap
+    let reach = map.reach.x * row_of_source;
+    let along = map.reach.y * params.source_stride;
+    var walk = Walk(groups, map.reach, map.taps * map.reach, along - groups, reach - map.taps.y * along,
+                    4u * DEPTH * params.c_out, 0u, 0u);
+    if (backward) {
+        walk.source_tap = 0u - along - groups;
+        walk.source_row = map.taps.y * along - reach;
+        walk.weight_step = DEPTH;
+        walk.weight_tap = map.skip.y * row_of_weight - groups;
+        walk.weight_row = (map.skip.x * params.kw - map.taps.y * map.skip.y) * row_of_weight;
+    }
+
     let depth = lane % DEPTH;
     let row = lane / DEPTH;
-    let rows = LANES_X * LANES_Y / DEPTH;
-    let two = LANES_Y * PIXELS > rows;
-    let corner0 = source_corner(first_pixel + row, map, source_size.x);
-    let corner1 = source_corner(first_pixel + row + rows, map, source_size.x);
     let start = from_step * DEPTH + depth;
     let tap = start / groups;
-    let tap_row = tap / max(map.taps.y, 1u);
-    var place = Place(vec2<u32>(tap_row, tap - tap_row * map.taps.y), start - tap * groups);
+    let tap_y = tap / max(map.taps.y, 1u);
+    let tap_x = tap - tap_y * map.taps.y;
+    var place = Place(vec2<u32>(tap_y, tap_x) * map.reach, start - tap * groups, 0u, from_step * walk.weight_step);
+    place.source = place.group + select(tap_y * reach + tap_x * along, 0u - tap_y * reach - tap_x * along, backward);
+    var loader: Loader;
+    loader.size = source_size;
+    loader.last = walk.end.x;
+    #each i SOURCE_LOADS
+    let corner{i} = source_corner(first_pixel + row + {i}u * (LANES / DEPTH), map, source_size.x);
+    loader.corner{i} = corner{i}.yz;
+    loader.source{i} = u32((corner{i}.x + corner{i}.y) * i32(source_size.y) + corner{i}.z) * params.source_stride
+        + params.source_offset;
+    #end
+    if (backward) {
+        place.weight = (((map.first.x + tap_y * map.skip.x) * params.kw) + map.first.y + tap_x * map.skip.y) * row_of_weight
+            + place.group;
+        #each i WEIGHT_LOADS
+        let column{i} = first_column + row / 4u + {i}u * (LANES / DEPTH / 4u);
+        loader.weight{i} = (column{i} * 4u + row % 4u) * params.c_out;
+        loader.limit{i} = select(0u, 0xffffffffu, column{i} < params.columns);
+        #end
+    } else {
+        let column = first_column + lane % (LANES_X * GROUPS);
+        let limit = select(0u, params.kh * params.kw * row_of_weight, column < params.columns);
+        #each i WEIGHT_LOADS
+        loader.weight{i} = (lane / (LANES_X * GROUPS) + {i}u * (LANES_Y / GROUPS)) * params.c_out + column;
+        loader.limit{i} = limit;
+        #end
+    }
 
     let tx = lane % LANES_X;
     let ty = lane / LANES_X;
-    var s00 = vec4<f32>(0.0);
-    var s01 = s00;
-    var s02 = s00;
-    var s03 = s00;
-    var s04 = s00;
-    var s05 = s00;
-    var s06 = s00;
-    var s07 = s00;
-    var s10 = s00;
-    var s11 = s00;
-    var s12 = s00;
-    var s13 = s00;
-    var s14 = s00;
-    var s15 = s00;
-    var s16 = s00;
-    var s17 = s00;
+    #each g GROUPS
+    #each p PIXELS
+    var s{g}{p} = vec4<f32>(0.0);
+    #end
+    #end
+    var next: Step;
+    if (AHEAD == 1u) {
+        next = load(loader, place, backward);
+        place = advance(place, walk);
+    }
     for (var step = from_step; step < to_step; step++) {
-        let reach = vec2<i32>(place.tap * map.reach);
-        let seen = select(reach, -reach, backward);
-        let summed = place.tap.x < map.taps.x;
-        wg_source[depth * (LANES_Y * PIXELS + 1u) + row] = load(corner0, seen, place.group, source_size, summed);
-        if (two) {
-            wg_source[depth * (LANES_Y * PIXELS + 1u) + row + rows] = load(corner1, seen, place.group, source_size, summed);
+        if (AHEAD == 0u) {
+            next = load(loader, place, backward);
+            place = advance(place, walk);
         }
-        if (backward) {
-            // Blocks of 4x4, transposed on their way: in grad_input a row of weights is a result.
-            let at = map.first + place.tap * map.skip;
-            let first = (at.x * params.kw + at.y) * params.c_in * 4u * params.c_out + place.group;
-            for (var j = row; j < LANES_X * GROUPS; j += rows) {
-                let inside = summed && first_column + j < params.columns;
-                let w = select(0u, first + (first_column + j) * 4u * params.c_out, inside);
-                let w0 = select(vec4<f32>(0.0), weight[w], inside);
-                let w1 = select(vec4<f32>(0.0), weight[w + params.c_out], inside);
-                let w2 = select(vec4<f32>(0.0), weight[w + 2u * params.c_out], inside);
-                let w3 = select(vec4<f32>(0.0), weight[w + 3u * params.c_out], inside);
-                let to = depth * 4u * LANES_X * GROUPS + j;
-                wg_weight[to] = vec4<f32>(w0.x, w1.x, w2.x, w3.x);
-                wg_weight[to + LANES_X * GROUPS] = vec4<f32>(w0.y, w1.y, w2.y, w3.y);
-                wg_weight[to + 2u * LANES_X * GROUPS] = vec4<f32>(w0.z, w1.z, w2.z, w3.z);
-                wg_weight[to + 3u * LANES_X * GROUPS] = vec4<f32>(w0.w, w1.w, w2.w, w3.w);
-            }
-        } else {
-            // Rows of weights follow each other as the sum does.
-            let last = params.kh * params.kw * params.c_in * 4u;
-            for (var i = lane; i < 4u * DEPTH * LANES_X * GROUPS; i += LANES_X * LANES_Y) {
-                let k = step * 4u * DEPTH + i / (LANES_X * GROUPS);
-                let column = first_column + i % (LANES_X * GROUPS);
-                let inside = k < last && column < params.columns;
-                wg_weight[i] = select(vec4<f32>(0.0), weight[select(0u, k * params.c_out + column, inside)], inside);
-            }
+        keep(next, lane, backward);
+        workgroupBarrier(); // the step is in place
+        if (AHEAD == 1u) {
+            next = load(loader, place, backward); // beyond the last step it is loaded in vain
+            place = advance(place, walk);
         }
-        place = advance(place, groups, map.taps.y);
-        workgroupBarrier(); // the step is loaded
-        for (var d = 0u; d < DEPTH; d++) {
-            let a = d * (LANES_Y * PIXELS + 1u) + ty;
-            let b = d * 4u * LANES_X * GROUPS + tx;
-            let a0 = wg_source[a];
-            let a1 = wg_source[a + LANES_Y];
-            let a2 = wg_source[a + 2u * LANES_Y];
-            let a3 = wg_source[a + 3u * LANES_Y];
-            var a4 = a0;
-            var a5 = a0;
-            var a6 = a0;
-            var a7 = a0;
-            if (PIXELS == 8u) {
-                a4 = wg_source[a + 4u * LANES_Y];
-                a5 = wg_source[a + 5u * LANES_Y];
-                a6 = wg_source[a + 6u * LANES_Y];
-                a7 = wg_source[a + 7u * LANES_Y];
-            }
-            let v0 = wg_weight[b];
-            let v1 = wg_weight[b + LANES_X * GROUPS];
-            let v2 = wg_weight[b + 2u * LANES_X * GROUPS];
-            let v3 = wg_weight[b + 3u * LANES_X * GROUPS];
-            s00 = times(a0, v0, v1, v2, v3, s00);
-            s01 = times(a1, v0, v1, v2, v3, s01);
-            s02 = times(a2, v0, v1, v2, v3, s02);
-            s03 = times(a3, v0, v1, v2, v3, s03);
-            if (PIXELS == 8u) {
-                s04 = times(a4, v0, v1, v2, v3, s04);
-                s05 = times(a5, v0, v1, v2, v3, s05);
-                s06 = times(a6, v0, v1, v2, v3, s06);
-                s07 = times(a7, v0, v1, v2, v3, s07);
-            }
-            if (GROUPS == 2u) {
-                let u0 = wg_weight[b + LANES_X];
-                let u1 = wg_weight[b + LANES_X + LANES_X * GROUPS];
-                let u2 = wg_weight[b + LANES_X + 2u * LANES_X * GROUPS];
-                let u3 = wg_weight[b + LANES_X + 3u * LANES_X * GROUPS];
-                s10 = times(a0, u0, u1, u2, u3, s10);
-                s11 = times(a1, u0, u1, u2, u3, s11);
-                s12 = times(a2, u0, u1, u2, u3, s12);
-                s13 = times(a3, u0, u1, u2, u3, s13);
-                if (PIXELS == 8u) {
-                    s14 = times(a4, u0, u1, u2, u3, s14);
-                    s15 = times(a5, u0, u1, u2, u3, s15);
-                    s16 = times(a6, u0, u1, u2, u3, s16);
-                    s17 = times(a7, u0, u1, u2, u3, s17);
-                }
-            }
+        #each d DEPTH
+        {
+            #each g GROUPS
+            let w{g}0 = wg_weight[{d}].rows[0].at[{g}][tx];
+            let w{g}1 = wg_weight[{d}].rows[1].at[{g}][tx];
+            let w{g}2 = wg_weight[{d}].rows[2].at[{g}][tx];
+            let w{g}3 = wg_weight[{d}].rows[3].at[{g}][tx];
+            #end
+            #each p PIXELS
+            let a{p} = wg_source[{d}].at[{p}][ty];
+            #each g GROUPS
+            s{g}{p} = times(a{p}, w{g}0, w{g}1, w{g}2, w{g}3, s{g}{p}, backward);
+            #end
+            #end
         }
+        #end
         workgroupBarrier(); // the step has been read
     }
-    let p = first_pixel + ty;
-    let column = first_column + tx;
-    store(p, column, map, out_size, split, s00);
-    store(p + LANES_Y, column, map, out_size, split, s01);
-    store(p + 2u * LANES_Y, column, map, out_size, split, s02);
-    store(p + 3u * LANES_Y, column, map, out_size, split, s03);
-    if (PIXELS == 8u) {
-        store(p + 4u * LANES_Y, column, map, out_size, split, s04);
-        store(p + 5u * LANES_Y, column, map, out_size, split, s05);
-        store(p + 6u * LANES_Y, column, map, out_size, split, s06);
-        store(p + 7u * LANES_Y, column, map, out_size, split, s07);
-    }
-    if (GROUPS == 2u) {
-        store(p, column + LANES_X, map, out_size, split, s10);
-        store(p + LANES_Y, column + LANES_X, map, out_size, split, s11);
-        store(p + 2u * LANES_Y, column + LANES_X, map, out_size, split, s12);
-        store(p + 3u * LANES_Y, column + LANES_X, map, out_size, split, s13);
-        if (PIXELS == 8u) {
-            store(p + 4u * LANES_Y, column + LANES_X, map, out_size, split, s14);
-            store(p + 5u * LANES_Y, column + LANES_X, map, out_size, split, s15);
-            store(p + 6u * LANES_Y, column + LANES_X, map, out_size, split, s16);
-            store(p + 7u * LANES_Y, column + LANES_X, map, out_size, split, s17);
-        }
-    }
-}
-
-// A group of summands that the tap sees, zero outside of the source.
-fn load(corner: vec3<i32>, seen: vec2<i32>, group: u32, size: vec2<u32>, summed: bool) -> vec4<f32> {
-    let at = corner.yz + seen;
-    let inside = summed && u32(at.x) < size.x && u32(at.y) < size.y;
-    let pixel = u32((corner.x + at.x) * i32(size.y) + at.y);
-    let from_group = select(0u, pixel * params.source_stride + params.source_offset + group, inside);
-    return select(vec4<f32>(0.0), source[from_group], inside);
+    #each p PIXELS
+    let pixel{p} = result_pixel(first_pixel + ty + {p}u * LANES_Y, map, out_size);
+    #end
+    #each g GROUPS
+    #each p PIXELS
+    store(pixel{p}, first_column + tx + {g}u * LANES_X, split, s{g}{p});
+    #end
+    #end
 }
 
 @compute @workgroup_size(LANES_X * LANES_Y)

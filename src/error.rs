@@ -204,6 +204,24 @@ pub enum Error {
         /// What it is given.
         found: [usize; 2],
     },
+    /// Values of another number of channels than a network takes.
+    #[error(
+        "{network}: takes {expected} channels, and is given {found}{}",
+        if matches!(*.expected, 1 | 3) {
+            String::new()
+        } else {
+            format!("; pictures are made of 3, or 1, and such a network is looked at by `outputs` and `gradient`, with --image \
+                     FILE.safetensors of a tensor \"image\" [N, {}, H, W]", .expected)
+        }
+    )]
+    Channels {
+        /// The network's file.
+        network: String,
+        /// Channels that it takes.
+        expected: usize,
+        /// What it is given.
+        found: usize,
+    },
     /// A recipe with a mistake.
     #[error("recipe {name}: {reason}")]
     Recipe {

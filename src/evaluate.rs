@@ -56,6 +56,11 @@ impl<'a> Scene<'a> {
         Scene { networks, normalize, objective: Objective::default(), inputs: Vec::new() }
     }
 
+    /// Whether every network takes grey pictures, so that those which are made for them are grey.
+    pub fn is_grey(&self) -> bool {
+        !self.networks.is_empty() && self.networks.iter().all(|network| network.structure.channels() == 1)
+    }
+
     /// Puts the networks and the loss on a tape. `seen` is what the networks are given of the `picture`; terms on the picture
     /// itself look at the latter.
     pub(crate) fn stage(&self, tape: &mut Tape, (picture, seen): (Var, Var), places: &[Place]) -> Result<Staged> {
@@ -69,7 +74,7 @@ impl<'a> Scene<'a> {
             heads.extend(self.objective.measures_statistics(index).then_some(Head::Main));
             let layers: Vec<&str> = looked_at().filter_map(|place| place.layer(index)).collect();
             let x = match shared {
-                Some(x) if network.pixels.is_none() => x,
+                Some(x) if network.pixels.is_none() && network.structure.takes(tape.shape(x).c()) => x,
                 _ => network.input(tape, seen, self.normalize)?,
             };
             shared = shared.or(network.pixels.is_none().then_some(x));

@@ -45,20 +45,40 @@ const MAX_TEXT_BYTES: usize = 16 << 20;
 /// [`Error::File`] when the file is none of these, damaged, or larger than [`MAX_SIDE`] or [`MAX_PIXELS`], checked
 /// before anything is decoded; [`Error::Io`] when it cannot be read.
 pub fn read(path: &Path) -> Result<Array> {
-    if path.extension().is_some_and(|extension| extension == "safetensors") { read_tensor(path) } else { decode(path) }
+    if is_tensor(path) { read_tensor(path, true) } else { decode(path) }
 }
 
-fn read_tensor(path: &Path) -> Result<Array> {
+/// Reads what a network is to be given, which may have any number of channels in a `.safetensors` file; the rest as [`read`].
+///
+/// **Shapes** [1, 3, H, W]; [N, C, H, W] from `.safetensors`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_values(path: &Path) -> Result<Array> {
+    if is_tensor(path) { read_tensor(path, false) } else { decode(path) }
+}
+
+fn is_tensor(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "safetensors")
+}
+
+fn read_tensor(path: &Path, colours: bool) -> Result<Array> {
     const NAME: &str = "image";
+    /// More channels than anything has that is looked at as a picture.
+    const MOST: usize = 1 << 12;
     let file = Checkpoint::open(path)?;
     let sizes = file.shape(NAME).ok_or_else(|| Error::file(path, format!("has no tensor \"{NAME}\"")))?;
-    let &[n, 3, h, w] = sizes else {
-        return Err(Error::file(path, format!("tensor \"{NAME}\" is {sizes:?}, expected [N, 3, H, W]")));
+    let (n, c, h, w) = match *sizes {
+        [n, c, h, w] if c == 3 || !colours && (1..=MOST).contains(&c) => (n, c, h, w),
+        _ => {
+            let expected = if colours { "[N, 3, H, W]" } else { "[N, C, H, W]" };
+            return Err(Error::file(path, format!("tensor \"{NAME}\" is {sizes:?}, expected {expected}")));
+        }
     };
-    check_size(path, n, w, h)?;
+    check_size(path, n.saturating_mul(c.div_ceil(3)), w, h)?;
     let mut values = file.read_unchecked(NAME)?;
     if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-        let (picture, channel, row, column) = (at / (3 * h * w), at / (h * w) % 3, at / w % h, at % w);
+        let (picture, channel, row, column) = (at / (c * h * w), at / (h * w) % c, at / w % h, at % w);
         return Err(Error::file(
             path,
             format!(
@@ -70,7 +90,7 @@ fn read_tensor(path: &Path) -> Result<Array> {
     if file.dtype(NAME) == Some("U8") {
         values.iter_mut().for_each(|value| *value /= 255.0);
     }
-    Ok(Array::new(Shape::new(n, 3, h, w), values))
+    Ok(Array::new(Shape::new(n, c, h, w), values))
 }
 
 /// What [`read`] can decode.
@@ -278,23 +298,57 @@ pub fn scale(picture: &Array, side: usize) -> Array {
 
 /// A picture in another height and width (triangle filter).
 ///
-/// **Shapes** [N, 3, H, W] -> [N, 3, height, width].
+/// **Shapes** [N, C, H, W] -> [N, C, height, width].
 pub fn resize(picture: &Array, [height, width]: [usize; 2]) -> Array {
-    let [n, _, h, w] = picture.shape.0;
-    let mut values = Vec::with_capacity(n * 3 * height * width);
+    let [n, c, h, w] = picture.shape.0;
+    let mut values = Vec::with_capacity(n * c * height * width);
     for index in 0..n {
         let planes = picture.picture(index).values;
-        let pixel = |x: u32, y: u32| {
-            let at = y as usize * w + x as usize;
-            Rgb([planes[at], planes[h * w + at], planes[2 * h * w + at]])
-        };
-        let full = ImageBuffer::from_fn(w as u32, h as u32, pixel);
-        let resized = imageops::resize(&full, width as u32, height as u32, FilterType::Triangle);
-        for channel in 0..3 {
-            values.extend(resized.pixels().map(|pixel| pixel.0[channel]));
+        // Three at a time, as many as a pixel has that the filter knows; the last may come again and are left out.
+        for first in (0..c).step_by(3) {
+            let plane = |k: usize| (first + k).min(c - 1) * h * w;
+            let pixel = |x: u32, y: u32| {
+                let at = y as usize * w + x as usize;
+                Rgb([planes[plane(0) + at], planes[plane(1) + at], planes[plane(2) + at]])
+            };
+            let full = ImageBuffer::from_fn(w as u32, h as u32, pixel);
+            let resized = imageops::resize(&full, width as u32, height as u32, FilterType::Triangle);
+            for channel in 0..3.min(c - first) {
+                values.extend(resized.pixels().map(|pixel| pixel.0[channel]));
+            }
         }
     }
-    Array::new(Shape::new(n, 3, height, width), values)
+    Array::new(Shape::new(n, c, height, width), values)
+}
+
+/// Parts of red, green and blue in the luma of a picture.
+///
+/// **Reference** ITU-R BT.601 in the sixteen binary places of Pillow's `convert("L")`, which rounds to 256 levels in the end.
+pub(crate) const LUMA: [f32; 3] = [19595.0 / 65536.0, 38470.0 / 65536.0, 7471.0 / 65536.0];
+
+/// Pictures whose three colours are their luma. Those that are grey already stay as they are, to the bit.
+///
+/// **Shapes** [N, 3, H, W] -> the same.
+pub fn grey(pictures: &Array) -> Array {
+    let plane = pictures.shape.pixels() / pictures.shape.n().max(1);
+    let mut values = pictures.values.clone();
+    for picture in values.chunks_exact_mut(3 * plane) {
+        for at in 0..plane {
+            let [r, g, b] = [0, 1, 2].map(|colour| picture[colour * plane + at]);
+            let luma = if r == g && g == b { r } else { r * LUMA[0] + g * LUMA[1] + b * LUMA[2] };
+            (0..3).for_each(|colour| picture[colour * plane + at] = luma);
+        }
+    }
+    Array::new(pictures.shape, values)
+}
+
+/// Pictures whose three colours are the first of them: grey noise, which is as strong as each of three was.
+///
+/// **Shapes** [N, 3, H, W] -> the same.
+pub fn of_first_colour(pictures: &Array) -> Array {
+    let plane = pictures.shape.pixels() / pictures.shape.n().max(1);
+    let values = pictures.values.chunks_exact(3 * plane).flat_map(|picture| picture[..plane].repeat(3)).collect();
+    Array::new(pictures.shape, values)
 }
 
 /// Writes a picture as PNG with words about it. The file appears whole or not at all.

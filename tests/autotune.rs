@@ -43,7 +43,7 @@ fn what_was_measured_is_kept_until_the_file_is_damaged() {
     assert_eq!(first.measured().0, 3, "asked again, it remembers");
     assert_ne!(first.digest(), empty);
     for (pass, &variant) in Pass::ALL.into_iter().zip(&chosen) {
-        let units = device().adapter().class.units();
+        let units = device().adapter().units();
         assert!(problem(pass).candidates(units)[..3].contains(&variant), "{pass:?}: {variant}");
     }
 
@@ -64,7 +64,7 @@ fn what_was_measured_is_kept_until_the_file_is_damaged() {
 fn out_of_time_the_table_chooses_and_its_choice_stays() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let tuner = Autotuner::new(device(), settings(folder.path(), Duration::ZERO));
-    let table = Tiling::Table { units: device().adapter().class.units() };
+    let table = Tiling::Table { units: device().adapter().units() };
     let expected = Pass::ALL.map(|pass| entoptic::ops::choose(&problem(pass), &table)).to_vec();
     assert_eq!((ask(&tuner), tuner.measured().0), (expected.clone(), 0));
     let tomorrow = Autotuner::new(device(), settings(folder.path(), MINUTE));
@@ -99,7 +99,7 @@ fn warning(folder: &Path) -> (Autotuner, Arc<Mutex<Vec<String>>>) {
 fn a_kernel_with_which_a_process_ended_is_not_run_again() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let layer = problem(Pass::Forward);
-    let deadly = layer.candidates(device().adapter().class.units())[0];
+    let deadly = layer.candidates(device().adapter().units())[0];
     let first = Autotuner::new(device(), settings(folder.path(), Duration::ZERO));
     assert_eq!(ask(&first)[0], deadly, "the table would have it");
     let file = first.file().expect("a file");

@@ -4,93 +4,22 @@
 // Helpers of tests unwrap like the tests themselves, which the lint does not see.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use entoptic::device::{Dispatch, Kernel, Recorder, Shader, Source, Tile, Tiling, Tuning, Variant, expand};
-use entoptic::ops::{Backward, Finish, Forward, Sample, View, samples, shaders};
-use entoptic::tensor::Layout;
+use common::kernels::{all_dispatches, bindings, dispatches, kernels, parse, parse_file};
+use entoptic::device::{Tuning, expand};
+use entoptic::ops::{samples, shaders};
 use naga::back::pipeline_constants::process_overrides;
 use naga::back::{PipelineConstants, hlsl, msl, spv};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
+use naga::{AddressSpace, ShaderStage, TypeInner};
 
 /// What WebGPU promises of every adapter.
 const STORAGE_BINDINGS: usize = 8;
 const INVOCATIONS: u32 = 256;
 const WORKGROUP_BYTES: u32 = 16 << 10;
-
-/// What a file may use that not every adapter has: only recordings for adapters that have it launch such kernels.
-fn capabilities(shader: &Shader) -> Capabilities {
-    match shader.name {
-        "conv2d_subgroup" => Capabilities::SUBGROUP,
-        _ => Capabilities::default(),
-    }
-}
-
-fn parse(shader: &Shader) -> (Module, ModuleInfo) {
-    let text = expand(shader.text);
-    let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
-    let info = Validator::new(ValidationFlags::all(), capabilities(shader)).validate(&module);
-    let info = info.unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&text)));
-    (module, info)
-}
-
-/// What an operation launches forwards and then backwards towards every input that has a gradient.
-fn dispatches(sample: &Sample, tuning: Tuning) -> Vec<Dispatch> {
-    let mut recorder = Recorder::new(tuning);
-    let view = |recorder: &mut Recorder, shape, layout: Layout| {
-        View::whole(recorder.buffer("value", layout.bytes(shape), Source::Transient), shape, layout)
-    };
-    let forms: Vec<_> = sample.inputs.iter().map(|domain| domain.form()).collect();
-    let shapes: Vec<_> = forms.iter().map(|(shape, _)| *shape).collect();
-    let inputs: Vec<View> = forms.iter().map(|&(shape, layout)| view(&mut recorder, shape, layout)).collect();
-    let output = view(&mut recorder, sample.op.output_shape(&shapes).unwrap(), Layout::Picture);
-    let grad_output = view(&mut recorder, output.shape, Layout::Picture);
-    let saved = sample.op.saved(&shapes);
-    let saved: Vec<View> = saved.into_iter().map(|shape| view(&mut recorder, shape, Layout::Picture)).collect();
-    sample.op.forward(&mut recorder, &Forward { inputs: &inputs, output, saved: &saved });
-    let mut refused = 0;
-    for (index, &(shape, layout)) in forms.iter().enumerate() {
-        // One at a time, for an input without a gradient refuses the whole pass.
-        let mut grads = vec![None; forms.len()];
-        grads[index] = Some(view(&mut recorder, shape, layout));
-        let pass =
-            Backward { inputs: &inputs, output, saved: &saved, grad_output, grads: &grads, finish: Finish::default() };
-        refused += usize::from(sample.op.backward(&mut recorder, &pass).is_err());
-    }
-    assert!(refused < forms.len(), "{:?} has no gradient at all", sample.op);
-    recorder.finish().dispatches
-}
-
-fn all_dispatches() -> Vec<Dispatch> {
-    let on_cpu = |subgroup| Tuning { workgroup: 8, subgroup, ..Tuning::default() };
-    let mut tunings = vec![on_cpu(false), on_cpu(true), Tuning::default()];
-    for tile in Tile::ALL {
-        let tiling = [1, 3].map(|splits| Tiling::Always(Variant::Tiled(tile, splits)));
-        tunings.extend(tiling.map(|tiling| Tuning { tiling, ..Tuning::default() }));
-    }
-    let of = |sample| tunings.iter().flat_map(move |tuning| dispatches(sample, tuning.clone()));
-    samples().iter().flat_map(of).collect()
-}
-
-/// Every kernel that the samples launch, and every other entry point with its default constants.
-fn kernels() -> Vec<Kernel> {
-    let mut kernels: Vec<Kernel> = Vec::new();
-    for dispatch in all_dispatches() {
-        if !kernels.contains(&dispatch.kernel) {
-            kernels.push(dispatch.kernel);
-        }
-    }
-    for shader in shaders() {
-        for entry in parse(shader).0.entry_points {
-            if !kernels.iter().any(|kernel| kernel.shader == shader && kernel.entry == entry.name) {
-                kernels.push(Kernel::new(shader, entry.name.leak()));
-            }
-        }
-    }
-    kernels
-}
 
 #[test]
 fn every_file_is_registered_once() {
@@ -137,7 +66,7 @@ fn samples_reach_every_entry_point() {
     }
     for shader in shaders() {
         let Some(reached) = reached.get(shader.name) else { continue };
-        let (module, _) = parse(shader);
+        let (module, _) = parse_file(shader);
         let entries: BTreeSet<&str> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(reached, &entries, "{}", shader.name);
     }
@@ -146,7 +75,7 @@ fn samples_reach_every_entry_point() {
 #[test]
 fn params_have_the_size_of_their_rust_twin() {
     for shader in shaders() {
-        let (module, _) = parse(shader);
+        let (module, _) = parse_file(shader);
         let params = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params"));
         let (_, params) = params.unwrap_or_else(|| panic!("{} has no struct Params", shader.name));
         let TypeInner::Struct { span, ref members } = params.inner else { panic!("Params is a struct") };
@@ -163,7 +92,7 @@ fn params_have_the_size_of_their_rust_twin() {
 fn kernels_validate_and_translate_with_their_constants() {
     for kernel in kernels() {
         let label = kernel.label();
-        let (module, info) = parse(kernel.shader);
+        let (module, info) = parse(&kernel);
         let constants: PipelineConstants = kernel.constants().map(|(name, value)| (name.to_owned(), value)).collect();
         let entry = Some((ShaderStage::Compute, kernel.entry));
         let (module, info) =
@@ -194,26 +123,10 @@ fn kernels_validate_and_translate_with_their_constants() {
     }
 }
 
-/// Binding numbers that an entry point names, and whether it may write there.
-fn bindings(shader: &Shader, entry: &str) -> BTreeMap<u32, bool> {
-    let (module, info) = parse(shader);
-    let index = module.entry_points.iter().position(|point| point.name == entry).expect("an entry point");
-    let named = module.global_variables.iter().filter(|(handle, _)| !info.get_entry_point(index)[*handle].is_empty());
-    let bound = named.filter_map(|(_, global)| Some((global, global.binding?)));
-    bound
-        .map(|(global, binding)| {
-            let stores = StorageAccess::STORE;
-            let writes = matches!(global.space, AddressSpace::Storage { access } if access.contains(stores));
-            assert_eq!(binding.group, 0, "{}", shader.name);
-            (binding.binding, writes)
-        })
-        .collect()
-}
-
 #[test]
 fn entry_points_keep_to_eight_storage_bindings() {
     for kernel in kernels() {
-        let storage = bindings(kernel.shader, kernel.entry).keys().filter(|&&binding| binding > 0).count();
+        let storage = bindings(&kernel).keys().filter(|&&binding| binding > 0).count();
         assert!(storage <= STORAGE_BINDINGS, "{}: {storage} storage bindings", kernel.label());
     }
 }
@@ -221,8 +134,9 @@ fn entry_points_keep_to_eight_storage_bindings() {
 /// The layout of a pipeline follows from what its entry point names, so that a binding too few or too many is refused.
 #[test]
 fn dispatches_bind_what_their_kernels_name() {
+    let mut known = HashMap::new();
     for dispatch in all_dispatches() {
-        let named = bindings(dispatch.kernel.shader, dispatch.kernel.entry);
+        let named = known.entry(dispatch.kernel.clone()).or_insert_with(|| bindings(&dispatch.kernel));
         let bound: BTreeSet<u32> = dispatch.bindings.iter().map(|(binding, _)| *binding).chain([0]).collect();
         assert_eq!(bound, named.keys().copied().collect(), "{}", dispatch.label);
         assert_eq!(dispatch.params.len(), dispatch.kernel.shader.params_size, "{}", dispatch.label);
@@ -231,4 +145,21 @@ fn dispatches_bind_what_their_kernels_name() {
             assert!(!(named[binding] && elsewhere), "{} writes a buffer that it also reads", dispatch.label);
         }
     }
+}
+
+/// For the compilers that `scripts/test.sh` finds: every text that a driver is given, each in a file of its own.
+#[test]
+fn every_text_is_written_to_a_file() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    let texts: BTreeSet<(&str, String)> = kernels().iter().map(|kernel| (kernel.shader.name, kernel.text())).collect();
+    for (number, (name, text)) in texts.iter().enumerate() {
+        assert!(!text.contains('#'), "{name} is not written out");
+        std::fs::write(folder.join(format!("{name}-{number}.wgsl")), text).unwrap();
+    }
+    let names: BTreeSet<&str> = texts.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names.len(), shaders().count(), "a file without a kernel");
 }

@@ -7,13 +7,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 
-folder=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/entoptic-peers}
-python=$folder/venv/bin/python
-if [ ! -x "$python" ]; then
-    python3 -m venv "$folder/venv"
-    "$python" -m pip install --quiet torch==2.8.0 torchvision==0.23.0 ncnn==1.0.20261020 pnnx==20261020 \
-        tinygrad==0.14.0 dawn-python==0.3.0
-fi
+. benches/peers/venv.sh
 cargo bench --locked --bench nets --no-run
 
 # Each process from its start: wall time and memory of the whole, after what it prints of its passes.

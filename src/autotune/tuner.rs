@@ -76,7 +76,7 @@ pub fn install(device: &Device, settings: Settings) -> Option<Arc<Autotuner>> {
 impl Autotuner {
     /// A tuner for a device of any kind, with what is on disk for it.
     pub fn new(device: &Device, settings: Settings) -> Autotuner {
-        let (place, units) = (Place::new(device.adapter()), device.adapter().class.units());
+        let (place, units) = (Place::new(device.adapter()), device.adapter().units());
         let kept = settings.folder.as_ref().map(|folder| load(&folder.join(place.file()), &place, units));
         let state = Mutex::new(State {
             bench: Bench::new(device.clone()),

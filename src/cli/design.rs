@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use entoptic::classes::ClassList;
+use entoptic::nets::{Ends, Pixels};
 use serde::{Deserialize, Serialize};
 
 use super::networks::{Loaded, file_name, shared_classes};
@@ -44,6 +45,17 @@ pub struct Maker {
     /// Where in the file the weights are, where the user has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Which input and output of its file, where the user has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// How its training pictures were normalised, where the user has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<Pixels>,
+    /// Whether the user has named its classes: the file of names need not be there again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renamed: bool,
     pub transform_input: bool,
     pub weight: f32,
     pub head: String,
@@ -151,10 +163,16 @@ impl Aim {
         if about.is_empty() {
             return Ok(());
         }
-        let known: &ClassList = shared_classes(networks)?;
+        // Names that the user has given are in the picture alone.
+        let (renamed, named): (Vec<&Loaded>, Vec<&Loaded>) = networks.iter().partition(|loaded| loaded.renamed);
+        let known = match &named[..] {
+            [] => &ClassList::unnamed(renamed[0].network.class_count()),
+            named => shared_classes(named.iter().copied())?,
+        };
         for (class, name) in about {
-            match (class < known.len()).then(|| known.name(class)) {
-                Some(found) if found == name => {}
+            let found = (class < known.len()).then(|| known.name(class));
+            match found.filter(|_| renamed.iter().all(|loaded| loaded.network.class_count() == known.len())) {
+                Some(found) if found == name || named.is_empty() => {}
                 Some(found) => bail!("it calls class {class} {name}, its network calls it {found}"),
                 None => bail!("it names class {class}, its network has {}", known.len()),
             }
@@ -164,12 +182,17 @@ impl Aim {
 }
 
 impl From<&Loaded> for Maker {
-    fn from(Loaded { network, weight, head, .. }: &Loaded) -> Self {
+    fn from(Loaded { network, weight, head, told, renamed, .. }: &Loaded) -> Self {
+        let Ends { input, output } = network.structure.ends();
         Maker {
             network: network.structure.name().to_owned(),
             weights: file_name(Path::new(&network.source)),
             sha256: network.checksum.clone(),
             key: network.key.clone(),
+            input,
+            output,
+            pixels: *told,
+            renamed: *renamed,
             transform_input: network.transform_input,
             weight: *weight,
             head: head.name().to_owned(),

@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use clap::Args;
 use entoptic::device::{AdapterChoice, Device, adapters};
 use entoptic::doctor::{Checkup, Report, Row, Settings, Verdict};
-use entoptic::nets::Structure;
+use entoptic::nets::{Ends, Structure};
 use entoptic::picture::check_writable;
 use entoptic::weights::Checkpoint;
 
+use super::models::EndsArgs;
 use super::options::Global;
 
 #[derive(Args)]
@@ -24,6 +25,8 @@ pub struct DoctorArgs {
     /// Only the layers of the network that this file describes (.pt2 or .onnx), each against plain loops in f64
     #[arg(long, value_name = "FILE", conflicts_with = "thorough")]
     pub network: Option<PathBuf>,
+    #[command(flatten)]
+    pub ends: EndsArgs,
     /// File for everything that was found, to be attached to an issue (JSON)
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
@@ -39,7 +42,7 @@ pub fn run(global: &Global, args: DoctorArgs) -> anyhow::Result<()> {
         let index = Device::open(&choice)?.adapter().index;
         chosen.retain(|adapter| adapter.index == index);
     }
-    let network = args.network.as_deref().map(network).transpose()?;
+    let network = args.network.as_deref().map(|file| network(file, &args.ends.ends())).transpose()?;
     let settings = Settings { thorough: args.thorough, only: String::new(), network };
     let checkup = Checkup::of(&chosen, &settings, &mut |part| global.say(format_args!("{part}")));
     let text = tables(&checkup)?;
@@ -107,8 +110,8 @@ fn verdict(report: &Report) -> String {
 }
 
 /// The network that a file describes.
-fn network(file: &Path) -> anyhow::Result<Structure> {
-    match Structure::read(Checkpoint::open(file).context("--network")?)? {
+fn network(file: &Path, ends: &Ends) -> anyhow::Result<Structure> {
+    match Structure::read_between(Checkpoint::open(file).context("--network")?, ends)? {
         Ok((structure, _)) => Ok(structure),
         Err(_) => bail!(
             "--network {}: holds weights alone; the layers of the networks that are known are tried with --thorough",

@@ -24,7 +24,8 @@ use super::progress::memory;
 pub struct GradientArgs {
     #[command(flatten)]
     pub models: Models,
-    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W]; of its own size without --size
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W], or of as many channels as
+    /// the network takes; of its own size without --size
     #[arg(long)]
     pub image: PathBuf,
     /// Side of the square that is looked at: the shorter side of the picture is scaled to it, the middle of the longer one is taken
@@ -44,8 +45,16 @@ pub struct GradientArgs {
 }
 
 pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
-    let image = sized(picture::read(&args.image).context("--image")?, args.size);
+    let image = sized(picture::read_values(&args.image).context("--image")?, args.size);
     picture::check_writable(&args.out)?;
+    let as_picture = args.out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    if as_picture && image.shape.c() != 3 {
+        bail!(
+            "--out {}: a gradient of {} channels is no picture; name a .safetensors file",
+            args.out.display(),
+            image.shape.c()
+        );
+    }
     let device = open(global)?;
     let networks = load(global, &device, &args.models.models)?;
     let normalize = args.normalize.map_or(networks[0].trained_with, Into::into);
@@ -63,7 +72,7 @@ pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
     for (n, loss) in found.loss.values.iter().enumerate() {
         println!("loss of picture {n}: {loss}");
     }
-    if args.out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+    if as_picture {
         picture::write_png(&args.out, &visible(&found.gradient.picture(0)), &[])?;
     } else {
         let named = |name: &str, shape: Vec<usize>, array: &Array| NamedArray {

@@ -28,7 +28,7 @@ pub fn run(global: &Global, args: LayersArgs) -> anyhow::Result<()> {
     let mut tape = Tape::default();
     let usual = networks[0].network.structure.sides().unwrap_or([224; 2]);
     let [h, w] = args.size.map_or(usual, |side| [side; 2]);
-    let x = tape.input("picture", Shape::new(1, 3, h, w));
+    let x = tape.input("picture", Shape::new(1, networks[0].network.structure.colours(), h, w));
     let outputs = networks[0].network.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
     let shown = args.layer.as_deref().map(|layer| outputs.tap(layer)).transpose()?;
     let mut total = 0;

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use entoptic::analysis::softmax;
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
 use entoptic::objective::Place;
@@ -15,7 +14,7 @@ use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::Array;
 
 use super::design::{Aim, Init};
-use super::networks::{Loaded, check_range, check_recipe, file_name, normalize_for, shared_classes};
+use super::networks::{Loaded, check_range, check_recipe, file_name, probabilities, settled, shared_classes};
 use super::options::{Global, MakingArgs, PicturesArgs};
 use super::origin;
 
@@ -51,8 +50,8 @@ impl<'a> Making<'a> {
         networks: &'a [Loaded],
         args: &'a MakingArgs,
     ) -> anyhow::Result<Self> {
-        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(networks[0].recipe)))?;
-        recipe.normalize = normalize_for(&recipe, args.normalize, networks);
+        let recipe = args.recipe.as_deref();
+        let recipe = settled(global, recipe, networks[0].recipe, networks, (args.normalize, args.size))?;
         global.say(format_args!("recipe: {}, pixel values {:?}, seed {}", recipe.name, recipe.normalize, args.seed));
         check_recipe(global, device, networks, &recipe, args.normalize.is_some())?;
         Ok(Making::with_recipe(global, device, networks, recipe, args))
@@ -84,10 +83,13 @@ impl<'a> Making<'a> {
     /// What a picture starts from: noise, or a photograph in its own shape, its shorter side of the size with which the recipe
     /// starts.
     pub fn start(&self, stream: Stream) -> anyhow::Result<Array> {
+        let grey = self.scene().is_grey();
         if self.starts_from_noise() {
-            return Ok(initial(&self.recipe, stream)?);
+            let noise = initial(&self.recipe, stream)?;
+            return Ok(if grey { picture::of_first_colour(&noise) } else { noise });
         }
         let photograph = picture::read(&self.args.init).context("--init")?;
+        let photograph = if grey { picture::grey(&photograph) } else { photograph };
         Ok(picture::scale(&photograph, self.recipe.init.size as usize))
     }
 
@@ -130,7 +132,8 @@ impl<'a> Making<'a> {
     /// Probability that network `index` gives to each class, for each picture.
     pub fn probabilities(&self, index: usize, pictures: &Array) -> anyhow::Result<Vec<Vec<f32>>> {
         let logits = self.logits_of(index, pictures)?;
-        Ok((0..logits.shape.n()).map(|n| softmax(&logits.picture(n).values)).collect())
+        let network = &self.networks[index].network;
+        Ok((0..logits.shape.n()).map(|n| probabilities(network, &logits.picture(n).values)).collect())
     }
 
     /// Tells what each network makes of the pictures' classes.

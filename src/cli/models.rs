@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error as ClapError, FromArgMatches, value_parser};
-use entoptic::nets::{Head, Structure};
+use entoptic::nets::{Ends, Head, Pixels, Structure};
 
-/// `--model M` (or what the role calls it) with `--weights`, `--key`, `--weight`, `--head` and `--transform-input`, any number of times; each of these belongs to
+/// `--model M` (or what the role calls it) with `--weights` and what is said of these, any number of times; each of these belongs to
 /// the network before it. Weights that none is waiting for are a network by themselves. Some commands name networks in a
 /// second role.
 #[derive(Clone, Debug)]
@@ -80,6 +80,45 @@ pub struct Model {
     pub transform_input: Option<bool>,
     /// A file with the names of its classes.
     pub classes: Option<PathBuf>,
+    /// Means and standard deviations with which its training pictures were normalised, where the user says them.
+    pub normalised: [Option<Numbers>; 2],
+    /// Which input and output of its file.
+    pub ends: Ends,
+}
+
+/// The same for commands that look at one file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EndsArgs {
+    /// Of a .pt2 or .onnx file with several inputs: the one that takes the picture, by name or place from 0 on
+    #[arg(long, value_name = "NAME")]
+    pub input: Option<String>,
+    /// Of a .pt2 or .onnx file with several outputs: the one that is looked at, by name or place from 0 on
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
+}
+
+impl EndsArgs {
+    pub fn ends(&self) -> Ends {
+        Ends { input: self.input.clone(), output: self.output.clone() }
+    }
+}
+
+/// One number for each colour, or one for all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbers(pub Vec<f32>);
+
+impl FromStr for Numbers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split(',').map(|number| number.trim().parse::<f32>().ok()).collect::<Option<Vec<f32>>>();
+        let numbers = numbers.filter(|numbers| matches!(numbers.len(), 1 | 3));
+        let numbers = numbers.ok_or("expected a number, or three with commas between them")?;
+        match numbers.iter().all(|number| (0.0..=2.0).contains(number)) {
+            true => Ok(Numbers(numbers)),
+            false => Err("expected numbers for pixel values from 0 to 1; divide those for 0 to 255 by 255".into()),
+        }
+    }
 }
 
 /// Where weights are.
@@ -111,6 +150,8 @@ const WEIGHT: &str = "weight";
 const HEAD: &str = "head";
 const CLASSES: &str = "class-names";
 const TRANSFORM: &str = "transform-input";
+const NORMALISED: [&str; 2] = ["mean", "std"];
+const ENDS: [&str; 2] = ["input", "output"];
 
 const USUAL: &str = "Weights of the network before it: a file, `demo` or `demo-plain` for a small network built in, or the \
                      name of a fetched checkpoint (`entoptic weights list`); by default a fetched one of that network, else the small \
@@ -135,9 +176,11 @@ impl<R: Role> Args for Models<R> {
     fn augment_args(command: Command) -> Command {
         let (first, short) = R::FIRST;
         let known = Structure::all().iter().map(Structure::name).collect::<Vec<_>>().join(", ");
-        let network = |name, help: String| argument(name, "NETWORK", help).value_parser(Structure::from_str);
+        let network = |name, help: String| argument(name, "NETWORK", help).value_parser(Named::from_str);
         let others = R::NEEDED_UNLESS.into_iter().chain([WEIGHTS]);
-        let first = network(first, format!("Network: {known}")).short(short);
+        let help =
+            format!("Network: a file that describes it (.pt2, .onnx, or what was trained from these), or {known}");
+        let first = network(first, help).short(short);
         let mut command = command.arg(first.required_unless_present_any(others));
         if let Some((name, help)) = R::OTHER {
             command = command.arg(network(name, help.into()).required(name == "minus"));
@@ -170,6 +213,33 @@ impl<R: Role> Args for Models<R> {
             )
             .arg(
                 argument(
+                    NORMALISED[0],
+                    "R,G,B",
+                    "Means that were subtracted from pixel values 0..1 in the training of the network before it, or one for all colours; \
+                     by default what its file says, else ImageNet's",
+                )
+                .value_parser(Numbers::from_str),
+            )
+            .arg(
+                argument(
+                    NORMALISED[1],
+                    "R,G,B",
+                    "Standard deviations by which the rest was divided, or one for all colours",
+                )
+                .value_parser(Numbers::from_str),
+            )
+            .arg(argument(
+                ENDS[0],
+                "NAME",
+                "Of a .pt2 or .onnx file with several inputs: the one that takes the picture, by name or place from 0 on",
+            ))
+            .arg(argument(
+                ENDS[1],
+                "NAME",
+                "Of a .pt2 or .onnx file with several outputs: the one that is looked at, by name or place from 0 on",
+            ))
+            .arg(
+                argument(
                     TRANSFORM,
                     "WHEN",
                     "torchvision's rescaling at the start of the network before it; auto: as the weights say, and on for \
@@ -189,8 +259,12 @@ impl<R: Role> FromArgMatches for Models<R> {
         let mut named: Vec<(usize, bool, Model)> = Vec::new();
         let other = R::OTHER.map(|(name, _)| (name, true));
         for (name, second) in [(R::FIRST.0, false)].into_iter().chain(other) {
-            for (index, structure) in occurrences::<Structure>(matches, name) {
-                named.push((index, second, Model::new(Some(structure), Weights::Usual)));
+            for (index, network) in occurrences::<Named>(matches, name) {
+                let model = match network {
+                    Named::Known(structure) => Model::new(Some(structure), Weights::Usual),
+                    Named::File(file) => Model::new(None, Weights::from(file)),
+                };
+                named.push((index, second, model));
             }
         }
         named.sort_by_key(|(index, ..)| *index);
@@ -217,6 +291,11 @@ impl<R: Role> FromArgMatches for Models<R> {
             model.head = Head::named(&name);
         })?;
         attach(&mut named, matches, CLASSES, |model, file: PathBuf| model.classes = Some(file))?;
+        for (which, argument) in NORMALISED.into_iter().enumerate() {
+            attach(&mut named, matches, argument, |model, numbers: Numbers| model.normalised[which] = Some(numbers))?;
+        }
+        attach(&mut named, matches, ENDS[0], |model, name: String| model.ends.input = Some(name))?;
+        attach(&mut named, matches, ENDS[1], |model, name: String| model.ends.output = Some(name))?;
         attach(&mut named, matches, TRANSFORM, |model, when: String| {
             model.transform_input = match when.as_str() {
                 "on" => Some(true),
@@ -266,7 +345,70 @@ fn misplaced(argument: &str, what: &str) -> ClapError {
 
 impl Model {
     pub fn new(structure: Option<Structure>, weights: Weights) -> Self {
-        Model { structure, weights, key: None, weight: 1.0, head: Head::Main, transform_input: None, classes: None }
+        Model {
+            structure,
+            weights,
+            key: None,
+            weight: 1.0,
+            head: Head::Main,
+            transform_input: None,
+            classes: None,
+            normalised: [None, None],
+            ends: Ends::default(),
+        }
+    }
+}
+
+/// A network as typed: one that is known by name, or a file that tells which it is.
+#[derive(Clone, Debug)]
+pub enum Named {
+    /// One that is known.
+    Known(Structure),
+    /// A file.
+    File(PathBuf),
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = PathBuf::from(text);
+        match text.parse::<Structure>() {
+            Ok(structure) => Ok(Named::Known(structure)),
+            Err(_) if path.is_file() || path.extension().is_some() => Ok(Named::File(path)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Model {
+    /// A network with its weights, where it is not a file of its own; and where to say so when both are given.
+    pub fn of(named: Option<Named>, weights: Option<PathBuf>, argument: &str) -> anyhow::Result<Self> {
+        match (named, weights) {
+            (Some(Named::File(file)), None) => Ok(Model::new(None, Weights::from(file))),
+            (Some(Named::File(file)), Some(_)) => {
+                bail!("{argument} {}: is a file, which has its weights; leave out one of the two", file.display())
+            }
+            (Some(Named::Known(structure)), weights) => {
+                Ok(Model::new(Some(structure), weights.map_or(Weights::Usual, Weights::from)))
+            }
+            (None, weights) => Ok(Model::new(None, weights.map_or(Weights::Usual, Weights::from))),
+        }
+    }
+
+    /// How its training pictures were normalised, where the user says it.
+    pub fn pixels(&self) -> anyhow::Result<Option<Pixels>> {
+        let [mean, std] = &self.normalised;
+        if mean.is_none() && std.is_none() {
+            return Ok(None);
+        }
+        let numbers = |given: &Option<Numbers>, usual: f32| given.clone().map_or(vec![usual], |Numbers(given)| given);
+        match Pixels::of(&numbers(mean, 0.0), &numbers(std, 1.0)) {
+            Some(pixels) => Ok(Some(pixels)),
+            None => {
+                bail!("--mean takes numbers from 0 to 1, --std numbers from 0.001 to 2, for pixel values from 0 to 1")
+            }
+        }
     }
 }
 

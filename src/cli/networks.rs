@@ -4,10 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use entoptic::Error;
+use entoptic::analysis::softmax;
 use entoptic::autotune::{self, Settings};
 use entoptic::classes::ClassList;
 use entoptic::device::{AdapterChoice, Class, Device};
-use entoptic::nets::{Head, Network, Normalize, Structure};
+use entoptic::nets::{Ends, Head, Network, Normalize, Pixels, Structure};
 use entoptic::picture;
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::Array;
@@ -29,6 +30,10 @@ pub struct Loaded {
     pub side: Option<usize>,
     /// The recipe that suits it.
     pub recipe: &'static str,
+    /// How its training pictures were normalised, where the user has said so.
+    pub told: Option<Pixels>,
+    /// Whether the user has named its classes.
+    pub renamed: bool,
 }
 
 impl Loaded {
@@ -37,7 +42,7 @@ impl Loaded {
         let card = &network.card;
         let (trained_with, side) = (card.normalize(), card.side);
         let recipe = if card.is_small() { "demo" } else { network.structure.recipe() };
-        Loaded { network, weight, head, trained_with, side, recipe }
+        Loaded { network, weight, head, trained_with, side, recipe, told: None, renamed: false }
     }
 
     /// Whether these are the weights of a published file.
@@ -71,14 +76,55 @@ impl Loaded {
 }
 
 /// What becomes of pixel values: what the user has `chosen`, else what a recipe says. A network that normalises by itself was
-/// trained so; the recipes in the program are for others.
+/// trained so, and one that a file describes as the file says, or as is likely; the recipes in the program are for others.
 pub fn normalize_for(recipe: &Recipe, chosen: Option<NormalizeArg>, networks: &[Loaded]) -> Normalize {
-    let by_itself = networks.iter().any(|loaded| loaded.network.card.normaliser);
-    match chosen {
-        Some(chosen) => chosen.into(),
-        None if by_itself && Recipe::named(&recipe.name).is_ok() => Normalize::Imagenet,
-        None => recipe.normalize,
+    let own = |loaded: &&Loaded| loaded.network.card.normaliser || loaded.network.structure.is_imported();
+    match (chosen, networks.iter().find(own)) {
+        (Some(chosen), _) => chosen.into(),
+        (None, Some(own)) if Recipe::named(&recipe.name).is_ok() => own.trained_with,
+        (None, _) => recipe.normalize,
     }
+}
+
+/// The recipe that the user has chosen, else the usual one; with pixel values as the networks want them, and, where it is one of those
+/// in the program, with pictures that they take: of this side, where the user has chosen one.
+pub fn settled(
+    global: &Global,
+    given: Option<&Path>,
+    usual: &str,
+    networks: &[Loaded],
+    (normalize, side): (Option<NormalizeArg>, Option<u32>),
+) -> anyhow::Result<Recipe> {
+    let mut recipe = Recipe::load(given.unwrap_or(Path::new(usual)))?;
+    recipe.normalize = normalize_for(&recipe, normalize, networks);
+    let in_program = Recipe::named(&recipe.name).is_ok();
+    // One side may be all that a file's network takes; and a small network has learnt things of a certain size.
+    let only = |loaded: &Loaded| {
+        let structure = &loaded.network.structure;
+        let takes =
+            recipe.stages.iter().map(|stage| stage.crop.unwrap_or(recipe.final_side())).chain([recipe.init.size]);
+        match takes.filter_map(|side| structure.only_sides(side as usize)).next() {
+            Some([h, w]) if h == w => Some((h, "the only ones for the network")),
+            Some(_) => None,
+            None if structure.is_imported() && loaded.network.card.is_small() => {
+                loaded.side.map(|side| (side, "as were those for the network"))
+            }
+            None => None,
+        }
+    };
+    let wanted = match side {
+        Some(side) => Some((side as usize, "as asked for", None)),
+        None => networks
+            .iter()
+            .filter(|_| in_program)
+            .find_map(|loaded| only(loaded).map(|(side, why)| (side, why, Some(&loaded.network.source)))),
+    };
+    if let Some((side, why, source)) = wanted {
+        recipe = recipe.fitted(side as u32)?;
+        let of = source.map_or(String::new(), |source| format!(" of {source}"));
+        global.say(format_args!("recipe {}: pictures of {side} x {side} pixels, {why}{of}", recipe.name));
+    }
+    Ok(recipe)
 }
 
 /// [`Loaded::check_preprocessing`] for what a recipe says, or the user has `chosen` instead. Recipes in the program for published
@@ -109,6 +155,12 @@ pub fn check_normalize(
 
 /// Side of the pictures of networks whose weights say none: torchvision's.
 pub const SIDE: usize = 224;
+
+/// Probabilities of classes from a network's logits: each by itself where the file has a sigmoid behind them.
+pub fn probabilities(network: &Network, logits: &[f32]) -> Vec<f32> {
+    let alone = network.structure.behind_logits() == Some("sigmoid") || logits.len() == 1;
+    if alone { logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect() } else { softmax(logits) }
+}
 
 /// A picture as a user wants to have it looked at: the square of that side in its middle, or as it is.
 pub fn sized(picture: Array, side: Option<u32>) -> Array {
@@ -202,16 +254,18 @@ pub fn load<'a>(
 }
 
 /// The class list that all networks of an objective share.
-pub fn shared_classes(networks: &[Loaded]) -> anyhow::Result<&ClassList> {
-    let classes = &networks[0].network.classes;
+pub fn shared_classes<'a>(networks: impl IntoIterator<Item = &'a Loaded>) -> anyhow::Result<&'a ClassList> {
+    let mut networks = networks.into_iter();
+    let first = &networks.next().context("no network is given")?.network;
+    let classes = &first.classes;
     if classes.is_empty() {
-        bail!("{} has no classifier; feature and dream look at its layers", networks[0].network.source);
+        bail!("{} has no classifier; feature and dream look at its layers", first.source);
     }
-    for Loaded { network, .. } in &networks[1..] {
+    for Loaded { network, .. } in networks {
         if network.classes != *classes {
             bail!(
                 "{} and {} have different classes ({} and {}); an objective needs networks with the same list",
-                networks[0].network.source,
+                first.source,
                 network.source,
                 classes.len(),
                 network.classes.len(),
@@ -235,6 +289,10 @@ impl Model {
         if let Some(transform) = self.transform_input {
             network.transform_input = transform;
         }
+        let told = self.pixels()?;
+        if let Some(pixels) = told {
+            network.tell_pixels(pixels);
+        }
         if network.has_classifier() || self.head != Head::Main {
             network.look_through(self.head)?;
         }
@@ -243,10 +301,17 @@ impl Model {
         }
         let classes = match network.class_count() {
             0 => "no classifier, so only its layers can be looked at".to_owned(),
+            1 => "1 class".to_owned(),
             count => format!("{count} classes"),
         };
         global.say(format_args!("network: {structure}, weights {}, {classes}", network.source));
-        network.notes.iter().for_each(|note| global.say(format_args!("  {note}")));
+        match told {
+            Some(pixels) => global.say(format_args!("  pixel values are normalised as asked for: {pixels}")),
+            None => {
+                network.notes.iter().for_each(|note| global.say(format_args!("  {note}")));
+                guess_pixels(global, device, &mut network)?;
+            }
+        }
         if structure.transforms_input() {
             let (switch, why) = match (network.transform_input, self.transform_input, network.card.transform_input) {
                 (on, Some(_), _) => (on, "as asked for"),
@@ -270,7 +335,8 @@ impl Model {
             global.say(format_args!("logits: the values before the {function} at the end"));
         }
         global.explain(|| format!("SHA-256 of the weights: {}", network.checksum));
-        Ok(Loaded::new(network, self.weight, self.head))
+        let renamed = self.classes.is_some();
+        Ok(Loaded { told, renamed, ..Loaded::new(network, self.weight, self.head) })
     }
 
     /// The weights as given, or else a published checkpoint that has been fetched, or the demo network; and the structure that
@@ -278,9 +344,14 @@ impl Model {
     pub fn find(&self) -> anyhow::Result<(Structure, Checkpoint)> {
         let fetched = || Known::fetched(self.structure.as_ref()?.name());
         match (&self.weights, self.structure.clone()) {
-            (Weights::File(path), wanted) => of(wanted, open_weights(path, self.key.as_deref())?),
+            (Weights::File(path), wanted) => of(wanted, open_weights(path, self.key.as_deref())?, &self.ends),
+            _ if self.ends != Ends::default() => {
+                bail!(
+                    "--input and --output belong to a file that describes its network (--weights FILE.pt2 or FILE.onnx)"
+                )
+            }
             _ if self.key.is_some() => bail!("--key belongs to a file of weights (--weights FILE)"),
-            (Weights::Usual, wanted) if let Some(path) = fetched() => of(wanted, Checkpoint::open(&path)?),
+            (Weights::Usual, wanted) if let Some(path) = fetched() => of(wanted, Checkpoint::open(&path)?, &self.ends),
             (weights, Some(structure)) => {
                 let twin = if *weights == Weights::DemoPlain { "-plain" } else { "" };
                 let name = format!("{structure}{twin}");
@@ -290,6 +361,29 @@ impl Model {
             (_, None) => bail!("--weights demo and demo-plain need a --model"),
         }
     }
+}
+
+/// Settles how pixel values are given to a network of which its file says nothing, and says that it is a guess. Grey ones are as they
+/// are; others are normalised as ImageNet's networks are, unless the first batch norm tells that they are not.
+pub fn guess_pixels(global: &Global, device: &Device, network: &mut Network) -> anyhow::Result<()> {
+    if !network.structure.is_imported() || network.card.tells_pixels() {
+        return Ok(());
+    }
+    let (normalize, guess) = match network.structure.channels() {
+        1 => (Normalize::Source, "as they are, from 0 to 1"),
+        3 => match network.preprocessing_misfit(device, Normalize::Imagenet)? {
+            Some(other) if other.normalize == Normalize::Source => {
+                (Normalize::Source, "as they are, from 0 to 1, which its first batch norm agrees with")
+            }
+            _ => (Normalize::Imagenet, "normalised as ImageNet's"),
+        },
+        _ => return Ok(()),
+    };
+    network.card.normalisation = Some(normalize);
+    global.say(format_args!(
+        "  pixel values {guess}: a guess, for its file says nothing; --mean and --std do, or --normalize"
+    ));
+    Ok(())
 }
 
 /// The names of so many classes, from a file with one a line or with a JSON list.
@@ -308,8 +402,8 @@ fn named_classes(file: &Path, count: usize) -> anyhow::Result<ClassList> {
 }
 
 /// The structure that weights are for, which the user may have named.
-fn of(wanted: Option<Structure>, checkpoint: Checkpoint) -> anyhow::Result<(Structure, Checkpoint)> {
-    let checkpoint = match (Structure::read(checkpoint)?, &wanted) {
+fn of(wanted: Option<Structure>, checkpoint: Checkpoint, ends: &Ends) -> anyhow::Result<(Structure, Checkpoint)> {
+    let checkpoint = match (Structure::read_between(checkpoint, ends)?, &wanted) {
         (Ok(read), None) => return Ok(read),
         (Ok((_, checkpoint)), Some(wanted)) => {
             bail!("{}: this file describes its network itself; leave out --model {wanted}", checkpoint.name())

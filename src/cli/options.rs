@@ -70,6 +70,10 @@ pub struct MakingArgs {
     /// default what the recipe says (`entoptic recipes`)
     #[arg(long)]
     pub normalize: Option<NormalizeArg>,
+    /// Side of the picture in pixels, at every step; by default as the recipe says, or that of the pictures which a .pt2 or .onnx file
+    /// was made for, where its network takes no other or was trained on small ones
+    #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub size: Option<u32>,
     /// Start from noise or from an image file
     #[arg(long, default_value = "noise", value_name = "noise|IMAGE")]
     pub init: PathBuf,
@@ -93,6 +97,7 @@ impl MakingArgs {
             recipe: None,
             seed,
             normalize: None,
+            size: None,
             init: "noise".into(),
             out: None,
             film: vec![],

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use entoptic::analysis::softmax;
 use entoptic::evaluate::{self, Scene};
 use entoptic::nets::Head;
 use entoptic::objective::Place;
@@ -15,14 +14,15 @@ use entoptic::weights::{NamedArray, Precision, write};
 use super::events::print_path;
 use super::making::largest;
 use super::models::Models;
-use super::networks::{check_normalize, check_range, check_size, load, open, sized};
+use super::networks::{check_normalize, check_range, check_size, load, open, probabilities, sized};
 use super::options::{Global, NormalizeArg};
 
 #[derive(Args)]
 pub struct OutputsArgs {
     #[command(flatten)]
     pub models: Models,
-    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W]; of its own size without --size
+    /// PNG, JPEG, WebP, GIF, TIFF, BMP, or safetensors with one tensor `image` [N, 3, H, W], or of as many channels as
+    /// the network takes; of its own size without --size
     #[arg(long)]
     pub image: PathBuf,
     /// Side of the square that is looked at: the shorter side of the picture is scaled to it, the middle of the longer one is taken
@@ -40,7 +40,7 @@ pub struct OutputsArgs {
 }
 
 pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
-    let image = sized(picture::read(&args.image).context("--image")?, args.size);
+    let image = sized(picture::read_values(&args.image).context("--image")?, args.size);
     if let Some(out) = &args.out {
         picture::check_writable(out)?;
     }
@@ -68,7 +68,7 @@ pub fn run(global: &Global, args: OutputsArgs) -> anyhow::Result<()> {
                 println!("{}, picture {n}", network.structure);
             }
             let logits = logits.picture(n).values;
-            let probabilities = softmax(&logits);
+            let probabilities = probabilities(network, &logits);
             for class in largest(&logits, 5) {
                 let (probability, logit) = (probabilities[class], logits[class]);
                 println!("{probability:>7.3}  {logit:>9.4}  {class:>4}  {}", network.classes.name(class));

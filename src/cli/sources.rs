@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use entoptic::device::Device;
-use entoptic::nets::{Head, Network, Structure};
+use entoptic::nets::{Ends, Head, Network, Structure};
 use entoptic::picture;
 use entoptic::tensor::Array;
 use entoptic::weights::{Checkpoint, cache_folder, demo, demos};
@@ -52,7 +52,8 @@ impl Sources<'_> {
     }
 
     fn network(&self, device: &Device, maker: &Maker, index: usize) -> anyhow::Result<Loaded> {
-        let (structure, checkpoint) = match Structure::read(self.weights(maker)?)? {
+        let ends = Ends { input: maker.input.clone(), output: maker.output.clone() };
+        let (structure, checkpoint) = match Structure::read_between(self.weights(maker)?, &ends)? {
             Ok(read) => read,
             Err(weights) => (maker.network.parse().map_err(anyhow::Error::msg)?, weights),
         };
@@ -62,10 +63,14 @@ impl Sources<'_> {
         let mut network = Network::load(device, &structure, &checkpoint, &index.to_string())
             .with_context(|| format!("loading {}", checkpoint.name()))?;
         network.transform_input = maker.transform_input;
+        if let Some(pixels) = maker.pixels {
+            network.tell_pixels(pixels);
+        }
         if network.has_classifier() || head != Head::Main {
             network.look_through(head)?;
         }
-        Ok(Loaded::new(network, maker.weight, head))
+        let (told, renamed) = (maker.pixels, maker.renamed);
+        Ok(Loaded { told, renamed, ..Loaded::new(network, maker.weight, head) })
     }
 
     /// The weights of that checksum: among those that the user names, in the program, or in the cache.

@@ -15,11 +15,11 @@ use entoptic::ops::{Adam, Sgd};
 use entoptic::picture;
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::{self, Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength};
-use entoptic::weights::{NamedArray, Precision, write};
+use entoptic::weights::{NamedArray, PROGRAM, Precision, write};
 use serde_json::{Value, json};
 
-use super::models::{Model, Weights};
-use super::networks::{check_range, file_name, open};
+use super::models::{Model, Named};
+use super::networks::{check_range, file_name, guess_pixels, open};
 use super::options::Global;
 use super::origin::Adapter;
 use super::progress::{Watcher, memory};
@@ -49,7 +49,7 @@ fn run_alone(global: &Global, args: &TrainArgs, files: &Files) -> anyhow::Result
         false => None,
     };
     match (&args.teacher, &args.data) {
-        (Some(teacher), _) => towards(global, args, teacher.clone(), files, state),
+        (Some(teacher), _) => towards(global, args, teacher, files, state),
         (None, Some(data)) => labels(global, args, data, files, state),
         (None, None) => bail!("give --teacher or --data"),
     }
@@ -58,28 +58,34 @@ fn run_alone(global: &Global, args: &TrainArgs, files: &Files) -> anyhow::Result
 fn towards(
     global: &Global,
     args: &TrainArgs,
-    teacher: Structure,
+    teacher: &Named,
     files: &Files,
     state: Option<State>,
 ) -> anyhow::Result<()> {
     let path = args.images.as_deref().context("--teacher needs --images")?;
-    let student = Model::new(args.model.clone(), weights(&args.weights));
-    let said = student.find()?.1.metadata().get("side").and_then(|side| side.parse().ok());
-    let side = args.size.or(said).unwrap_or(SIDE);
+    let student = student(args)?;
+    let (structure, checkpoint) = student.find()?;
+    let said = checkpoint.metadata().get("side").and_then(|side| side.parse().ok());
+    let made_for = structure.sides().map(|[h, w]| h.min(w));
+    let side = args.size.or(said).or(made_for).unwrap_or(SIDE);
     let pictures = pictures(global, path, side, args.normalize.map_or(Normalize::Imagenet, Into::into))?;
     let device = open(global)?;
     let student = student.load(global, &device, 0)?;
-    let teacher = Model::new(Some(teacher), weights(&args.teacher_weights)).load(global, &device, 1)?;
+    let mut taught = Model::of(Some(teacher.clone()), args.teacher_weights.clone(), "--teacher")?;
+    taught.ends.output = args.teacher_output.clone();
+    let teacher = taught.load(global, &device, 1)?;
     if let Some(chosen) = args.normalize {
         student.check_preprocessing(global, &device, chosen.into())?;
     }
+    let batch_norm = args.batch_norm.map_or(BatchNormMode::Frozen, Into::into);
+    say_norms(global, &student.network, batch_norm);
     let loss = args.loss.unwrap_or(LossArg::Sse).into();
     let lesson = Lesson::Teacher { teacher: &teacher.network, pictures: &pictures, loss };
     let job = Job {
         student: &student.network,
         lesson,
         normalize: args.normalize.map_or(student.trained_with, Into::into),
-        batch_norm: args.batch_norm.map_or(BatchNormMode::Frozen, Into::into),
+        batch_norm,
         batch: args.batch.unwrap_or(1),
         side,
         optimiser: optimiser(args, 0.0, 0.0, false),
@@ -98,6 +104,7 @@ fn towards(
         ..student.network.card.clone()
     }
     .write();
+    words.extend(description(&student.network.structure)?);
     // What was measured of the weights before holds no longer.
     words.retain(|key, _| !["val_accuracy", "adversarial_eps"].contains(&key.as_str()));
     words.insert("trained_from".into(), student.network.checksum.clone());
@@ -123,11 +130,14 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
     say_others(global, data, folder.skipped);
     let device = open(global)?;
     let (student, card) = learner(global, args, &device, &mut folder)?;
-    let (batch, fresh) = (args.batch.unwrap_or(64), args.weights.is_none());
+    let batch_norm = args.batch_norm.map_or(BatchNormMode::Batch, Into::into);
+    say_norms(global, &student, batch_norm);
+    let (batch, fresh) = (args.batch.unwrap_or(64), is_fresh(args));
     let per_epoch = folder.train.len() / batch;
     let epochs = args.epochs.unwrap_or(20);
     let side = args.size.or(card.side).unwrap_or(if fresh { NEW_SIDE } else { SIDE });
-    let normalize = args.normalize.map_or(Normalize::Imagenet, Into::into);
+    let own = if student.structure.is_imported() { card.normalize() } else { Normalize::Imagenet };
+    let normalize = args.normalize.map_or(own, Into::into);
     let attack = Strength { eps: args.adversarial_eps, steps: args.adversarial_steps };
     let job = Job {
         student: &student,
@@ -137,7 +147,7 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
             attack: (attack.eps > 0.0).then_some(attack),
         },
         normalize,
-        batch_norm: args.batch_norm.map_or(BatchNormMode::Batch, Into::into),
+        batch_norm,
         batch,
         side,
         optimiser: optimiser(args, 0.9, 5e-4, true),
@@ -170,6 +180,7 @@ fn labels(global: &Global, args: &TrainArgs, data: &Path, files: &Files, state: 
         ..card
     }
     .write();
+    words.extend(description(&student.structure)?);
     words.insert("adversarial_eps".into(), args.adversarial_eps.to_string());
     announce(global, &device, &job, files, json!({ "student": described(&student), "classes": folder.classes }));
     let state = train(global, &device, &job, files, &words)?;
@@ -193,9 +204,39 @@ fn described(network: &Network) -> Value {
     json!({ "network": network.structure.name(), "weights": weights, "sha256": network.checksum })
 }
 
-/// Weights as given, if they are.
-fn weights(given: &Option<PathBuf>) -> Weights {
-    given.clone().map_or(Weights::Usual, Weights::from)
+/// The network that learns, as typed.
+fn student(args: &TrainArgs) -> anyhow::Result<Model> {
+    let mut student = Model::of(args.model.clone(), args.weights.clone(), "--student")?;
+    student.ends.output = args.output.clone();
+    Ok(student)
+}
+
+/// Whether the network that learns begins with new weights.
+fn is_fresh(args: &TrainArgs) -> bool {
+    args.weights.is_none() && !matches!(args.model, Some(Named::File(_)))
+}
+
+/// What the metadata of weights say so that they describe the network which a file has described.
+fn description(structure: &Structure) -> anyhow::Result<Option<(String, String)>> {
+    let text = structure.description().context("--out holds the network too, and its description is too long")?;
+    Ok(text.map(|text| (PROGRAM.to_owned(), text)))
+}
+
+/// Says which batch norms cannot take up the statistics of batches since they are no longer there.
+fn say_norms(global: &Global, student: &Network, batch_norm: BatchNormMode) {
+    const KEEP: &str = "a .pt2 keeps them, and so does torch.onnx.export(..., dynamo=False, do_constant_folding=False, \
+                        training=torch.onnx.TrainingMode.PRESERVE)";
+    let folded = student.structure.folded_norms();
+    let source = &student.source;
+    match (batch_norm, student.has_batch_norms()) {
+        (BatchNormMode::Frozen, _) => {}
+        _ if folded > 0 => global.say(format_args!(
+            "{source}: its exporter has folded {folded} batch norms into convolutions; they are trained as parts of these, without \
+             statistics of batches ({KEEP})"
+        )),
+        (_, false) => global.say(format_args!("{source}: has no batch norms, so that there are no statistics to take up")),
+        (_, true) => {}
+    }
 }
 
 fn optimiser(args: &TrainArgs, momentum: f32, weight_decay: f32, nesterov: bool) -> Optimiser {
@@ -237,8 +278,8 @@ fn pictures(global: &Global, path: &Path, side: usize, normalize: Normalize) -> 
 /// is made anew.
 fn learner(global: &Global, args: &TrainArgs, device: &Device, folder: &mut Folder) -> anyhow::Result<(Network, Card)> {
     let classes = ClassList::parse(&folder.classes.join(","));
-    if args.weights.is_none() {
-        let structure = args.model.clone().context("new weights need a --model")?;
+    if is_fresh(args) {
+        let Some(Named::Known(structure)) = args.model.clone() else { bail!("new weights need a --model") };
         let width = args.width.unwrap_or(1.0);
         let arrays = training::initial_weights(&structure, width, classes.len(), args.seed)?;
         let count: usize =
@@ -248,9 +289,13 @@ fn learner(global: &Global, args: &TrainArgs, device: &Device, folder: &mut Fold
         let words = BTreeMap::from([("width".into(), width.to_string())]);
         return Ok((network, Card { words, ..Card::default() }));
     }
-    let (structure, checkpoint) = Model::new(args.model.clone(), weights(&args.weights)).find()?;
-    let network = Network::load(device, &structure, &checkpoint, "0")
+    let (structure, checkpoint) = student(args)?.find()?;
+    if args.width.is_some() {
+        bail!("--width belongs to new weights; {} has its own", checkpoint.name());
+    }
+    let mut network = Network::load(device, &structure, &checkpoint, "0")
         .with_context(|| format!("loading {}", checkpoint.name()))?;
+    guess_pixels(global, device, &mut network)?;
     let card = network.card.clone();
     let known: Vec<String> = (0..network.class_count())
         .map(|index| network.classes.synset(index).unwrap_or_else(|| network.classes.name(index)).to_owned())
@@ -270,18 +315,20 @@ fn learner(global: &Global, args: &TrainArgs, device: &Device, folder: &mut Fold
         network.source,
         classes.len()
     ));
-    let arrays = with_new_head(&structure, network.weights(device)?, classes.len(), args.seed);
+    let arrays = with_new_head(&structure, network.weights(device)?, classes.len(), args.seed).with_context(|| {
+        format!("{}: its classes do not come out of one layer, so that it gets no new one for others", network.source)
+    })?;
     let mut fresh = Network::from_arrays(device, &structure, &arrays, classes, "0")?;
     fresh.transform_input = network.transform_input;
     fresh.pixels = network.pixels;
     Ok((fresh, card))
 }
 
-/// The same weights but for a random last layer, and without side heads, which know other classes.
-fn with_new_head(structure: &Structure, arrays: Vec<NamedArray>, classes: usize, seed: u64) -> Vec<NamedArray> {
+/// The same weights but for a random last layer, and without side heads, which know other classes. None where there is no such layer.
+fn with_new_head(structure: &Structure, arrays: Vec<NamedArray>, classes: usize, seed: u64) -> Option<Vec<NamedArray>> {
     let of_main = |name: &str| structure.is_of_a_head(name) && !structure.tolerates(name);
-    let weight = arrays.iter().find(|array| of_main(&array.name) && array.name.ends_with(".weight"));
-    let inputs = weight.map_or(1, |array| array.shape[1..].iter().product());
+    let weight = arrays.iter().find(|array| of_main(&array.name) && array.name.ends_with(".weight"))?;
+    let inputs = weight.shape[1..].iter().product();
     let renewed = |array: NamedArray| match of_main(&array.name) {
         true => {
             let shape = [&[classes], &array.shape[1..]].concat();
@@ -290,7 +337,7 @@ fn with_new_head(structure: &Structure, arrays: Vec<NamedArray>, classes: usize,
         }
         false => array,
     };
-    arrays.into_iter().filter(|array| !structure.tolerates(&array.name)).map(renewed).collect()
+    Some(arrays.into_iter().filter(|array| !structure.tolerates(&array.name)).map(renewed).collect())
 }
 
 /// What a run writes.

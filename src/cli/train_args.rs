@@ -3,26 +3,28 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use entoptic::nets::{BatchNormMode, Structure};
+use entoptic::nets::BatchNormMode;
 use entoptic::ops::Metric;
 use entoptic::training::{Schedule, TeacherLoss};
 
+use super::models::Named;
 use super::options::NormalizeArg;
 
 /// `--teacher` and `--images`, or `--data`.
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("lesson").required(true).args(["teacher", "data"]))]
 pub struct TrainArgs {
-    /// The network that learns: resnet50, googlenet, inception_v3; by default the one that --weights tell
+    /// The network that learns: resnet50, googlenet or another that is known, or a file that describes one (.pt2, .onnx, or what was
+    /// trained from these); by default the one that --weights tell
     #[arg(long, short, visible_alias = "student", value_name = "NETWORK", required_unless_present = "weights")]
-    pub model: Option<Structure>,
+    pub model: Option<Named>,
     /// Weights to start from: a file, `demo` for the small network built in, or the name of a fetched checkpoint; by default
     /// random ones for --data, else a fetched checkpoint of that network, else the small one
     #[arg(long, short, visible_alias = "student-weights", value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// The network whose outputs are learnt
+    /// The network whose outputs are learnt, known by its name or described by a file
     #[arg(long, value_name = "NETWORK", requires = "images")]
-    pub teacher: Option<Structure>,
+    pub teacher: Option<Named>,
     /// Its weights; by default a fetched checkpoint of that network, else the small one built in (`demo`)
     #[arg(long, value_name = "FILE", requires = "teacher")]
     pub teacher_weights: Option<PathBuf>,
@@ -32,6 +34,12 @@ pub struct TrainArgs {
     /// How student and teacher are compared [default: sse]
     #[arg(long, requires = "teacher")]
     pub loss: Option<LossArg>,
+    /// Which output of the student's file, where it has several: by name or place from 0 on
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
+    /// The same of the teacher's file
+    #[arg(long, value_name = "NAME", requires = "teacher")]
+    pub teacher_output: Option<String>,
     /// Labelled photographs: FOLDER/train/CLASS/*.jpg and FOLDER/val/CLASS/*.jpg
     #[arg(long, value_name = "FOLDER")]
     pub data: Option<PathBuf>,

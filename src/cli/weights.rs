@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use entoptic::nets::{Card, Fit, Reading, Structure};
+use entoptic::nets::{Card, Ends, Fit, Reading, Structure};
 use entoptic::picture;
-use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, Precision, cache_folder, demo, demos, write};
+use entoptic::weights::{Checkpoint, KNOWN, Known, NamedArray, PROGRAM, Precision, cache_folder, demo, demos, write};
 
 use super::events::print_path;
 use super::fetch::{self, FetchArgs};
 use super::messages::shown;
+use super::models::EndsArgs;
 use super::networks::{file_name, no_network};
 use super::options::Global;
 
@@ -32,20 +33,24 @@ pub enum WeightsCommand {
     Fetch(FetchArgs),
     /// Show what a file holds: network, metadata, tensors with their statistics
     Inspect {
-        /// .safetensors, .pth, .pt or .ckpt, or a folder of Hugging Face's libraries
+        /// .safetensors, .pth, .pt, .ckpt, .pt2 or .onnx, or a folder of Hugging Face's libraries
         file: PathBuf,
         /// Where in the file the weights are (docs/checkpoints.md)
         #[arg(long, value_name = "NAME")]
         key: Option<String>,
+        #[command(flatten)]
+        ends: EndsArgs,
     },
     /// Write any readable file as safetensors; numbers become f32, tensors `num_batches_tracked` are left out. Weights of a known
     /// network get its names, and what the file says of classes and pixels comes along
     Convert {
-        /// .safetensors, .pth, .pt or .ckpt, or a folder of Hugging Face's libraries
+        /// .safetensors, .pth, .pt, .ckpt, .pt2 or .onnx, or a folder of Hugging Face's libraries
         file: PathBuf,
         /// Where in the file the weights are (docs/checkpoints.md)
         #[arg(long, value_name = "NAME")]
         key: Option<String>,
+        #[command(flatten)]
+        ends: EndsArgs,
         /// File to write
         #[arg(value_name = "OUT.safetensors", value_parser = PathBufValueParser::new().try_map(safetensors_path))]
         out: PathBuf,
@@ -55,11 +60,13 @@ pub enum WeightsCommand {
     },
     /// Check a file: every number is finite, the tensors are those of a network, the checksum is the published one
     Verify {
-        /// .safetensors, .pth, .pt or .ckpt, or a folder of Hugging Face's libraries
+        /// .safetensors, .pth, .pt, .ckpt, .pt2 or .onnx, or a folder of Hugging Face's libraries
         file: PathBuf,
         /// Where in the file the weights are (docs/checkpoints.md)
         #[arg(long, value_name = "NAME")]
         key: Option<String>,
+        #[command(flatten)]
+        ends: EndsArgs,
     },
 }
 
@@ -77,11 +84,13 @@ pub fn run(global: &Global, args: WeightsArgs) -> anyhow::Result<()> {
     match args.command {
         WeightsCommand::List => unless_closed(list(&mut io::stdout().lock())),
         WeightsCommand::Fetch(args) => fetch::run(global, &args),
-        WeightsCommand::Inspect { file, key } => {
-            unless_closed(inspect(&mut io::stdout().lock(), global, &file, key.as_deref()))
+        WeightsCommand::Inspect { file, key, ends } => {
+            unless_closed(inspect(&mut io::stdout().lock(), global, &file, (key.as_deref(), ends.ends())))
         }
-        WeightsCommand::Convert { file, key, out, f16 } => convert(&file, key.as_deref(), &out, f16),
-        WeightsCommand::Verify { file, key } => verify(&file, key.as_deref()),
+        WeightsCommand::Convert { file, key, ends, out, f16 } => {
+            convert(&file, (key.as_deref(), ends.ends()), &out, f16)
+        }
+        WeightsCommand::Verify { file, key, ends } => verify(&file, (key.as_deref(), ends.ends())),
     }
 }
 
@@ -129,8 +138,8 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn inspect(out: &mut impl Write, global: &Global, file: &Path, key: Option<&str>) -> anyhow::Result<()> {
-    let (structure, checkpoint) = read(file, key)?;
+fn inspect(out: &mut impl Write, global: &Global, file: &Path, which: Which) -> anyhow::Result<()> {
+    let (structure, checkpoint) = read(file, which)?;
     writeln!(out, "file: {}, {} bytes", shown(checkpoint.name()), checkpoint.size())?;
     if let Some((taken, others)) = checkpoint.alternatives() {
         writeln!(out, "key: {}, others {}", plain(taken, SHOWN), plain(&others.join(", "), SHOWN))?;
@@ -185,21 +194,29 @@ fn inspect(out: &mut impl Write, global: &Global, file: &Path, key: Option<&str>
     Ok(())
 }
 
+/// What of a file is meant: the key of its weights, and which input and output of its network.
+type Which<'a> = (Option<&'a str>, Ends);
+
 /// A file, and the network that it describes or that its tensors tell.
-fn read(file: &Path, key: Option<&str>) -> anyhow::Result<(Option<Structure>, Checkpoint)> {
-    Ok(match Structure::read(Checkpoint::open_at(file, key)?)? {
+fn read(file: &Path, (key, ends): Which) -> anyhow::Result<(Option<Structure>, Checkpoint)> {
+    Ok(match Structure::read_between(Checkpoint::open_at(file, key)?, &ends)? {
         Ok((structure, checkpoint)) => (Some(structure), checkpoint),
         Err(weights) => (Structure::of(&weights), weights),
     })
 }
 
-fn convert(file: &Path, key: Option<&str>, out: &Path, f16: bool) -> anyhow::Result<()> {
+fn convert(file: &Path, which: Which, out: &Path, f16: bool) -> anyhow::Result<()> {
     picture::check_writable(out)?;
-    let (structure, checkpoint) = read(file, key)?;
+    let (structure, checkpoint) = read(file, which)?;
     let (names, words): (BTreeMap<String, String>, _) = match structure {
         Some(structure) => {
             let reading = Reading::of(&structure, &checkpoint);
-            let words = Card::of(&checkpoint, &reading).words;
+            let mut words = Card::of(&checkpoint, &reading).words;
+            // What a file has described is described by the other one as well.
+            if let Some(text) = structure.description()? {
+                words.insert(PROGRAM.to_owned(), text);
+                words.insert("network".to_owned(), structure.name().to_owned());
+            }
             (reading.names, words)
         }
         None => {
@@ -218,8 +235,8 @@ fn convert(file: &Path, key: Option<&str>, out: &Path, f16: bool) -> anyhow::Res
     Ok(())
 }
 
-fn verify(file: &Path, key: Option<&str>) -> anyhow::Result<()> {
-    let (structure, checkpoint) = read(file, key)?;
+fn verify(file: &Path, which: Which) -> anyhow::Result<()> {
+    let (structure, checkpoint) = read(file, which)?;
     let Some(structure) = structure else { return Err(no_network(&checkpoint)) };
     let fit = structure.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
     if let Some(said) = checkpoint.metadata().get("network")

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::cards;
 use crate::{Error, Result};
 
 const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12);
@@ -23,9 +24,8 @@ pub enum Class {
 }
 
 impl Class {
-    /// Groups of about 128 lanes that compute independently on an adapter of this kind. Drivers do not say how many there are;
-    /// these numbers are usual, and only the order of magnitude matters to what is derived from them.
-    pub fn units(self) -> u32 {
+    /// Processors that compute independently on an adapter of this kind: usual numbers, where its name says nothing.
+    fn units(self) -> u32 {
         match self {
             Class::Discrete => 128,
             Class::Integrated | Class::Virtual => 16,
@@ -101,6 +101,15 @@ impl AdapterSummary {
             workgroup_invocations: limits.max_compute_invocations_per_workgroup,
             features: named.iter().filter(|(feature, _)| features.contains(*feature)).map(|(_, name)| *name).collect(),
         }
+    }
+}
+
+impl AdapterSummary {
+    /// Processors of this adapter that compute independently: multiprocessors, compute units. Drivers do not say how many there
+    /// are, so that it is what a card of its name has, or what is usual for its class.
+    pub fn units(&self) -> u32 {
+        let known = (self.class != Class::Software).then(|| cards::units(&self.name)).flatten();
+        known.unwrap_or_else(|| self.class.units())
     }
 }
 

@@ -72,11 +72,11 @@ const LARGEST: u64 = (1 << 31) - 1;
 const UPLOAD: usize = 16 << 20;
 
 /// Where nothing is measured.
-fn fixed_tiling(class: Class) -> Tiling {
-    match class {
+fn fixed_tiling(adapter: &AdapterSummary) -> Tiling {
+    match adapter.class {
         // On a CPU workgroup memory and barriers cost two to three times what they save.
         Class::Software => Tiling::Always(Variant::Registers),
-        _ => Tiling::Table { units: class.units() },
+        _ => Tiling::Table { units: adapter.units() },
     }
 }
 
@@ -133,7 +133,7 @@ impl Device {
             .map_err(|error| Error::DeviceRequest { adapter: summary.name.clone(), reason: error.to_string() })?;
         let faults = Faults::of(&raw);
         let patience = if summary.class == Class::Software { u64::MAX } else { PATIENCE.as_nanos() as u64 };
-        let tiling = fixed_tiling(summary.class);
+        let tiling = fixed_tiling(&summary);
         Ok(Device {
             raw,
             queue,
@@ -164,7 +164,7 @@ impl Device {
 
     /// The same device, whose recordings choose kernels independently of this one's.
     pub fn apart(&self) -> Device {
-        let tiling = Arc::new(Mutex::new(fixed_tiling(self.summary.class)));
+        let tiling = Arc::new(Mutex::new(fixed_tiling(&self.summary)));
         Device { tiling, ..self.clone() }
     }
 
@@ -173,10 +173,14 @@ impl Device {
         *self.tiling.lock().expect("no panic happens while the lock is held") = tiling;
     }
 
-    /// Puts another text in a shader's place on this device, for tests of those who look for mistakes.
+    /// Rewrites every text of a shader on this device, for tests of those who look for mistakes.
     #[cfg(test)]
-    pub(crate) fn replace_shader(&self, shader: &'static super::Shader, text: String) {
-        self.pipelines.replace(&self.raw, shader, text);
+    pub(crate) fn rewrite_shader(
+        &self,
+        shader: &'static super::Shader,
+        rewrite: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) {
+        self.pipelines.rewrite(shader, Box::new(rewrite));
     }
 
     /// Largest binding and largest buffer, in bytes.

@@ -3,6 +3,7 @@
 //! Not here: shapes with a meaning, names of operations, weights.
 
 mod adapter;
+mod cards;
 mod context;
 mod faults;
 mod kept;

@@ -6,17 +6,25 @@ use std::sync::{Mutex, OnceLock};
 
 use super::kept::Kept;
 use super::recording::Kernel;
-use super::shader::{Shader, expand};
+use super::shader::Shader;
 
 /// Compiled modules and pipelines, each made once per device.
 #[derive(Default)]
 pub(super) struct Pipelines {
-    /// By name and text: a shader with a name that another one has is another module.
-    modules: Mutex<HashMap<&'static Shader, wgpu::ShaderModule>>,
+    modules: Mutex<HashMap<Text, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
     /// What the driver keeps on disk, where the user and the driver want that.
     kept: OnceLock<Option<Kept>>,
+    /// What is done to the texts of shaders, by those who look for mistakes.
+    #[cfg(test)]
+    rewritten: Mutex<HashMap<&'static Shader, Rewrite>>,
 }
+
+/// What a text is made of: a file by its name and text, for another one may have its name, and the numbers in it.
+type Text = (&'static Shader, Vec<(&'static str, u32)>);
+
+#[cfg(test)]
+pub(super) type Rewrite = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 impl Pipelines {
     /// Keeps what the driver compiles from now on; the first folder given is the one.
@@ -29,13 +37,22 @@ impl Pipelines {
         self.kept.get().and_then(Option::as_ref)
     }
 
-    /// Puts another text in a shader's place, before any kernel of it is made: mistakes on purpose.
+    /// Rewrites every text of a shader, before any kernel of it is made: mistakes on purpose.
     #[cfg(test)]
-    pub(super) fn replace(&self, device: &wgpu::Device, shader: &'static Shader, text: String) {
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(shader.name), source: wgpu::ShaderSource::Wgsl(text.into()) };
-        let module = device.create_shader_module(descriptor);
-        self.modules.lock().expect("no panic happens while the lock is held").insert(shader, module);
+    pub(super) fn rewrite(&self, shader: &'static Shader, rewrite: Rewrite) {
+        self.rewritten.lock().expect("no panic happens while the lock is held").insert(shader, rewrite);
+    }
+
+    /// The text that the driver is given for a kernel.
+    fn text(&self, kernel: &Kernel) -> String {
+        let text = kernel.text();
+        #[cfg(test)]
+        if let Some(rewrite) =
+            self.rewritten.lock().expect("no panic happens while the lock is held").get(kernel.shader)
+        {
+            return rewrite(&text);
+        }
+        text
     }
 
     /// Forgets a kernel that the device has refused, so that another try is one.
@@ -49,10 +66,10 @@ impl Pipelines {
             return pipeline.clone();
         }
         let mut modules = self.modules.lock().expect("no panic happens while the lock is held");
-        let module = modules.entry(kernel.shader).or_insert_with(|| {
+        let module = modules.entry((kernel.shader, kernel.numbers().to_vec())).or_insert_with(|| {
             device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(kernel.shader.name),
-                source: wgpu::ShaderSource::Wgsl(expand(kernel.shader.text).into()),
+                source: wgpu::ShaderSource::Wgsl(self.text(kernel).into()),
             })
         });
         let constants: Vec<(&str, f64)> = kernel.constants().collect();
@@ -120,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_takes_the_place_of_one_shader_alone() {
+    fn one_shader_alone_is_rewritten() {
         let device = device();
-        device.replace_shader(&ONE, TWO.text.replace("2.0", "3.0"));
+        device.rewrite_shader(&ONE, |text| text.replace("1.0", "3.0"));
         assert_eq!(filled(&device, &ONE), [3.5; 4]);
         assert_eq!(filled(&device, &TWO), [2.5; 4]);
     }

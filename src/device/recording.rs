@@ -10,6 +10,8 @@ pub struct Kernel {
     pub shader: &'static Shader,
     /// Entry point.
     pub entry: &'static str,
+    /// Numbers in its text: see [`Shader::written`].
+    numbers: Vec<(&'static str, u32)>,
     // Bits, so that kernels can be keys of the pipeline cache.
     constants: Vec<(&'static str, u64)>,
 }
@@ -17,7 +19,7 @@ pub struct Kernel {
 impl Kernel {
     /// A kernel without override constants.
     pub fn new(shader: &'static Shader, entry: &'static str) -> Self {
-        Kernel { shader, entry, constants: Vec::new() }
+        Kernel { shader, entry, numbers: Vec::new(), constants: Vec::new() }
     }
 
     /// The same with one more override constant; a flag is 0 or 1.
@@ -29,6 +31,22 @@ impl Kernel {
     /// Override constants.
     pub fn constants(&self) -> impl Iterator<Item = (&'static str, f64)> {
         self.constants.iter().map(|&(name, bits)| (name, f64::from_bits(bits)))
+    }
+
+    /// The same with one more number in its text, for those that an override constant cannot be.
+    pub fn number(mut self, name: &'static str, value: u32) -> Self {
+        self.numbers.push((name, value));
+        self
+    }
+
+    /// Numbers in its text.
+    pub fn numbers(&self) -> &[(&'static str, u32)] {
+        &self.numbers
+    }
+
+    /// The text that a driver compiles.
+    pub fn text(&self) -> String {
+        self.shader.written(&self.numbers)
     }
 
     /// `shader.entry`.

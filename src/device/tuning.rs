@@ -28,7 +28,7 @@ pub enum Tiling {
     Always(Variant),
     /// By a fixed rule from the shapes, for an adapter with so many processors.
     Table {
-        /// Groups of about 128 lanes that work independently: streaming multiprocessors, compute units.
+        /// Processors that work independently: streaming multiprocessors, compute units.
         units: u32,
     },
     /// By what was measured on this adapter.
@@ -85,6 +85,11 @@ impl Tile {
     pub fn size(self) -> [usize; 2] {
         let form = self.form();
         [form.lanes_y * form.rows, form.lanes_x * form.columns].map(|size| size as usize)
+    }
+
+    /// Whether a step of a sum over channels is loaded while the one before is summed. The largest tile has no registers left for it.
+    pub fn loads_ahead(self) -> bool {
+        self != Tile::T128x128
     }
 
     /// How a workgroup shares the tile out. All keep to 256 invocations and 16 KiB of workgroup memory.

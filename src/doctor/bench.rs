@@ -133,7 +133,10 @@ impl<'a> Bench<'a> {
             let overrides = || {
                 let layer = format!("pass {}: ", expected.pass);
                 let of_pass = recording.dispatches.iter().filter(|dispatch| dispatch.label.starts_with(&layer));
-                let constants = of_pass.flat_map(|dispatch| dispatch.kernel.constants().collect::<Vec<_>>());
+                let constants = of_pass.flat_map(|dispatch| {
+                    let numbers = dispatch.kernel.numbers().iter().map(|&(name, value)| (name, f64::from(value)));
+                    numbers.chain(dispatch.kernel.constants()).collect::<Vec<_>>()
+                });
                 constants.filter(|(name, _)| *name != "WG").map(|(name, value)| format!("{name} {value}")).collect()
             };
             let overrides: Vec<String> = overrides();

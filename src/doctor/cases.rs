@@ -140,7 +140,7 @@ pub(super) fn of_structures(structures: &[&Structure], thorough: bool) -> Result
         let before = names.clone();
         for structure in structures {
             let pictures = match (structure.sides(), thorough, mode) {
-                (Some([h, w]), ..) => Shape::new(2, 3, h, w),
+                (Some([h, w]), ..) => Shape::new(2, structure.colours(), h, w),
                 (None, true, _) => {
                     let least = structure.smallest_side()?.max(64);
                     Shape::new(2, 3, least + 32, least + 21)

@@ -63,7 +63,7 @@ fn broken_kernels_are_caught_and_named() {
         let text = expand(shader.text);
         assert!(text.contains(written), "{file} no longer has {written}");
         let device = device();
-        device.replace_shader(shader, text.replacen(written, instead, 1));
+        device.rewrite_shader(shader, move |text| text.replacen(written, instead, 1));
         let rows = examined(&device, only);
         let wrong = wrong(&rows);
         if kernel.is_empty() {
@@ -85,7 +85,7 @@ fn a_broken_tile_is_caught_and_named_with_its_size() {
     let written = "params.splits; split++";
     let text = expand(shader.text);
     assert!(text.contains(written), "conv2d_tiled no longer has {written}");
-    device.replace_shader(shader, text.replacen(written, "params.splits - 1u; split++", 1));
+    device.rewrite_shader(shader, move |text| text.replacen(written, "params.splits - 1u; split++", 1));
     let domains = [Domain::linear(Shape::new(1, 64, 6, 5)), Domain::filter(Shape::new(40, 64, 3, 3))];
     let case = Case::new(Arc::new(Conv2d::new(1, 1)), &domains, 1, false).expect("shapes fit");
     let mut tally = Tally::default();

@@ -346,7 +346,7 @@ fn check_finite(bench: &mut Bench, shape: Shape) -> Result<()> {
 }
 
 fn peak(bench: &mut Bench, shape: Shape) -> Result<()> {
-    let (rounds, count) = (5, shape.pixels());
+    let (rounds, count) = (21, shape.pixels());
     let four = Shape::new(1, 4, 1, count);
     let x = random(1, four);
     let (source, copy, sums) =

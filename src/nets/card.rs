@@ -40,17 +40,24 @@ impl Card {
             Card::read(checkpoint.metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect());
         let values = |name: &String| checkpoint.read(name).unwrap_or_default();
         let within = reading.normaliser.as_ref().and_then(|[mean, std]| Pixels::new(&values(mean), &values(std)));
-        if within.is_some() {
-            card.pixels = within;
-            card.normaliser = true;
-        }
         if let Some(pixels) = within {
-            let list = |numbers: [f32; 3]| numbers.map(|number| number.to_string()).join(",");
-            card.words.insert("pixel_mean".into(), list(pixels.mean));
-            card.words.insert("pixel_std".into(), list(pixels.std));
-            card.words.insert("normalisation".into(), OWN.into());
+            card.tell(pixels);
         }
         card
+    }
+
+    /// Says that whatever the network is given is normalised by these numbers.
+    pub(super) fn tell(&mut self, pixels: Pixels) {
+        (self.pixels, self.normaliser) = (Some(pixels), true);
+        let list = |numbers: [f32; 3]| numbers.map(|number| number.to_string()).join(",");
+        self.words.insert("pixel_mean".into(), list(pixels.mean));
+        self.words.insert("pixel_std".into(), list(pixels.std));
+        self.words.insert("normalisation".into(), OWN.into());
+    }
+
+    /// Whether it says anything of how training pictures were normalised.
+    pub fn tells_pixels(&self) -> bool {
+        self.normaliser || self.normalisation.is_some() || self.pixels.is_some()
     }
 
     fn read(words: BTreeMap<String, String>) -> Card {
@@ -67,7 +74,7 @@ impl Card {
                 Some(_) => Some(Normalize::Imagenet),
                 None => None,
             },
-            pixels: Pixels::new(&numbers("pixel_mean"), &numbers("pixel_std")),
+            pixels: Pixels::of(&numbers("pixel_mean"), &numbers("pixel_std")),
             normaliser: said("normalisation") == Some(OWN),
             side: said("side").and_then(|side| side.parse().ok()),
             words,

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::head::Head;
+use super::normalize::grey;
 use crate::Result;
 use crate::ops::{
     Activation, AdaptiveAvgPool2d, Add, BatchNorm, BatchNormTrain, Binary, Concat, Conv2d, MaxPool2d, Op, Relu, Window,
@@ -333,6 +334,14 @@ impl<'a> Layers<'a> {
     /// Fixed numbers, one for each channel or one for all.
     pub(super) fn numbers(&mut self, values: &[f32]) -> Var {
         self.tape.constant(&Array::new(Shape::channels(values.len()), values.to_vec()))
+    }
+
+    /// The luma of a picture of three colours, without a name of its own.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when it has not three channels.
+    pub(super) fn grey(&mut self, x: Var) -> Result<Var> {
+        grey(self.tape, x)
     }
 
     /// max(x, 0), without a name of its own.

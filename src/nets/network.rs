@@ -158,15 +158,28 @@ impl Network {
     }
 
     /// What the forward pass begins with, from pixel values [N, 3, H, W] of 0 to 1: ImageNet's normalisation, where one is wanted, is
-    /// the network's own if it has one.
+    /// the network's own if it has one. A network of grey pictures may be given these [N, 1, H, W] too, and one of another number of
+    /// channels takes values of so many, as they are.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the picture has not three channels.
+    /// [`Error::Channels`] when the picture has another number of channels.
     pub fn input(&self, tape: &mut Tape, pixels: Var, normalize: Normalize) -> Result<Var> {
+        let (expected, found) = (self.structure.channels(), tape.shape(pixels).c());
+        if !self.structure.takes(found) {
+            return Err(Error::Channels { network: self.source.clone(), expected, found });
+        }
         match (&self.pixels, normalize) {
+            // Only pictures are normalised.
+            _ if !matches!(found, 1 | 3) => Ok(pixels),
             (Some(own), Normalize::Imagenet) => own.apply(tape, pixels),
             _ => normalize.apply(tape, pixels),
         }
+    }
+
+    /// Says how its training pictures were normalised, in place of what its file says: whatever it is given is normalised so.
+    pub fn tell_pixels(&mut self, pixels: Pixels) {
+        self.pixels = Some(pixels).filter(|pixels| *pixels != Pixels::IMAGENET);
+        self.card.tell(pixels);
     }
 
     /// Puts the forward pass on a tape: `x` [N, 3, H, W], normalised as the caller likes. Where the picture is too small for a

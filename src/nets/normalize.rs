@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::ops::ChannelAffine;
+use crate::ops::{Add, ChannelAffine, Channels};
+use crate::picture::LUMA;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Array, Shape};
 
@@ -40,7 +41,7 @@ impl Normalize {
 }
 
 /// Means and standard deviations of pixel values 0..1, by channel, of a network that was not trained with ImageNet's.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pixels {
     /// What is subtracted.
     pub mean: [f32; 3],
@@ -59,14 +60,57 @@ impl Pixels {
         (means && std.iter().all(|std| *std >= 1e-3 && *std <= 2.0)).then_some(Pixels { mean, std })
     }
 
-    /// The network's input from pixel values [N, 3, H, W].
+    /// The same where one number may stand for all three channels.
+    pub fn of(mean: &[f32], std: &[f32]) -> Option<Pixels> {
+        let three = |numbers: &[f32]| match numbers {
+            &[one] => vec![one; 3],
+            several => several.to_vec(),
+        };
+        Self::new(&three(mean), &three(std))
+    }
+
+    /// The network's input from pixel values [N, 3, H, W], or from grey ones [N, 1, H, W].
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] when the picture has not three channels.
+    /// [`crate::Error::Shape`] when the picture has another number of channels.
     pub fn apply(&self, tape: &mut Tape, pixels: Var) -> Result<Var> {
-        let shift = [0, 1, 2].map(|c| -self.mean[c] / self.std[c]);
-        affine(tape, "normalize", pixels, self.std.map(|std| 1.0 / std), shift)
+        let (scale, shift) = (self.std.map(|std| 1.0 / std), [0, 1, 2].map(|c| -self.mean[c] / self.std[c]));
+        if tape.shape(pixels).c() == 1 {
+            // What becomes of three colours that are the same, and then of their luma.
+            let luma =
+                |numbers: [f32; 3]| -> f32 { numbers.iter().zip(LUMA).map(|(number, part)| number * part).sum() };
+            return affine(tape, "normalize", pixels, &[luma(scale)], &[luma(shift)]);
+        }
+        affine(tape, "normalize", pixels, &scale, &shift)
     }
+}
+
+/// The luma of a picture [N, 3, H, W] -> [N, 1, H, W].
+///
+/// # Errors
+/// [`crate::Error::Shape`] when the picture has not three channels.
+pub(super) fn grey(tape: &mut Tape, x: Var) -> Result<Var> {
+    let parts = affine(tape, "grey", x, &LUMA, &[0.0; 3])?;
+    sum_of_colours(tape, parts)
+}
+
+/// The mean of the three colours of a picture that is to stay grey [N, 3, H, W] -> [N, 1, H, W]. Of a grey picture it is what [`grey`]
+/// gives, but its gradient is the same for each colour.
+///
+/// # Errors
+/// [`crate::Error::Shape`] when the picture has not three channels.
+pub(crate) fn mean_of_colours(tape: &mut Tape, x: Var) -> Result<Var> {
+    let parts = affine(tape, "grey", x, &[1.0 / 3.0; 3], &[0.0; 3])?;
+    sum_of_colours(tape, parts)
+}
+
+fn sum_of_colours(tape: &mut Tape, parts: Var) -> Result<Var> {
+    let mut sum = tape.apply(Channels::slice(0, 1), &[parts])?;
+    for colour in 1..3 {
+        let part = tape.apply(Channels::slice(colour, 1), &[parts])?;
+        sum = tape.apply(Add, &[sum, part])?;
+    }
+    Ok(sum)
 }
 
 impl fmt::Display for Pixels {
@@ -81,12 +125,12 @@ impl fmt::Display for Pixels {
 pub(super) fn transform_input(tape: &mut Tape, x: Var) -> Result<Var> {
     let scale = STD.map(|std| std / 0.5);
     let shift = MEAN.map(|mean| (mean - 0.5) / 0.5);
-    affine(tape, "transform_input", x, scale, shift)
+    affine(tape, "transform_input", x, &scale, &shift)
 }
 
-fn affine(tape: &mut Tape, layer: &str, x: Var, scale: [f32; 3], shift: [f32; 3]) -> Result<Var> {
+fn affine(tape: &mut Tape, layer: &str, x: Var, scale: &[f32], shift: &[f32]) -> Result<Var> {
     tape.layer(layer);
-    let scale = tape.constant(&Array::new(Shape::channels(3), scale.to_vec()));
-    let shift = tape.constant(&Array::new(Shape::channels(3), shift.to_vec()));
+    let [scale, shift] = [scale, shift].map(|numbers| Array::new(Shape::channels(numbers.len()), numbers.to_vec()));
+    let (scale, shift) = (tape.constant(&scale), tape.constant(&shift));
     tape.apply(ChannelAffine, &[x, scale, shift])
 }

@@ -11,7 +11,7 @@ use crate::tensor::Shape;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
 
-/// What puts a network on a tape: x [N, 3, H, W], layer after layer; logits are handed to [`Layers::logits`].
+/// What puts a network on a tape: x [N, C, H, W], layer after layer; logits are handed to [`Layers::logits`].
 type Build = dyn Fn(&mut Layers, Var) -> Result<()> + Send + Sync;
 
 /// A network without its weights; cheap to clone.
@@ -31,16 +31,36 @@ struct Description {
 }
 
 /// What a file says of its network.
-#[derive(Clone, Copy, Debug)]
-struct Imported {
+#[derive(Clone)]
+pub(super) struct Imported {
     /// Number of logits; none where the network does not end in such.
-    classes: Option<usize>,
+    pub classes: Option<usize>,
     /// Channels of its pictures.
-    channels: usize,
+    pub channels: usize,
     /// Height and width of the pictures that it was exported with.
-    sides: [usize; 2],
+    pub sides: [usize; 2],
     /// What stands behind the logits in the file, and is left out.
-    behind: Option<&'static str>,
+    pub behind: Option<&'static str>,
+    /// Convolutions into which the exporter has folded a batch norm.
+    pub folded: usize,
+    /// Sizes of its tensors.
+    pub shapes: BTreeMap<String, Vec<usize>>,
+    /// Which of its inputs and outputs these are, where the user has said so.
+    pub ends: Ends,
+    /// Writes the network down without its weights.
+    pub describe: Arc<Describe>,
+}
+
+/// What writes a network down; the words of an error where that is not possible.
+pub(super) type Describe = dyn Fn() -> Result<String, String> + Send + Sync;
+
+/// Which input and output of a network are meant, where its file has several: by name, or by place, counted from 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// The input that takes the picture.
+    pub input: Option<String>,
+    /// The output that is looked at.
+    pub output: Option<String>,
 }
 
 impl Structure {
@@ -68,16 +88,9 @@ impl Structure {
         Structure(Arc::new(Description { transforms_input: true, ..(*self.0).clone() }))
     }
 
-    /// The same as a file describes it: its logits, the channels and sides of its pictures, and what it has behind its logits.
-    pub(super) fn imported(
-        self,
-        classes: Option<usize>,
-        channels: usize,
-        sides: [usize; 2],
-        behind: Option<&'static str>,
-    ) -> Self {
-        let imported = Some(Imported { classes, channels, sides, behind });
-        Structure(Arc::new(Description { imported, ..(*self.0).clone() }))
+    /// The same as a file describes it.
+    pub(super) fn imported(self, imported: Imported) -> Self {
+        Structure(Arc::new(Description { imported: Some(imported), ..(*self.0).clone() }))
     }
 
     /// Whether a file describes it, so that it is not one of the zoo.
@@ -85,25 +98,67 @@ impl Structure {
         self.0.imported.is_some()
     }
 
-    /// Channels of its pictures: 3, or 1 for grey ones, which it is given as the mean of three.
+    fn file(&self) -> Option<&Imported> {
+        self.0.imported.as_ref()
+    }
+
+    /// Channels of what it takes: 3 for pictures, 1 for grey ones, others for values that are no pictures.
     pub fn channels(&self) -> usize {
-        self.0.imported.map_or(3, |imported| imported.channels)
+        self.file().map_or(3, |imported| imported.channels)
+    }
+
+    /// Channels of the pictures that it is given: one that takes grey ones makes them from three colours by itself.
+    pub fn colours(&self) -> usize {
+        if self.channels() == 1 { 3 } else { self.channels() }
+    }
+
+    /// Whether it can be given values of so many channels.
+    pub fn takes(&self, channels: usize) -> bool {
+        channels == self.channels() || channels == self.colours()
     }
 
     /// Height and width of the pictures that its file was made with; none for those of the zoo, which take any that is large enough.
     pub fn sides(&self) -> Option<[usize; 2]> {
-        self.0.imported.map(|imported| imported.sides)
+        self.file().map(|imported| imported.sides)
+    }
+
+    /// Height and width of the pictures that it takes, where it takes no squares of this side.
+    pub fn only_sides(&self, side: usize) -> Option<[usize; 2]> {
+        match self.file().map(|_| self.sketch(Shape::new(1, self.colours(), side, side), BatchNormMode::Frozen)) {
+            Some(Err(Error::PictureSize { sides, .. })) => Some(sides),
+            _ => None,
+        }
     }
 
     /// The function behind the logits that its file has and that is left out: `softmax` or `sigmoid`.
     pub fn behind_logits(&self) -> Option<&'static str> {
-        self.0.imported.and_then(|imported| imported.behind)
+        self.file().and_then(|imported| imported.behind)
+    }
+
+    /// Convolutions into which the exporter of its file has folded a batch norm, as far as the names in the file tell.
+    pub fn folded_norms(&self) -> usize {
+        self.file().map_or(0, |imported| imported.folded)
+    }
+
+    /// Which of its file's inputs and outputs these are, where the user has said so.
+    pub fn ends(&self) -> Ends {
+        self.file().map_or_else(Ends::default, |imported| imported.ends.clone())
+    }
+
+    /// The network without its weights as a text, for the metadata of a file of weights ([`crate::weights::PROGRAM`]) that is to
+    /// describe it as its own file did. None for those of the zoo, which their name describes.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the text would be too long for that.
+    pub fn description(&self) -> Result<Option<String>> {
+        let describe = |imported: &Imported| (imported.describe)().map_err(|reason| Error::file(self.name(), reason));
+        self.file().map(describe).transpose()
     }
 
     /// A picture that passes every layer. The shapes of weights do not depend on it.
     pub fn any_picture(&self) -> Shape {
         let [h, w] = self.sides().unwrap_or([ANY_SIDE; 2]);
-        Shape::new(1, 3, h, w)
+        Shape::new(1, self.colours(), h, w)
     }
 
     /// torchvision's name, or that of the file.
@@ -166,7 +221,10 @@ impl Structure {
     /// # Errors
     /// [`Error::TooSmall`] when a layer has no pixel left.
     pub fn sketch(&self, pictures: Shape, mode: BatchNormMode) -> Result<(Tape, Var)> {
-        let shapes = self.tensors(1.0, 1000, &[])?.into_iter().collect();
+        let shapes = match self.file() {
+            Some(imported) => imported.shapes.clone(),
+            None => self.tensors(1.0, 1000, &[])?.into_iter().collect(),
+        };
         let mut tape = Tape::default();
         let built = self.build(&mut tape, Setting { mode, ..Setting::of(&shapes) }, pictures)?;
         let logits = built.heads.iter().find(|(head, _)| *head == Head::Main).map(|(_, logits)| *logits);
@@ -181,7 +239,7 @@ impl Structure {
     /// # Errors
     /// None.
     pub fn smallest_side(&self) -> Result<usize> {
-        let passes = |side: usize| match self.sketch(Shape::new(1, 3, side, side), BatchNormMode::Frozen) {
+        let passes = |side: usize| match self.sketch(Shape::new(1, self.colours(), side, side), BatchNormMode::Frozen) {
             Err(Error::TooSmall { .. }) => Ok(false),
             other => other.map(|_| true),
         };
@@ -235,7 +293,7 @@ impl Structure {
 
     /// Whether weights of these sizes have a head.
     pub(super) fn has(&self, head: Head, shapes: &BTreeMap<String, Vec<usize>>) -> bool {
-        if let (Some(imported), Head::Main) = (self.0.imported, head) {
+        if let (Some(imported), Head::Main) = (self.file(), head) {
             return imported.classes.is_some();
         }
         self.classifier(head).is_some_and(|tensor| shapes.contains_key(&tensor))
@@ -244,7 +302,7 @@ impl Structure {
     /// Classes of a head that weights of these sizes have.
     pub(super) fn class_count(&self, head: Head, shapes: &BTreeMap<String, Vec<usize>>) -> Option<usize> {
         let of_tensor = shapes.get(&self.classifier(head)?).map(|sizes| sizes[0]);
-        let said = self.0.imported.filter(|_| head == Head::Main).and_then(|imported| imported.classes);
+        let said = self.file().filter(|_| head == Head::Main).and_then(|imported| imported.classes);
         of_tensor.or(said)
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::explain;
 use super::parametrisation::Parametrisation;
-use super::stage::{Stage, scaled};
+use super::stage::{MAX_SIZE, Stage, scaled};
 use crate::error::{Error, Result};
 use crate::nets::Normalize;
 
@@ -216,6 +216,34 @@ impl Recipe {
         self.stages.last().and_then(|stage| stage.crop).unwrap_or_else(|| self.final_side())
     }
 
+    /// The same with pictures of one side at every step, for networks that take these alone, or have learnt things of that size. Where
+    /// a window would go about in a larger picture, the picture is shifted by as much; other distances change in proportion.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for a side that no recipe may have.
+    pub fn fitted(&self, side: u32) -> Result<Recipe> {
+        let mut recipe = self.clone();
+        let scaled = |size: u32, window: u32| {
+            (f64::from(size) * f64::from(side) / f64::from(window.max(1))).round().clamp(0.0, f64::from(MAX_SIZE))
+                as u32
+        };
+        recipe.init.size = side;
+        let starts: Vec<u32> = self.starts().map(|(_, start)| start).collect();
+        for (stage, start) in recipe.stages.iter_mut().zip(starts) {
+            let window = stage.crop.unwrap_or(start);
+            let room = start.saturating_sub(window) / 2;
+            let room = stage.jitter.map_or(room, |jitter| jitter.min(room));
+            stage.shift = scaled(stage.shift + room, window).min(side.saturating_sub(1));
+            stage.size = stage.size.map(|_| side);
+            (stage.crop, stage.jitter) = (None, None);
+            if let Some(nearest) = &mut stage.nearest_sizes {
+                nearest.sizes.iter_mut().for_each(|size| *size = scaled(*size, window).max(1));
+            }
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
     /// Side of the picture at the last step of a run.
     pub fn final_side(&self) -> u32 {
         let last = self.starts().last();
@@ -284,6 +312,19 @@ mod tests {
             assert_eq!((step, resize, blur_on), (StepRule::Raw, Resize::Bilinear, BlurOn::Whole));
             assert_eq!((blur_kernel, pad, clamp, jitter), (3, None, None, None));
         }
+    }
+
+    #[test]
+    fn a_fitted_recipe_has_pictures_of_one_side() {
+        for name in ["demo", "resnet50", "inception_v3", "feature", "demo-match", "googlenet"] {
+            let recipe = Recipe::named(name).unwrap().fitted(32).unwrap();
+            assert_eq!((recipe.init.size, recipe.final_window(), recipe.final_side()), (32, 32, 32), "{name}");
+            assert!(recipe.starts().all(|(stage, start)| stage.crop.is_none() && start == 32), "{name}");
+        }
+        // 6 of 112 pixels, and 4 of 116 with 10 that the window could go.
+        let shifts = Recipe::named("demo").unwrap().fitted(56).unwrap().stages;
+        assert_eq!(shifts.iter().map(|stage| stage.shift).collect::<Vec<_>>(), [3, 7]);
+        assert!(Recipe::named("demo").unwrap().fitted(0).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::step::{Segment, StepPrograms};
 use crate::device::{Device, Plan};
 use crate::evaluate::{DeadEnd, Scene, dead_end};
 use crate::ops::ResizeMode;
+use crate::picture;
 use crate::tensor::{Array, Layout, Shape};
 use crate::{Error, Result};
 
@@ -355,15 +356,21 @@ fn start(job: &Job) -> Result<Array> {
         None => {
             let pictures =
                 job.streams.iter().map(|&stream| initial(&job.recipe, stream)).collect::<Result<Vec<_>>>()?;
-            let [_, c, h, w] = pictures[0].shape.0;
-            Ok(Array::new(Shape::new(n, c, h, w), pictures.into_iter().flat_map(|picture| picture.values).collect()))
+            let pictures = Array::batch(pictures);
+            Ok(if job.scene.is_grey() { picture::of_first_colour(&pictures) } else { pictures })
         }
-        Some(given) if given.shape.n() == n => Ok(given.clone()),
-        Some(given) if given.shape.n() == 1 => {
-            let [_, c, h, w] = given.shape.0;
-            Ok(Array::new(Shape::new(n, c, h, w), given.values.repeat(n)))
-        }
-        Some(given) => Err(Error::shape("start", "number of pictures", format!("1 or {n}"), given.shape.n())),
+        Some(given) if job.scene.is_grey() && given.shape.c() == 3 => repeated(n, &picture::grey(given)),
+        Some(given) => repeated(n, given),
+    }
+}
+
+/// The same picture for all, or as many as there are.
+fn repeated(n: usize, given: &Array) -> Result<Array> {
+    let [count, c, h, w] = given.shape.0;
+    match count {
+        count if count == n => Ok(given.clone()),
+        1 => Ok(Array::new(Shape::new(n, c, h, w), given.values.repeat(n))),
+        count => Err(Error::shape("start", "number of pictures", format!("1 or {n}"), count)),
     }
 }
 

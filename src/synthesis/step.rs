@@ -8,6 +8,7 @@ use super::stage::{BlurOn, Stage, StepRule};
 use crate::device::{Buffer, BufferId, Device, Plan, Program, Readback, Recorder, Tuning};
 use crate::evaluate::prepare::{self, Prepared};
 use crate::evaluate::{FiniteChecks, PICTURE, Scene};
+use crate::nets::mean_of_colours;
 use crate::objective::{Form, Measure, Place, Term, fade_input};
 use crate::ops::{Advance, Brighten, Crop, Descend, GaussianBlur, Metric, Paste, Rule, View, Warp};
 use crate::tape::{Derived, Request, Tape};
@@ -234,6 +235,10 @@ impl Draft {
             let shares = share.map(|share| if rising { share } else { 1.0 - share });
             let rows = shares.flat_map(|share| [share, 0.0, 0.0, 0.0]).collect();
             tables.push(Table { name: fade_input(rising), shape: Shape::channels(1), rows });
+        }
+        if scene.is_grey() {
+            // A grey picture stays grey.
+            seen = mean_of_colours(&mut tape, seen)?;
         }
         let loss = scene.stage(&mut tape, (window, seen), &[])?.loss.expect("a run has an objective");
         let request =

@@ -39,6 +39,10 @@ pub(crate) struct TensorView {
     pub strides: Option<Vec<usize>>,
 }
 
+/// Elements that all tensors together may have which repeat single numbers, and need memory that no file has had room for: more than
+/// the largest network has whose weights were taken out.
+const MOST_REPEATED: usize = 1 << 28;
+
 /// What the first bytes of a file say.
 #[derive(Debug, PartialEq, Eq)]
 enum Format {
@@ -276,6 +280,16 @@ impl Checkpoint {
     /// elements are to be seen in another order, its sizes and steps, both in elements.
     pub(crate) fn renamed(mut self, views: Vec<(String, TensorView)>) -> Result<Self> {
         let mut entries = BTreeMap::new();
+        let repeats = |view: &TensorView| view.strides.as_ref().is_some_and(|strides| strides.contains(&0));
+        let counts =
+            views.iter().filter(|(_, view)| repeats(view)).map(|(_, view)| view.sizes.iter().product::<usize>());
+        let repeated = counts.fold(0, usize::saturating_add);
+        if repeated > MOST_REPEATED {
+            return Err(Error::file(
+                &self.name,
+                format!("fills {repeated} elements of weights with single numbers, up to {MOST_REPEATED} are read"),
+            ));
+        }
         for (name, view) in views {
             let fail = |reason: &str| Error::file(&self.name, format!("tensor {}: {reason}", view.tensor));
             let entry = self.index.entries.get(&view.tensor).ok_or_else(|| fail("is not there"))?;

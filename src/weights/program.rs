@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 /// A network as a file describes it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Program {
     /// In which words operations are named.
     pub language: Language,
@@ -21,6 +21,9 @@ pub struct Program {
     pub tensors: BTreeMap<String, String>,
     /// Numbers of the tensors that are small enough to be sizes, axes and factors, by the same names.
     pub constants: BTreeMap<String, Constant>,
+    /// Sizes of the tensors in the file that described the network first, where this is another one: that has its tensors by layers,
+    /// as the network has them. Empty for a file that describes its own tensors.
+    pub shapes: BTreeMap<String, Vec<usize>>,
 }
 
 /// In which words operations are named.

@@ -71,7 +71,7 @@ pub(super) fn index(bytes: &[u8]) -> Result<Index, String> {
         let found = version.map_or("none".to_owned(), |version| version.to_string());
         return Err(format!("has a graph of schema version {found}, and {MAJOR} is read; {GIVE}"));
     }
-    let mut index = Index::default();
+    let mut index = Index { metadata: words(&archive, mark)?, ..Index::default() };
     let name = model.rsplit('/').next().unwrap_or(model).trim_end_matches(".json");
     let mut pickled = Vec::new();
     for (kind, folder) in [("weights", "weights"), ("constants", "constants")] {
@@ -109,6 +109,30 @@ pub(super) fn index(bytes: &[u8]) -> Result<Index, String> {
     }
     index.program = Some(program);
     Ok(index)
+}
+
+/// What the user has put beside the network: `extra_files` of `torch.export.save`, each a text by its name.
+fn words(archive: &Archive, mark: &str) -> Result<BTreeMap<String, String>, String> {
+    /// Longest text, and most texts, that are looked at.
+    const LONGEST_WORD: usize = 1 << 16;
+    const WORDS: usize = 64;
+    let folder = format!("{mark}extra/");
+    let mut words = BTreeMap::new();
+    for name in archive.names().filter(|name| name.starts_with(&folder)).take(WORDS) {
+        let Some(member) = archive.find(name)? else { continue };
+        let size = match &member {
+            Member::Stored(at) => at.len(),
+            Member::Deflated(deflated) => deflated.size,
+        };
+        if size <= LONGEST_WORD
+            && let Ok(text) = String::from_utf8(archive.read(&member)?.to_vec())
+        {
+            words.insert(name[folder.len()..].to_owned(), text);
+        }
+    }
+    // What describes a network is the graph alone.
+    words.remove(super::kept_program::PROGRAM);
+    Ok(words)
 }
 
 /// Where a tensor lies.

@@ -8,6 +8,8 @@ use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use super::entry::{Element, Entry, Index};
+use super::kept_program::PROGRAM;
+use super::program::Program;
 use crate::{Error, Result, files};
 
 /// An array under the name that files give it.
@@ -49,8 +51,11 @@ pub(super) fn index(bytes: &[u8]) -> Result<Index, String> {
         made: None,
         at: start + info.data_offsets.0..start + info.data_offsets.1,
     };
+    let metadata: BTreeMap<String, String> =
+        header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok(Index {
-        metadata: header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        program: metadata.get(PROGRAM).map(|text| Program::of_text(text)).transpose()?,
+        metadata,
         entries: header.tensors().iter().map(|(name, info)| (name.clone(), entry(info))).collect(),
         ..Index::default()
     })

@@ -10,5 +10,6 @@ pub mod desk;
 pub mod fixture;
 pub mod generator;
 pub mod gpu;
+pub mod kernels;
 pub mod reference;
 pub mod tapes;

@@ -1,7 +1,7 @@
 //! The rooms that read files, compiled alone: without the GPU's a fuzzer is built in a minute.
 
 // What other rooms use of these is not used here.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../src/digest.rs"]
 mod digest;

@@ -10,6 +10,9 @@
 //! - `FAULTS_NAN`: memory is full of NaN at first;
 //! - `FAULTS_COUNT`: a file for the numbers of waits, submissions and pipelines, and the most memory, when the process ends.
 //!
+//! Without any of these it changes nothing, and still counts: `dispatches` tells `benches/peers/networks.py` how many kernels
+//! have been launched, whichever engine does it.
+//!
 //! Structures are those of the Vulkan specification and of the loader's interface for layers, as far as they are looked at.
 
 use std::collections::HashMap;
@@ -96,6 +99,7 @@ static LOST: AtomicBool = AtomicBool::new(false);
 static SUBMISSIONS: AtomicU64 = AtomicU64::new(0);
 static WAITS: AtomicU64 = AtomicU64::new(0);
 static PIPELINES: AtomicU64 = AtomicU64::new(0);
+static DISPATCHES: AtomicU64 = AtomicU64::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 static ALLOCATIONS: Mutex<Option<HashMap<usize, u64>>> = Mutex::new(None);
 
@@ -244,6 +248,34 @@ unsafe extern "system" fn submit(queue: Handle, count: u32, submits: *const c_vo
 /// The driver's function, which is asked of a device and called with a queue.
 static QUEUE_SUBMIT: OnceLock<unsafe extern "system" fn()> = OnceLock::new();
 
+unsafe extern "system" fn dispatch(commands: Handle, x: u32, y: u32, z: u32) {
+    DISPATCHES.fetch_add(1, Ordering::SeqCst);
+    unsafe {
+        let dispatch: unsafe extern "system" fn(Handle, u32, u32, u32) =
+            transmute(*DISPATCH.get().expect("asked for"));
+        dispatch(commands, x, y, z);
+    }
+}
+
+unsafe extern "system" fn dispatch_indirect(commands: Handle, buffer: u64, offset: u64) {
+    DISPATCHES.fetch_add(1, Ordering::SeqCst);
+    unsafe {
+        let dispatch: unsafe extern "system" fn(Handle, u64, u64) =
+            transmute(*DISPATCH_INDIRECT.get().expect("asked for"));
+        dispatch(commands, buffer, offset);
+    }
+}
+
+/// The driver's functions, which are asked of a device and called with commands.
+static DISPATCH: OnceLock<unsafe extern "system" fn()> = OnceLock::new();
+static DISPATCH_INDIRECT: OnceLock<unsafe extern "system" fn()> = OnceLock::new();
+
+/// Kernels that have been launched by this process so far.
+#[unsafe(no_mangle)]
+pub extern "C" fn dispatches() -> u64 {
+    DISPATCHES.load(Ordering::SeqCst)
+}
+
 unsafe extern "system" fn wait(device: Handle, info: *const c_void, timeout: u64) -> Result {
     if is_due(&WAITS, "FAULTS_WAIT_LOST_AT") {
         LOST.store(true, Ordering::SeqCst);
@@ -352,6 +384,14 @@ unsafe extern "system" fn device_proc(device: Handle, name: *const c_char) -> Fu
             b"vkQueueSubmit" => {
                 QUEUE_SUBMIT.get_or_init(|| below(name).expect("every driver has it"));
                 own!(submit)
+            }
+            b"vkCmdDispatch" => {
+                DISPATCH.get_or_init(|| below(name).expect("every driver has it"));
+                own!(dispatch)
+            }
+            b"vkCmdDispatchIndirect" => {
+                DISPATCH_INDIRECT.get_or_init(|| below(name).expect("every driver has it"));
+                own!(dispatch_indirect)
             }
             // Whoever has another name for a function gets the driver's answer about it, and no fault.
             b"vkWaitSemaphores" if below(name).is_some() => own!(wait),

@@ -247,7 +247,7 @@ fn planes(networks: &[Loaded], wanted: &[Axes]) -> anyhow::Result<Vec<Plane>> {
             let mut tape = Tape::default();
             // Large enough for every network.
             let [h, w] = network.structure.sides().unwrap_or([299; 2]);
-            let x = tape.input("picture", Shape::new(1, 3, h, w));
+            let x = tape.input("picture", Shape::new(1, network.structure.colours(), h, w));
             let outputs = network.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[])?;
             match outputs.tap(&axes.layer) {
                 Ok(var) => {

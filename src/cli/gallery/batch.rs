@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use entoptic::analysis::{eight_bit, softmax};
+use entoptic::analysis::eight_bit;
 use entoptic::device::{Class, Device, Tiling};
 use entoptic::evaluate;
 use entoptic::picture;
@@ -14,7 +14,7 @@ use entoptic::tensor::{Array, Shape};
 use super::super::design::{Aim, Init, Target};
 use super::super::interrupt;
 use super::super::making::{Making, Picture, largest};
-use super::super::networks::Loaded;
+use super::super::networks::{Loaded, probabilities};
 use super::super::options::{Global, MakingArgs, MetricArg};
 use super::super::represent::{Goal, class_picture, made_by};
 use super::ObjectiveArg;
@@ -205,7 +205,7 @@ impl Workshop<'_> {
 
 fn judgement(loaded: &Loaded, class: usize, logits: &[f32]) -> Judgement {
     let names = &loaded.network.classes;
-    let probabilities = softmax(logits);
+    let probabilities = probabilities(&loaded.network, logits);
     let finite = |value: f32| value.is_finite().then_some(value);
     let top =
         |index: usize| Top { index, class: names.name(index).to_owned(), probability: finite(probabilities[index]) };

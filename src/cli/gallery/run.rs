@@ -1,7 +1,6 @@
 //! A gallery from its first picture to its last, through whatever comes between.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -9,12 +8,11 @@ use entoptic::Error;
 use entoptic::device::{Class, Device};
 use entoptic::digest::sha256;
 use entoptic::files;
-use entoptic::synthesis::recipe::Recipe;
 use serde_json::json;
 
 use super::super::design::Maker;
 use super::super::interrupt::{stopped, take_over_interrupts};
-use super::super::networks::{Loaded, check_recipe, load, normalize_for, open, reopen, shared_classes};
+use super::super::networks::{Loaded, check_recipe, load, open, reopen, settled, shared_classes};
 use super::super::options::{Global, MakingArgs};
 use super::super::origin::Place;
 use super::super::represent;
@@ -53,10 +51,8 @@ fn make(global: &Global, args: &GalleryMaking, shard: Option<Shard>, device: &De
     let (networks, target) = roles(args.objective, &loaded)?;
     let names = shared_classes(&loaded)?;
     let classes = classes::parse(&args.classes, names)?;
-    let recipe = |default: &str, networks: &[Loaded]| -> anyhow::Result<Recipe> {
-        let mut recipe = Recipe::load(args.recipe.as_deref().unwrap_or(Path::new(default)))?;
-        recipe.normalize = normalize_for(&recipe, args.normalize, networks);
-        Ok(recipe)
+    let recipe = |usual: &str, networks: &[Loaded]| {
+        settled(global, args.recipe.as_deref(), usual, networks, (args.normalize, None))
     };
     let matches = args.objective == ObjectiveArg::Match;
     let own = recipe(if matches { represent::recipe(&networks[0]) } else { networks[0].recipe }, networks)?;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::moves::sizes_of;
+use super::moves::{Over, sizes_of};
 use super::resolve::Resolver;
 use super::step::{Operation, clip};
 use super::value::{Fixed, Found, Refusal, Value};
@@ -137,6 +137,13 @@ fn several(r: &mut Resolver, node: &Node, name: &str) -> Found<Option<Vec<Value>
             r.split(node, x, side, &parts)?
         }
         "max_pool2d_with_indices" => vec![max_pool(r, node)?, Value::Unknown],
+        "adaptive_max_pool2d" => {
+            if r.pair(node, "output_size", [1; 2])? != [1; 2] {
+                return Err("makes more than one pixel, which only its mean is read for".into());
+            }
+            let x = given.value("self").or_else(|_| given.value("input"))?;
+            vec![r.over_pixels(node, x, &[-2, -1], true, Over::Largest)?, Value::Unknown]
+        }
         "native_layer_norm" => vec![layer_norm(r, node)?, Value::Unknown, Value::Unknown],
         "_native_batch_norm_legit_no_training" => vec![batch_norm(r, node)?, Value::Unknown, Value::Unknown],
         _ => return Ok(None),
@@ -241,11 +248,15 @@ fn binary(r: &mut Resolver, node: &Node, op: Binary) -> Found {
     if given.float("alpha", 1.0)? != 1.0 {
         return Err("has an alpha other than 1".into());
     }
-    if given.text("rounding_mode").is_some() {
-        let numbers = |name: &str| r.given_ints(node, name)?.ok_or_else(|| Refusal::from("is not given both numbers"));
-        let (a, b) = (numbers("self")?, numbers("other")?);
-        let quotient = a[0].checked_div(b[0]).ok_or("divides by zero")?;
-        return Ok(number(quotient));
+    if let Some(mode) = given.text("rounding_mode") {
+        let one = |name: &str| match r.given_ints(node, name)?.as_deref() {
+            Some([one]) => Ok(*one),
+            _ => Err(Refusal::from("is not given two numbers")),
+        };
+        let (a, b) = (one("self")?, one("other")?);
+        let quotient = a.checked_div(b).ok_or("divides by zero")?;
+        let towards_less = mode == "floor" && a % b != 0 && (a < 0) != (b < 0);
+        return Ok(number(quotient - i64::from(towards_less)));
     }
     let a = given.value("self")?;
     match given.get("other") {
@@ -332,13 +343,38 @@ fn single(r: &mut Resolver, node: &Node, name: &str) -> Found {
             };
             r.slice(node, x()?, r.int(node, "dim", 0)?, [start, end, r.int(node, "step", 1)?])
         }
-        "mean" => {
-            let sides = r.given_ints(node, "dim")?.ok_or("takes the mean of everything")?;
-            r.mean(node, x()?, &sides, given.flag("keepdim", false))
+        "mean" | "amax" => {
+            let sides = r.given_ints(node, "dim")?.filter(|sides| !sides.is_empty());
+            let sides = sides.ok_or("goes over everything, pictures and channels too")?;
+            let over = if name == "mean" { Over::Mean } else { Over::Largest };
+            r.over_pixels(node, x()?, &sides, given.flag("keepdim", false), over)
         }
         "softmax" | "_softmax" => r.softmax(node, x()?, r.int(node, "dim", 0)?),
+        "log_softmax" | "_log_softmax" => r.end(node, x()?, r.int(node, "dim", 0)?, "log softmax"),
+        "prelu" | "_prelu_kernel" => {
+            let slopes = given.value("weight")?;
+            // One for each channel, wherever pixels come behind them.
+            let rank = sizes_of(&r.get(x()?)?)?.len();
+            if let Value::Fixed(numbers) = r.get(slopes)?
+                && numbers.sizes().is_some_and(|sizes| sizes.len() == 1 && sizes[0] > 1)
+            {
+                let mut sizes = numbers.sizes().unwrap_or_default();
+                sizes.resize(rank.saturating_sub(1).max(1), 1);
+                r.set("the slopes", Value::Fixed(super::fold::reshaped(&numbers, &sizes)?));
+                return r.leaky(node, x()?, "the slopes");
+            }
+            r.leaky(node, x()?, slopes)
+        }
+        "selu" => r.selu(node, x()?, None, None),
+        "celu" => r.celu(node, x()?, given.float("alpha", 1.0)?),
+        "mish" => r.mish(node, x()?),
+        "square" => r.binary(node, Binary::Times, [x()?; 2]),
         "dropout" | "feature_dropout" | "alpha_dropout" if given.flag("train", false) => {
             Err("is in training mode; call model.eval() before the export".into())
+        }
+        // 6, 7, 8 and 13 are kinds of numbers with a fractional part in the schema of exported programs.
+        "to" | "_to_copy" if r.picture(x()?).is_ok() && !matches!(r.int(node, "dtype", 7)?, 6..=8 | 13) => {
+            Err("makes whole numbers of values of the picture".into())
         }
         "dropout" | "feature_dropout" | "alpha_dropout" | "contiguous" | "clone" | "detach" | "alias"
         | "lift_fresh_copy" | "to" | "_to_copy" => {
@@ -363,15 +399,16 @@ fn single(r: &mut Resolver, node: &Node, name: &str) -> Found {
             Ok(number(sizes[side] as i64))
         }
         "pad" | "constant_pad_nd" => {
-            if !matches!(given.text("mode"), None | Some("constant")) || given.float("value", 0.0)? != 0.0 {
-                return Err("puts something other than zeros around a picture".into());
+            if !matches!(given.text("mode"), None | Some("constant")) {
+                return Err("puts something other than one number around a picture".into());
             }
+            let value = given.float("value", 0.0)? as f32;
             let ints = r.given_ints(node, "pad")?.unwrap_or_default();
             let ints: Option<Vec<usize>> = ints.iter().map(|size| usize::try_from(*size).ok()).collect();
             match ints.as_deref() {
-                Some([left, right]) => r.pad(node, x()?, [[0, *left], [0, *right]]),
-                Some([left, right, top, bottom]) => r.pad(node, x()?, [[*top, *left], [*bottom, *right]]),
-                _ => Err("puts zeros along other sides than those of the pixels, or cuts".into()),
+                Some([left, right]) => r.pad(node, x()?, [[0, *left], [0, *right]], value),
+                Some([left, right, top, bottom]) => r.pad(node, x()?, [[*top, *left], [*bottom, *right]], value),
+                _ => Err("puts numbers along other sides than those of the pixels, or cuts".into()),
             }
         }
         _ => Err(Refusal::Operator(None)),

@@ -7,6 +7,9 @@ use crate::weights::{Constant, Numbers, TensorView};
 /// Sizes and numbers of a result, of which few may be computed.
 const MOST: usize = 1 << 12;
 
+/// Places of a tensor that holds one number: more than the largest layer of a network has whose weights were taken out.
+const MOST_REPEATED: usize = 1 << 28;
+
 /// a + b, a − b, a · b or a / b of equal sizes, or with one number.
 pub(super) fn binary(op: Binary, a: &Fixed, b: &Fixed) -> Found<Fixed> {
     let (Some(a), Some(b)) = (&a.constant, &b.constant) else {
@@ -119,17 +122,29 @@ pub(super) fn concat(parts: &[Constant]) -> Found<Fixed> {
     Ok(Fixed::of(Constant { shape, numbers }))
 }
 
-/// The same number in all places.
-pub(super) fn filled(sizes: &[i64], value: &Numbers) -> Found<Fixed> {
+/// One number in all places: where there are many, they are one tensor of the file, seen with steps of 0.
+pub(super) fn repeated(value: &Fixed, sizes: &[i64]) -> Found<Fixed> {
     let shape: Option<Vec<usize>> = sizes.iter().map(|size| usize::try_from(*size).ok()).collect();
     let shape = shape.ok_or("fills impossible sizes")?;
-    let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size)).filter(|count| *count <= MOST);
-    let count = count.ok_or("computes too many numbers")?;
-    let numbers = match value {
-        Numbers::Int(values) => Numbers::Int(vec![values.first().copied().unwrap_or(0); count]),
-        Numbers::Float(values) => Numbers::Float(vec![values.first().copied().unwrap_or(0.0); count]),
-    };
-    Ok(Fixed::of(Constant { shape, numbers }))
+    let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
+    let count = count.filter(|count| *count <= MOST_REPEATED).ok_or("repeats a number more often than is read")?;
+    let one = value.constant.as_ref().filter(|one| one.shape.iter().product::<usize>() == 1);
+    let constant = one.filter(|_| count <= MOST).map(|one| Constant {
+        shape: shape.clone(),
+        numbers: match &one.numbers {
+            Numbers::Int(values) => Numbers::Int(vec![values[0]; count]),
+            Numbers::Float(values) => Numbers::Float(vec![values[0]; count]),
+        },
+    });
+    let view = value.view.as_ref().filter(|_| count > 0).map(|view| TensorView {
+        tensor: view.tensor.clone(),
+        strides: Some(vec![0; shape.len()]),
+        sizes: shape,
+    });
+    if constant.is_none() && view.is_none() {
+        return Err("computes too many numbers".into());
+    }
+    Ok(Fixed { view, constant })
 }
 
 /// Other sizes for the same numbers.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::step::{Id, Network, Operation, Step};
 use crate::nets::head::Head;
 use crate::nets::layers::Layers;
-use crate::ops::{Binary, Channels, LayerNorm};
+use crate::ops::{LayerNorm, MaxPool2d, Window};
 use crate::tape::Var;
 use crate::{Error, Result};
 
@@ -21,9 +21,9 @@ pub(super) struct Laid {
 }
 
 impl Laid {
-    /// x [N, 3, H, W] -> logits [N, classes, 1, 1].
+    /// x [N, C, H, W], or colours for a network of grey pictures -> logits [N, classes, 1, 1].
     pub fn forward(&self, net: &mut Layers, x: Var) -> Result<()> {
-        let x = if self.channels == 1 && net.shape(x).c() == 3 { grey(net, x)? } else { x };
+        let x = if self.channels == 1 && net.shape(x).c() == 3 { net.grey(x)? } else { x };
         let mut values = vec![x];
         for (index, step) in self.network.steps.iter().enumerate() {
             let y = self.step(net, step, &values)?;
@@ -66,12 +66,24 @@ impl Laid {
         let layer = step.layer.as_str();
         let sizes = |leaf: &str| step.tensors.iter().find(|(name, _)| *name == leaf).map(|(_, view)| &view.sizes[..]);
         match &step.operation {
-            Operation::Apply(op) => net.apply(layer, op.clone(), &inputs),
+            Operation::Apply(op) => {
+                let [_, _, h, w] = net.shape(x).0;
+                let op = step.same.map_or_else(|| op.clone(), |same| same.pooling(op, [h, w]));
+                net.apply(layer, op, &inputs)
+            }
+            Operation::Largest => {
+                let [_, _, h, w] = net.shape(x).0;
+                let whole = MaxPool2d { kernel: [h, w], stride: [h, w], ..MaxPool2d::new(1, 1, 0) };
+                net.apply(layer, Arc::new(whole), &inputs)
+            }
             Operation::Conv(window) => {
                 let weight = sizes("weight").expect("a convolution has a weight");
                 let [c_out, c_in, kh, kw] =
                     weight.try_into().map(|[a, b, c, d]: [usize; 4]| [a, b, c, d]).expect("four sizes");
-                net.windowed(layer, x, *window, [c_out, c_in, kh, kw], sizes("bias").is_some())
+                let [_, _, h, w] = net.shape(x).0;
+                let same = step.same.map(|same| same.padding([h, w], [kh, kw], window.stride, window.dilation));
+                let window = Window { padding: same.unwrap_or(window.padding), ..*window };
+                net.windowed(layer, x, window, [c_out, c_in, kh, kw], sizes("bias").is_some())
             }
             Operation::BatchNorm(eps) => net.norm(layer, x, *eps),
             Operation::LayerNorm(eps) => {
@@ -105,18 +117,4 @@ impl Laid {
             }
         }
     }
-}
-
-/// The mean of the colours, for networks of grey pictures.
-fn grey(net: &mut Layers, x: Var) -> Result<Var> {
-    let mut sum: Option<Var> = None;
-    for channel in 0..3 {
-        let part = net.apply("grey", Arc::new(Channels::slice(channel, 1)), &[x])?;
-        sum = Some(match sum {
-            None => part,
-            Some(sum) => net.apply("grey", Arc::new(crate::ops::Add), &[sum, part])?,
-        });
-    }
-    let third = net.numbers(&[1.0 / 3.0]);
-    net.apply("grey", Arc::new(Binary::Times), &[sum.expect("three channels"), third])
 }

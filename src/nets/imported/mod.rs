@@ -5,8 +5,10 @@
 //! stand in this folder alone.
 
 mod aten;
+mod ends;
 mod fold;
 mod form;
+mod functions;
 mod lay;
 mod moves;
 mod names;
@@ -16,6 +18,7 @@ mod parametrised;
 mod patterns;
 mod problems;
 mod resolve;
+mod sizes;
 mod step;
 mod value;
 
@@ -26,16 +29,15 @@ use std::sync::Arc;
 
 use self::form::Form;
 use self::lay::Laid;
+use self::problems::Problems;
 use self::resolve::Resolver;
+use self::sizes::Sizes;
 use self::step::{Id, Network, Operation};
 use self::value::{Picture, Value};
-use super::structure::Structure;
+use super::structure::{Ends, Imported, Structure, shapes_of};
 use crate::ops::{Activation, Softmax};
-use crate::weights::{Checkpoint, Input, Language, Node, Program};
+use crate::weights::{Checkpoint, Constant, Language, Node, Program, TensorView};
 use crate::{Error, Result};
-
-/// Side of pictures where a file leaves it open.
-const USUAL_SIDE: usize = 224;
 
 impl Structure {
     /// The network that a file describes, and the file with its tensors named by layers. A file that holds weights alone, which
@@ -44,140 +46,111 @@ impl Structure {
     /// # Errors
     /// [`Error::Program`] with everything that cannot be read.
     pub fn read(checkpoint: Checkpoint) -> Result<Result<(Structure, Checkpoint), Checkpoint>> {
-        let Some(program) = checkpoint.program() else { return Ok(Err(checkpoint)) };
+        Self::read_between(checkpoint, &Ends::default())
+    }
+
+    /// The same between one of its inputs and one of its outputs.
+    ///
+    /// # Errors
+    /// As [`Structure::read`], with the names that there are where more than one may be meant; [`Error::File`] for weights alone, which
+    /// have none.
+    pub fn read_between(checkpoint: Checkpoint, ends: &Ends) -> Result<Result<(Structure, Checkpoint), Checkpoint>> {
         let file = checkpoint.name().to_owned();
         let refused = |problems: Vec<String>| Error::Program { file: file.clone().into(), problems };
-        let shapes: BTreeMap<String, Vec<usize>> = super::structure::shapes_of(&checkpoint);
-        order::sorted(&program.nodes, &program.outputs).map_err(|line| refused(vec![line]))?;
-        let input = picture_input(program).map_err(|line| refused(vec![line]))?;
-        let sizes = Sizes::of(input).map_err(|line| refused(vec![line]))?;
-        let network = resolve(program, &shapes, input, &sizes).map_err(refused)?;
+        let Some(program) = checkpoint.program() else {
+            return match ends {
+                Ends { input: None, output: None } => Ok(Err(checkpoint)),
+                _ => Err(Error::file(file, "holds weights alone, without inputs and outputs to choose from")),
+            };
+        };
+        let program = ends::between(program, ends).map_err(|line| refused(vec![line]))?;
+        // One that another file described keeps the sizes that tensors had there.
+        let kept = !program.shapes.is_empty();
+        let shapes = if kept { program.shapes.clone() } else { shapes_of(&checkpoint) };
+        let (network, sizes) = resolve(&program, &shapes).map_err(refused)?;
         let mut views = Vec::new();
         for step in &network.steps {
             views.extend(step.tensor_names().map(|(name, view)| (name, view.clone())));
         }
-        let integers = |view: &crate::weights::TensorView| {
-            checkpoint.dtype(&view.tensor).is_some_and(|kind| !["F16", "BF16", "F32", "F64"].contains(&kind))
-        };
-        let quantized: Vec<String> = views
-            .iter()
-            .filter(|(_, view)| integers(view))
-            .map(|(name, view)| {
-                let kind = checkpoint.dtype(&view.tensor).unwrap_or_default();
-                format!(
-                    "tensor {} holds numbers of type {kind}; export the network before it is quantized",
-                    name.escape_debug()
-                )
-            })
-            .collect();
+        let quantized = if kept { vec![] } else { quantized(&checkpoint, &views) };
         if !quantized.is_empty() {
             return Err(refused(quantized));
         }
         let stem =
             Path::new(&file).file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
+        let name = checkpoint.metadata().get("network").filter(|_| kept).cloned().unwrap_or(stem);
         let classifier = network.classifier();
-        let logits = network.logits;
-        let behind = network.behind;
-        let laid =
-            Laid { network: Arc::new(network), sides: sizes.sides, fixed: !sizes.free, channels: sizes.channels };
-        let structure = Structure::new(&stem, &classifier, move |net, x| laid.forward(net, x)).imported(
-            logits.map(|(_, classes)| classes),
-            sizes.channels,
-            sizes.sides,
-            behind,
-        );
-        Ok(Ok((structure, checkpoint.renamed(views)?)))
-    }
-}
-
-/// The one input that is a picture.
-fn picture_input(program: &Program) -> Result<&Input, String> {
-    let used = order::used(&program.nodes, &program.outputs);
-    let inputs: Vec<&Input> = program.inputs.iter().filter(|input| used.contains(input.name.as_str())).collect();
-    match inputs[..] {
-        [input] if !input.is_float => {
-            Err(format!("its input {} holds whole numbers, not a picture", input.name.escape_debug()))
-        }
-        [input] => Ok(input),
-        [] => Err("none of its outputs depends on an input".into()),
-        _ => {
-            let about = |input: &&Input| format!("{} {}", input.name.escape_debug(), shown(input));
-            let all: Vec<String> = inputs.iter().map(about).collect();
-            Err(format!(
-                "it has {} inputs ({}), and a network of one picture is read; export it with one",
-                all.len(),
-                all.join(", ")
-            ))
-        }
-    }
-}
-
-fn shown(input: &Input) -> String {
-    let size = |size: &Option<usize>| size.map_or("any".to_owned(), |size| size.to_string());
-    let sizes = input.sizes.iter().flatten().map(size).collect::<Vec<_>>();
-    format!("[{}]", sizes.join(", "))
-}
-
-/// The picture that a file was made for.
-struct Sizes {
-    batch: usize,
-    channels: usize,
-    sides: [usize; 2],
-    /// Whether the file leaves the sides open.
-    free: bool,
-    /// Whether channels come last.
-    last: bool,
-}
-
-impl Sizes {
-    fn of(input: &Input) -> Result<Self, String> {
-        let name = input.name.escape_debug();
-        let Some([batch, sizes @ ..]) = input.sizes.as_deref() else {
-            return Err(format!(
-                "its input {name} has no sizes, and a picture has four; export it with an example picture"
-            ));
+        let network = Arc::new(network);
+        let laid = Laid { network: network.clone(), sides: sizes.sides, fixed: !sizes.free, channels: sizes.channels };
+        let describe = described(program, shapes, network.clone());
+        let imported = Imported {
+            classes: network.logits.map(|(_, classes)| classes),
+            channels: sizes.channels,
+            sides: sizes.sides,
+            behind: network.behind,
+            folded: network.folded(),
+            shapes: views.iter().map(|(name, view)| (name.clone(), view.sizes.clone())).collect(),
+            ends: ends.clone(),
+            describe: Arc::new(describe),
         };
-        let &[a, b, c] = sizes else {
-            return Err(format!("its input {name} has the sizes {}, and a picture has four", shown(input)));
-        };
-        let few = |size: Option<usize>| matches!(size, Some(1 | 3 | 4));
-        let last = few(c) && !few(a);
-        let (channels, h, w) = if last { (c, a, b) } else { (a, b, c) };
-        let channels = channels.unwrap_or(3);
-        if !matches!(channels, 1 | 3) {
-            return Err(format!(
-                "its input {name} has {channels} channels, and pictures have 3, or 1 when they are grey"
-            ));
-        }
-        let free = h.is_none() || w.is_none();
-        let sides = [h.or(w).unwrap_or(USUAL_SIDE), w.or(h).unwrap_or(USUAL_SIDE)];
-        const LARGEST: usize = 1 << 14;
-        if sides.iter().any(|side| *side > LARGEST) {
-            return Err(format!(
-                "its input {name} has the sizes {}, and pictures have up to {LARGEST} pixels a side",
-                shown(input)
-            ));
-        }
-        Ok(Sizes { batch: batch.unwrap_or(1).min(LARGEST), channels, sides, free, last })
+        let structure = Structure::new(&name, &classifier, move |net, x| laid.forward(net, x)).imported(imported);
+        let checkpoint = if kept { checkpoint } else { checkpoint.renamed(views)? };
+        Ok(Ok((structure, checkpoint)))
     }
+}
+
+/// One line for each tensor that holds no numbers of the kind that weights are.
+fn quantized(checkpoint: &Checkpoint, views: &[(String, TensorView)]) -> Vec<String> {
+    let line = |(name, view): &(String, TensorView)| {
+        let kind = checkpoint.dtype(&view.tensor).filter(|kind| !["F16", "BF16", "F32", "F64"].contains(kind))?;
+        let name = name.escape_debug();
+        Some(format!("tensor {name} holds numbers of type {kind}; export the network before it is quantized"))
+    };
+    views.iter().filter_map(line).collect()
+}
+
+/// Writes a program down so that it is read as this network again, without the numbers that nothing but its weights are.
+fn described(
+    program: Program,
+    shapes: BTreeMap<String, Vec<usize>>,
+    network: Arc<Network>,
+) -> impl Fn() -> Result<String, String> {
+    move || {
+        let few = |constant: &Constant| constant.ints().is_some() || constant.shape.iter().product::<usize>() == 1;
+        let needed = |(name, constant): &(&String, &Constant)| few(constant) || !program.tensors.contains_key(*name);
+        let constants = program.constants.iter().filter(needed).map(|(name, one)| (name.clone(), one.clone()));
+        let short = Program { constants: constants.collect(), ..program.clone() };
+        // Some networks compute with numbers that look like weights.
+        let same = |(other, _): (Network, Sizes)| format!("{:?}", other.steps) == format!("{:?}", network.steps);
+        match resolve(&short, &shapes).is_ok_and(same) {
+            true => short.to_text(&shapes),
+            false => program.to_text(&shapes),
+        }
+    }
+}
+
+/// Walks a program, which has one input and one output, at the sizes that it says, or that it may have been meant for.
+fn resolve(program: &Program, shapes: &BTreeMap<String, Vec<usize>>) -> Result<(Network, Sizes), Vec<String>> {
+    let mut first = None;
+    for sizes in Sizes::all(&program.inputs[0]).map_err(|line| vec![line])? {
+        match walk(program, shapes, &sizes) {
+            Ok(network) => return Ok((network, sizes)),
+            Err(problems) => {
+                let hopeless = !problems.may_be_of_sizes();
+                let lines = first.get_or_insert_with(|| problems.lines());
+                if hopeless {
+                    return Err(lines.clone());
+                }
+            }
+        }
+    }
+    Err(first.unwrap_or_default())
 }
 
 /// Walks a program at these sizes.
-fn resolve(
-    program: &Program,
-    shapes: &BTreeMap<String, Vec<usize>>,
-    input: &Input,
-    sizes: &Sizes,
-) -> Result<Network, Vec<String>> {
+fn walk(program: &Program, shapes: &BTreeMap<String, Vec<usize>>, sizes: &Sizes) -> Result<Network, Problems> {
     let mut r = Resolver::new(program, shapes);
-    let [output] = &program.outputs[..] else {
-        let names: Vec<String> = program.outputs.iter().map(|name| name.escape_debug().to_string()).collect();
-        return Err(vec![format!(
-            "it has {} outputs ({}), and a network with one is read; export it so that it returns the logits alone",
-            names.len(),
-            names.join(", ")
-        )]);
-    };
+    let (input, output) = (&program.inputs[0], &program.outputs[0]);
     let form = Form::plain([sizes.batch, sizes.channels, sizes.sides[0], sizes.sides[1]]);
     let form = if sizes.last { form.transposed(&[0, 2, 3, 1]).expect("four sides in another order") } else { form };
     r.set(&input.name, Value::Picture(Picture { id: 0, form, padding: [[0; 2]; 2] }));
@@ -185,7 +158,7 @@ fn resolve(
         Language::Aten => Cow::Borrowed(&program.nodes[..]),
         Language::Onnx(_) => Cow::Owned(patterns::joined(program)),
     };
-    let sorted = order::sorted(&nodes, &program.outputs).map_err(|line| vec![line])?;
+    let sorted = order::sorted(&nodes, &program.outputs).map_err(Problems::of)?;
     for name in sorted.iter().flat_map(|node| order::given(node)).chain([output.as_str()]) {
         *r.readers.entry(name.to_owned()).or_insert(0) += 1;
     }
@@ -205,7 +178,10 @@ fn resolve(
             r.problems.note(node, refusal);
             vec![Value::Unknown; node.outputs.len()]
         });
-        if let Some(Value::Picture(x)) = made.iter().find(|value| matches!(value, Value::Picture(_))) {
+        // What is left out at the end has no value that its name could mean.
+        if r.behind.is_none()
+            && let Some(Value::Picture(x)) = made.iter().find(|value| matches!(value, Value::Picture(_)))
+        {
             r.names.made(node, x.id);
             if before < r.steps.len() && x.id == r.steps.len() && made.len() == 1 {
                 r.direct.extend(node.outputs.first().map(|name| (name.clone(), x.id)));
@@ -220,12 +196,11 @@ fn resolve(
         r.problems.say(format!("its output {} does not depend on the picture", output.escape_debug()));
     }
     if !r.problems.is_empty() {
-        return Err(r.problems.lines());
+        return Err(r.problems);
     }
     let Ok(Value::Picture(end)) = end else { unreachable!("it has been looked at") };
-    let Resolver { mut steps, names, .. } = r;
+    let Resolver { mut steps, names, mut behind, .. } = r;
     let mut id = end.id;
-    let mut behind = None;
     // The logits are what stands before a last softmax or sigmoid.
     if let Some(step) = id.checked_sub(1).and_then(|at| steps.get(at))
         && let Operation::Apply(op) = &step.operation
@@ -241,7 +216,7 @@ fn resolve(
         }
     }
     let [_, channels, h, w] = end.form.picture();
-    let logits = (h * w == 1 && channels > 1).then_some((id, channels));
+    let logits = (h * w == 1).then_some((id, channels));
     let taps = names.taps();
     let wanted: Vec<Id> = taps.keys().copied().chain([id]).collect();
     step::combine(&mut steps, &wanted);

@@ -248,8 +248,8 @@ impl Resolver<'_> {
         moved(x, form, "takes")
     }
 
-    /// The mean over some sides, which are those of the pixels.
-    pub fn mean(&mut self, node: &Node, name: &str, sides: &[i64], keep: bool) -> Found {
+    /// The mean or the largest value over some sides, which are those of the pixels.
+    pub fn over_pixels(&mut self, node: &Node, name: &str, sides: &[i64], keep: bool, over: Over) -> Found {
         let x = self.picture(name)?;
         let mut sides = sides.iter().map(|side| place(*side, x.form.rank())).collect::<Found<Vec<usize>>>()?;
         let mut kinds: Vec<Kind> = sides.iter().flat_map(|side| x.form.all_kinds(*side)).collect();
@@ -259,18 +259,17 @@ impl Resolver<'_> {
             [Kind::H, Kind::W] => true,
             // What is one pixel already is its own mean.
             [] => false,
-            _ => return Err("takes a mean over other sides than those of the pixels".into()),
+            _ => return Err("goes over other sides than those of the pixels".into()),
         };
         x.without_padding()?;
         let mut value = x;
         if pixels {
             let layer = self.names.own(node);
-            value.id = self.push(
-                Operation::Apply(Arc::new(AdaptiveAvgPool2d { output: [1; 2] })),
-                vec![value.id],
-                layer,
-                vec![],
-            );
+            let operation = match over {
+                Over::Mean => Operation::Apply(Arc::new(AdaptiveAvgPool2d { output: [1; 2] })),
+                Over::Largest => Operation::Largest,
+            };
+            value.id = self.push(operation, vec![value.id], layer, vec![]);
             value.form = value.form.resized(Kind::H, 1).resized(Kind::W, 1);
         }
         sides.sort_unstable();
@@ -281,6 +280,13 @@ impl Resolver<'_> {
         }
         Ok(Value::Picture(value))
     }
+}
+
+/// What is taken of all pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Mean,
+    Largest,
 }
 
 /// Sizes of a value.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::fold;
 use super::form::Kind;
-use super::moves::sizes_of;
+use super::moves::{Over, sizes_of};
 use super::patterns;
 use super::resolve::Resolver;
-use super::step::{Operation, clip};
+use super::step::{Operation, Same, clip};
 use super::value::{Fixed, Found, Refusal, Value};
-use crate::ops::{Activation, AdaptiveAvgPool2d, AvgPool2d, Binary, LocalResponseNorm, MaxPool2d, Relu, Window};
+use crate::ops::{Activation, AvgPool2d, Binary, LocalResponseNorm, MaxPool2d, Relu, Window};
 use crate::weights::{Attribute, Constant, Node, Numbers};
 
 /// What an operator is given.
@@ -76,6 +76,15 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// Whether zeros around pictures follow from their sides.
+    fn same(&self) -> Option<Same> {
+        match self.text("auto_pad") {
+            Some("SAME_UPPER") => Some(Same { upper: true }),
+            Some("SAME_LOWER") => Some(Same { upper: false }),
+            _ => None,
+        }
+    }
+
     /// Zeros around pictures of these sides, for windows of this kernel, step and distance of taps.
     fn padding(
         &self,
@@ -84,16 +93,11 @@ impl<'a> Given<'a> {
         stride: [usize; 2],
         dilation: [usize; 2],
     ) -> Found<[[usize; 2]; 2]> {
-        let same = |side: usize| {
-            let outputs = sides[side].div_ceil(stride[side].max(1));
-            let reach = dilation[side] * kernel[side].saturating_sub(1) + 1;
-            (outputs.saturating_sub(1) * stride[side] + reach).saturating_sub(sides[side])
-        };
-        let all = [same(0), same(1)];
+        if let Some(same) = self.same() {
+            return Ok(same.padding(sides, kernel, stride, dilation));
+        }
         match self.text("auto_pad").unwrap_or("NOTSET") {
             "VALID" => Ok([[0; 2]; 2]),
-            "SAME_UPPER" => Ok([all.map(|all| all / 2), all.map(|all| all - all / 2)]),
-            "SAME_LOWER" => Ok([all.map(|all| all - all / 2), all.map(|all| all / 2)]),
             "NOTSET" | "" => {
                 let Some(pads) = self.ints("pads")? else { return Ok([[0; 2]; 2]) };
                 pads_of(&pads)
@@ -136,17 +140,18 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
             r.batch_norm(node, given.x()?, tensors, given.float("epsilon", 1e-5)?)?
         }
         "MaxPool" | "AveragePool" => pool(r, node)?,
-        "GlobalAveragePool" => r.pool(node, given.x()?, AdaptiveAvgPool2d { output: [1; 2] })?,
-        "ReduceMean" => {
+        "GlobalAveragePool" => r.over_pixels(node, given.x()?, &[2, 3], true, Over::Mean)?,
+        "GlobalMaxPool" => r.over_pixels(node, given.x()?, &[2, 3], true, Over::Largest)?,
+        "ReduceMean" | "ReduceMax" => {
             let x = given.x()?;
             let rank = sizes_of(&r.get(x)?)?.len() as i64;
-            let axes = r.axes(node, 1)?;
-            let axes = match axes {
-                Some(axes) => axes,
-                None if given.int("noop_with_empty_axes", 0)? != 0 => vec![],
-                None => (0..rank).collect(),
+            let axes = match r.axes(node, 1)? {
+                Some(axes) if !axes.is_empty() => axes,
+                _ if given.int("noop_with_empty_axes", 0)? != 0 => vec![],
+                _ => (0..rank).collect(),
             };
-            r.mean(node, x, &axes, given.int("keepdims", 1)? != 0)?
+            let over = if node.operator == "ReduceMean" { Over::Mean } else { Over::Largest };
+            r.over_pixels(node, x, &axes, given.int("keepdims", 1)? != 0, over)?
         }
         "Gemm" => {
             if given.int("transA", 0)? != 0 || given.float("alpha", 1.0)? != 1.0 || given.float("beta", 1.0)? != 1.0 {
@@ -154,7 +159,16 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
             }
             let weight = r.view(given.needed(1)?)?;
             let weight = if given.int("transB", 0)? != 0 { weight } else { super::parametrised::turned(weight)? };
-            r.linear(node, given.x()?, weight, given.input(2))?
+            let mut bias = given.input(2);
+            // A row of numbers is as good as numbers.
+            if let Some(name) = bias
+                && let Value::Fixed(numbers) = r.get(name)?
+                && numbers.sizes().is_some_and(|sizes| sizes.len() == 2 && sizes[0] == 1)
+            {
+                r.set("the bias", Value::Fixed(fold::reshaped(&numbers, &weight.sizes[..1])?));
+                bias = Some("the bias");
+            }
+            r.linear(node, given.x()?, weight, bias)?
         }
         "MatMul" => r.matmul(node, given.x()?, given.needed(1)?)?,
         "Attention" | "MultiHeadAttention" | "com.microsoft::Attention" | "com.microsoft::MultiHeadAttention" => {
@@ -164,13 +178,19 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
         "Sub" => r.binary(node, Binary::Minus, [given.x()?, given.needed(1)?])?,
         "Mul" => r.binary(node, Binary::Times, [given.x()?, given.needed(1)?])?,
         "Div" => r.binary(node, Binary::Over, [given.x()?, given.needed(1)?])?,
-        "Sum" => {
+        "Sum" | "Mean" => {
             let mut sum = r.get(given.x()?)?;
             for place in 1..node.inputs.len() {
                 r.set("the sum so far", sum);
                 sum = r.binary(node, Binary::Plus, ["the sum so far", given.needed(place)?])?;
             }
-            sum
+            match sum {
+                Value::Picture(x) if node.operator == "Mean" && node.inputs.len() > 1 => {
+                    let share = vec![1.0 / node.inputs.len() as f32];
+                    r.apply(node, Operation::Constant(Binary::Times, share, false), x)?
+                }
+                sum => sum,
+            }
         }
         "Neg" => {
             let x = r.picture(given.x()?)?;
@@ -184,6 +204,10 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
             r.layer_norm(node, x, [given.input(1), given.input(2)], given.float("epsilon", 1e-5)?, rank - axis)?
         }
         "Softmax" => softmax(r, node, version)?,
+        "LogSoftmax" => {
+            let side = given.int("axis", if version < 13 { 1 } else { -1 })?;
+            r.end(node, given.x()?, side, "log softmax")?
+        }
         "LRN" => {
             let size = usize::try_from(given.int("size", 1)?).ok().filter(|size| (1..=1 << 12).contains(size));
             let size = size.ok_or("has an impossible size")?;
@@ -203,6 +227,11 @@ pub(super) fn apply(r: &mut Resolver, node: &Node, version: u64) -> Found<Vec<Va
                 return Err("is in training mode; call model.eval() before the export".into());
             }
             r.get(given.x()?)?
+        }
+        "CastLike" if matches!(r.get(given.needed(1)?)?, Value::Fixed(Fixed { constant: Some(like), .. }) if like.ints().is_some()) =>
+        {
+            let x = r.get(given.x()?)?;
+            cast(x, true)?
         }
         "Identity" | "CastLike" => r.get(given.x()?)?,
         other => return Err(Refusal::Operator(advice(other))),
@@ -246,12 +275,16 @@ fn activation(r: &mut Resolver, node: &Node) -> Found<Option<Value>> {
             clip(limit(1, "min", f64::NEG_INFINITY)? as f32, limit(2, "max", f64::INFINITY)? as f32)
         }
         "LeakyRelu" => one(Activation::LeakyRelu { slope: given.float("alpha", 0.01)? as f32 }),
-        "PRelu" => {
-            let slopes = r.constant(given.needed(1)?)?.floats();
-            match slopes[..] {
-                [slope] => one(Activation::LeakyRelu { slope: slope as f32 }),
-                _ => return Err("has a slope of its own for each channel".into()),
-            }
+        "PRelu" => return r.leaky(node, given.x()?, given.needed(1)?).map(Some),
+        "Selu" => {
+            let number = |name: &str| given.0.attributes.get(name).and_then(Attribute::float);
+            return r.selu(node, given.x()?, number("alpha"), number("gamma")).map(Some);
+        }
+        "Celu" => return r.celu(node, given.x()?, given.float("alpha", 1.0)?).map(Some),
+        "Mish" => return r.mish(node, given.x()?).map(Some),
+        // Limits as exporters wrote them before Clip took values.
+        "Max" | "Min" if given.0.inputs.len() == 2 => {
+            return r.limited(node, [given.x()?, given.needed(1)?], node.operator == "Max").map(Some);
         }
         "Sigmoid" => one(Activation::Sigmoid),
         "Tanh" => one(Activation::Tanh),
@@ -300,7 +333,10 @@ fn conv(r: &mut Resolver, node: &Node) -> Found {
     let sides = [x.form.size(Kind::H), x.form.size(Kind::W)];
     let padding = given.padding(sides, [kh, kw], stride, dilation)?;
     let groups = usize::try_from(given.int("group", 1)?).map_err(|_| "has a negative number of groups")?;
-    r.conv(node, given.x()?, weight, given.input(2), Window { stride, padding, dilation, groups })
+    // Zeros that come from elsewhere belong to the picture.
+    let same = given.same().filter(|_| x.padding == [[0; 2]; 2]);
+    let made = r.conv(node, given.x()?, weight, given.input(2), Window { stride, padding, dilation, groups });
+    r.padded_by(same, made)
 }
 
 fn pool(r: &mut Resolver, node: &Node) -> Found {
@@ -318,13 +354,15 @@ fn pool(r: &mut Resolver, node: &Node) -> Found {
         if node.outputs.get(1).is_some_and(|name| !name.is_empty()) {
             return Err("tells the places of its maxima, which are not read".into());
         }
-        return r.pool(node, given.x()?, MaxPool2d { kernel, stride, padding, dilation, ceil_mode });
+        let made = r.pool(node, given.x()?, MaxPool2d { kernel, stride, padding, dilation, ceil_mode });
+        return r.padded_by(given.same(), made);
     }
     if dilation != [1; 2] {
         return Err("has taps that are not neighbours".into());
     }
     let count_include_pad = given.int("count_include_pad", 0)? != 0;
-    r.pool(node, given.x()?, AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad })
+    let made = r.pool(node, given.x()?, AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad });
+    r.padded_by(given.same(), made)
 }
 
 fn softmax(r: &mut Resolver, node: &Node, version: u64) -> Found {
@@ -346,28 +384,38 @@ fn pad(r: &mut Resolver, node: &Node) -> Found {
         Some(name) => r.constant(name)?.floats().first().copied().unwrap_or(0.0),
         None => given.float("value", 0.0)?,
     };
-    if !matches!(given.text("mode"), None | Some("constant")) || value != 0.0 {
-        return Err("puts something other than zeros around a picture".into());
+    if !matches!(given.text("mode"), None | Some("constant")) {
+        return Err("puts something other than one number around a picture".into());
     }
     let pads = match given.input(1) {
         Some(name) => r.ints(name)?,
         None => given.ints("pads")?.or(given.ints("paddings")?).ok_or("is not given its sizes")?,
     };
     let form = r.picture(given.x()?)?.form;
+    let axes = match given.input(3) {
+        Some(name) => r.ints(name)?,
+        None => (0..form.rank() as i64).collect(),
+    };
+    if pads.len() != 2 * axes.len() {
+        return Err(format!("is given {} sizes for {} sides", pads.len(), axes.len()).into());
+    }
     if pads.iter().all(|size| *size == 0) {
         return r.get(given.x()?);
     }
-    let sides =
-        |kind: Kind| (0..form.rank()).find(|side| form.rank() == 4 && form.is(*side, kind) && form.sizes()[*side] > 1);
-    let (Some(h), Some(w)) = (sides(Kind::H), sides(Kind::W)) else {
-        return Err("puts zeros around something that is no picture".into());
-    };
-    let all = pads.iter().enumerate().all(|(at, size)| *size == 0 || at % 4 == h || at % 4 == w);
-    if pads.len() != 8 || !all {
-        return Err("puts zeros along other sides than those of the pixels".into());
+    // For each axis of the picture what comes before and behind it.
+    let mut sizes = [[0; 2]; 2];
+    for (at, axis) in axes.iter().enumerate() {
+        let side = super::moves::place(*axis, form.rank())?;
+        let own = [pads[at], pads[axes.len() + at]];
+        let pixels = [Kind::H, Kind::W].iter().position(|kind| form.rank() == 4 && form.all_kinds(side) == [*kind]);
+        match pixels {
+            Some(kind) => sizes[kind] = own,
+            None if own == [0; 2] => {}
+            None => return Err("puts numbers along other sides than those of the pixels".into()),
+        }
     }
-    let padding = pads_of(&[pads[h], pads[w], pads[4 + h], pads[4 + w]])?;
-    r.pad(node, given.x()?, padding)
+    let [[top, bottom], [left, right]] = sizes;
+    r.pad(node, given.x()?, pads_of(&[top, left, bottom, right])?, value as f32)
 }
 
 fn split(r: &mut Resolver, node: &Node) -> Found<Vec<Value>> {
@@ -393,7 +441,31 @@ fn split(r: &mut Resolver, node: &Node) -> Found<Vec<Value>> {
     r.split(node, x, side, &sizes)
 }
 
+/// Numbers as whole ones, or with a fractional part; values of a picture keep theirs.
+fn cast(value: Value, whole: bool) -> Found {
+    match value {
+        Value::Fixed(Fixed { view, constant: Some(constant) }) => {
+            let numbers = match (whole, &constant.numbers) {
+                (true, Numbers::Float(values)) => Numbers::Int(values.iter().map(|value| *value as i64).collect()),
+                (false, Numbers::Int(values)) => Numbers::Float(values.iter().map(|value| *value as f64).collect()),
+                _ => constant.numbers.clone(),
+            };
+            Ok(Value::Fixed(Fixed { view, constant: Some(Constant { numbers, ..constant }) }))
+        }
+        Value::Picture(_) if whole => Err("makes whole numbers of values of the picture".into()),
+        value => Ok(value),
+    }
+}
+
 impl Resolver<'_> {
+    /// Says that the step which has just been made finds its zeros by itself.
+    fn padded_by(&mut self, same: Option<Same>, made: Found) -> Found {
+        if let (Some(same), Ok(_), Some(step)) = (same, &made, self.steps.last_mut()) {
+            step.same = Some(same);
+        }
+        made
+    }
+
     /// Axes, which are an attribute or an input.
     fn axes(&self, node: &Node, place: usize) -> Found<Option<Vec<i64>>> {
         let given = Given(node);
@@ -492,29 +564,29 @@ fn sizes(r: &mut Resolver, node: &Node) -> Found<Option<Value>> {
             let axes = r.axes(node, 1)?;
             r.squeeze(given.x()?, axes.as_deref())?
         }
-        "Cast" => match r.get(given.x()?)? {
-            Value::Fixed(Fixed { view, constant: Some(constant) }) => {
-                // 1, 10, 11 and 16 are numbers with a fractional part.
-                let whole = !matches!(given.int("to", 1)?, 1 | 10 | 11 | 16);
-                let numbers = match (whole, &constant.numbers) {
-                    (true, Numbers::Float(values)) => Numbers::Int(values.iter().map(|value| *value as i64).collect()),
-                    (false, Numbers::Int(values)) => Numbers::Float(values.iter().map(|value| *value as f64).collect()),
-                    _ => constant.numbers.clone(),
-                };
-                Value::Fixed(Fixed { view, constant: Some(Constant { numbers, ..constant }) })
-            }
-            value => value,
-        },
+        "Cast" => {
+            let x = r.get(given.x()?)?;
+            // 1, 10, 11 and 16 are numbers with a fractional part.
+            cast(x, !matches!(given.int("to", 1)?, 1 | 10 | 11 | 16))?
+        }
         "ConstantOfShape" => {
             let sizes = r.ints(given.x()?)?;
-            let value = given.input(1).map(|name| r.constant(name)).transpose()?;
-            let value = value.map_or(Numbers::Float(vec![0.0]), |constant| constant.numbers);
-            fold::filled(&sizes, &value).map(Value::Fixed)?
+            let zero = || Value::Fixed(Fixed::of(Constant { shape: vec![1], numbers: Numbers::Float(vec![0.0]) }));
+            match given.input(1).map_or_else(|| Ok(zero()), |name| r.get(name))? {
+                Value::Fixed(value) => fold::repeated(&value, &sizes).map(Value::Fixed)?,
+                _ => return Err("is filled with something that depends on the picture".into()),
+            }
         }
         "Expand" => {
             let x = given.x()?;
             let sizes = r.ints(given.needed(1)?)?;
             let own = sizes_of(&r.get(x)?)?;
+            if let Value::Fixed(value) = r.get(x)?
+                && own.iter().product::<usize>() == 1
+                && sizes.len() >= own.len()
+            {
+                return fold::repeated(&value, &sizes).map(|value| Some(Value::Fixed(value)));
+            }
             let same = sizes.len() <= own.len()
                 && sizes.iter().rev().zip(own.iter().rev()).all(|(size, own)| *size == 1 || *size == *own as i64);
             if !same {
@@ -535,8 +607,13 @@ fn sizes(r: &mut Resolver, node: &Node) -> Found<Option<Value>> {
         "Mod" => {
             let (a, b) = (r.ints(given.x()?)?, r.ints(given.needed(1)?)?);
             let [b] = b[..] else { return Err("divides by several numbers".into()) };
-            let rest =
-                a.iter().map(|a| a.checked_rem_euclid(b)).collect::<Option<Vec<i64>>>().ok_or("divides by zero")?;
+            let as_in_c = given.int("fmod", 0)? != 0;
+            // The rest has the sign of what is divided, or that of what it is divided by.
+            let rest = |a: &i64| {
+                let rest = a.checked_rem(b)?;
+                Some(if as_in_c || rest == 0 || (rest < 0) == (b < 0) { rest } else { rest + b })
+            };
+            let rest = a.iter().map(rest).collect::<Option<Vec<i64>>>().ok_or("divides by zero")?;
             fixed(Constant { shape: r.constant(given.x()?)?.shape, numbers: Numbers::Int(rest) })
         }
         _ => return Ok(None),

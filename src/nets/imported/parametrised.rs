@@ -136,19 +136,19 @@ impl Resolver<'_> {
         self.pool(node, name, op)
     }
 
-    /// Zeros around a picture: [top, left] and [bottom, right]. A convolution takes them in.
-    pub fn pad(&mut self, node: &Node, name: &str, padding: [[usize; 2]; 2]) -> Found {
+    /// A number around a picture: [top, left] and [bottom, right]. A convolution takes zeros in.
+    pub fn pad(&mut self, node: &Node, name: &str, padding: [[usize; 2]; 2], value: f32) -> Found {
         let x = self.picture(name)?;
         if x.padding != [[0; 2]; 2] {
             return Err("puts zeros around a picture twice".into());
         }
-        let deferred = node.outputs.first().is_some_and(|made| !self.read_by_others.contains(made));
+        let deferred = value == 0.0 && node.outputs.first().is_some_and(|made| !self.read_by_others.contains(made));
         if deferred {
             return Ok(Value::Picture(Picture { padding, ..x }));
         }
         let [[top, left], [bottom, right]] = padding;
         let layer = self.names.own(node);
-        let op = Pad { left, top, right, bottom, value: 0.0 };
+        let op = Pad { left, top, right, bottom, value };
         let id = self.push(Operation::Apply(Arc::new(op)), vec![x.id], layer, vec![]);
         let (h, w) = (x.form.size(Kind::H) + top + bottom, x.form.size(Kind::W) + left + right);
         let form = x.form.resized(Kind::H, h).resized(Kind::W, w);

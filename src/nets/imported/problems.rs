@@ -19,6 +19,16 @@ pub(super) struct Problems {
 const SHOWN: usize = 40;
 
 impl Problems {
+    /// One that concerns the file as a whole.
+    pub fn of(line: String) -> Self {
+        Problems { others: vec![line], ..Problems::default() }
+    }
+
+    /// Whether pictures of other sizes may have none of them: all are about what operations are given.
+    pub fn may_be_of_sizes(&self) -> bool {
+        self.found.keys().all(|(refusal, _)| matches!(refusal, Refusal::Given(_)))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.found.is_empty() && self.others.is_empty()
     }

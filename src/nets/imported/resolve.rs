@@ -29,6 +29,8 @@ pub(super) struct Resolver<'a> {
     pub steps: Vec<Step>,
     pub names: Names,
     pub problems: Problems,
+    /// A function at the end that has been left out.
+    pub behind: Option<&'static str>,
 }
 
 impl<'a> Resolver<'a> {
@@ -43,6 +45,7 @@ impl<'a> Resolver<'a> {
             steps: vec![],
             names: Names::default(),
             problems: Problems::default(),
+            behind: None,
         }
     }
 
@@ -157,7 +160,7 @@ impl<'a> Resolver<'a> {
         layer: String,
         tensors: Vec<(&'static str, TensorView)>,
     ) -> Id {
-        self.steps.push(Step { operation, inputs, layer, tensors });
+        self.steps.push(Step { operation, inputs, layer, tensors, same: None });
         self.steps.len()
     }
 
@@ -248,7 +251,8 @@ impl<'a> Resolver<'a> {
         Ok(Value::Picture(Picture { id, form, padding: [[0; 2]; 2] }))
     }
 
-    fn with_numbers(&mut self, node: &Node, op: Binary, x: Picture, numbers: Fixed, first: bool) -> Found {
+    /// An operation on a value and numbers: one, or one for each channel.
+    pub fn with_numbers(&mut self, node: &Node, op: Binary, x: Picture, numbers: Fixed, first: bool) -> Found {
         x.without_padding()?;
         let sizes = numbers.sizes().ok_or("is given a value that is not known")?;
         let count: usize = sizes.iter().product();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ops::{Activation, Binary, Op, Relu, Window};
+use crate::ops::{Activation, AvgPool2d, Binary, MaxPool2d, Op, Relu, Window};
 use crate::weights::TensorView;
 
 /// A value: the picture is 0, and what each step makes comes after it.
@@ -20,6 +20,53 @@ pub(super) struct Step {
     pub layer: String,
     /// Its tensors by the last part of their names.
     pub tensors: Vec<(&'static str, TensorView)>,
+    /// Zeros around its picture that follow from the picture's sides.
+    pub same: Option<Same>,
+}
+
+/// As many zeros around a picture as leave a window that moves by so much with one output for each step of it: where they do not
+/// come out even, one more at the end, or at the beginning.
+///
+/// **Reference** ONNX's `auto_pad`, `SAME_UPPER` and `SAME_LOWER`; TensorFlow's padding `SAME`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Same {
+    /// Whether the odd one comes at the end.
+    pub upper: bool,
+}
+
+impl Same {
+    /// [top, left] and [bottom, right] for a picture of these sides.
+    pub fn padding(
+        self,
+        sides: [usize; 2],
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        dilation: [usize; 2],
+    ) -> [[usize; 2]; 2] {
+        let all = [0, 1].map(|side| {
+            let outputs = sides[side].div_ceil(stride[side].max(1));
+            let reach = dilation[side] * kernel[side].saturating_sub(1) + 1;
+            (outputs.saturating_sub(1) * stride[side] + reach).saturating_sub(sides[side])
+        });
+        let (less, more) = (all.map(|all| all / 2), all.map(|all| all - all / 2));
+        if self.upper { [less, more] } else { [more, less] }
+    }
+
+    /// A pooling with its zeros; another operation as it is.
+    pub fn pooling(self, op: &Arc<dyn Op>, sides: [usize; 2]) -> Arc<dyn Op> {
+        let any: &dyn std::any::Any = &**op;
+        if let Some(&pool) = any.downcast_ref::<MaxPool2d>() {
+            let padding = self.padding(sides, pool.kernel, pool.stride, pool.dilation);
+            return Arc::new(MaxPool2d { padding, ..pool });
+        }
+        match any.downcast_ref::<AvgPool2d>() {
+            Some(&pool) => {
+                let padding = self.padding(sides, pool.kernel, pool.stride, [1; 2]);
+                Arc::new(AvgPool2d { padding, ..pool })
+            }
+            None => op.clone(),
+        }
+    }
 }
 
 /// What a step does.
@@ -27,6 +74,8 @@ pub(super) struct Step {
 pub(super) enum Operation {
     /// An operation without parameters.
     Apply(Arc<dyn Op>),
+    /// The largest value of all pixels.
+    Largest,
     /// A convolution with `weight` and perhaps `bias`.
     Conv(Window),
     /// A batch norm with `weight`, `bias`, `running_mean` and `running_var`.
@@ -55,6 +104,22 @@ pub(super) struct Network {
 }
 
 impl Network {
+    /// Convolutions whose weights are a product with a batch norm's, as the names tell that PyTorch's exporters give them: the older one
+    /// numbers both tensors, today's calls the bias after the weight.
+    pub fn folded(&self) -> usize {
+        let tensor = |step: &Step, leaf: &str| -> Option<String> {
+            let found = step.tensors.iter().find(|(name, _)| *name == leaf);
+            found.map(|(_, view)| view.tensor.clone())
+        };
+        let is_folded = |step: &&Step| {
+            let (weight, bias) = (tensor(step, "weight").unwrap_or_default(), tensor(step, "bias").unwrap_or_default());
+            let numbered = |name: &str| name.starts_with("onnx::Conv_");
+            matches!(step.operation, Operation::Conv(_))
+                && (numbered(&weight) && numbered(&bias) || bias == format!("{weight}_bias"))
+        };
+        self.steps.iter().filter(is_folded).count()
+    }
+
     /// The layer whose outputs are the classes; none is called "".
     pub fn classifier(&self) -> String {
         let Some((mut id, classes)) = self.logits else { return String::new() };

@@ -51,6 +51,8 @@ struct Product {
     depth: usize,
     /// Products of this size: one for each phase of a strided gradient.
     products: usize,
+    /// The part of the summands that there are, of all products: some phases see fewer taps than others, or none.
+    filled: f64,
 }
 
 /// Partial sums may take so much memory: half of what WebGPU lets a kernel see of a buffer.
@@ -77,15 +79,17 @@ impl Problem {
         let [c_in, c_out] = [sizes.x.groups() * 4, sizes.y.groups() * 4];
         match self.pass {
             Pass::Forward => {
-                Product { rows: sizes.y.pixels(), columns: c_out, depth: sizes.taps() * c_in, products: 1 }
+                Product { rows: sizes.y.pixels(), columns: c_out, depth: sizes.taps() * c_in, products: 1, filled: 1.0 }
             }
             Pass::GradInput => {
                 let rows = sizes.pixels_of_phase();
                 let depth = sizes.taps_of_phase() * c_out;
-                Product { rows, columns: c_in, depth, products: sizes.phases() }
+                // Each tap is seen from the pixels of one phase.
+                let filled = sizes.taps() as f64 / (sizes.taps_of_phase() * sizes.phases()) as f64;
+                Product { rows, columns: c_in, depth, products: sizes.phases(), filled }
             }
             Pass::GradWeight => {
-                Product { rows: sizes.taps() * c_in, columns: c_out, depth: sizes.y.pixels(), products: 1 }
+                Product { rows: sizes.taps() * c_in, columns: c_out, depth: sizes.y.pixels(), products: 1, filled: 1.0 }
             }
         }
     }
@@ -139,33 +143,63 @@ impl Problem {
 
     /// About how many cycles of a GPU a variant takes.
     fn cost(&self, variant: Variant, units: u32) -> f64 {
-        let product = self.product();
-        let units = f64::from(units);
-        // Products of one step, what share of its lanes a busy unit uses, summands in a step, workgroups at once on a unit, their
-        // invocations.
-        let (work, share, summands, resident, lanes) = match variant {
-            Variant::Registers => (64 * 32 * 4, 0.15, 4, 8.0, 64),
-            Variant::Tiled(tile, _) => {
-                let ([rows, columns], form) = (tile.size(), tile.form());
-                let (share, resident) = match tile {
-                    Tile::T32x32 => (0.35, 12.0),
-                    Tile::T64x64 => (0.5, 6.0),
-                    Tile::T128x64 => (0.6, 3.0),
-                    Tile::T128x128 => (0.7, 2.0),
-                };
-                let summands = form.summands as usize;
-                (rows * columns * summands, share, summands, resident, form.lanes_x * form.lanes_y)
-            }
-        };
+        let (product, kernel, units) = (self.product(), Speed::of(variant, self.pass), f64::from(units));
         let splits = if let Variant::Tiled(_, splits) = variant { splits } else { 1 };
-        let per_unit = (self.workgroups(variant) as f64 / units).ceil();
-        let steps = product.depth.div_ceil(splits as usize).div_ceil(summands) as f64;
-        let busy = work as f64 / (LANES * share);
-        // A workgroup alone waits for its loads, and uses no more lanes than it has; several on one unit fill each other's gaps.
-        let alone = busy * (LANES / f64::from(lanes)).max(1.0) + LATENCY;
-        let sums = steps * (per_unit * busy).max((per_unit / resident).ceil() * alone);
+        let steps = product.depth.div_ceil(splits as usize).div_ceil(kernel.summands) as f64 * product.filled;
+        let busy = kernel.work / (LANES * kernel.share);
+        // The unit that has most to do is done last. One that is busy takes turns between its workgroups; a workgroup alone waits
+        // for its loads, and uses no more lanes than it has.
+        let most = (self.workgroups(variant) as f64 / units).ceil();
+        let busy_throughout = most * (steps * busy + kernel.once * kernel.lanes / LANES);
+        let alone = busy * (LANES / kernel.lanes).max(1.0) + kernel.wait;
+        let one_by_one = (most / kernel.resident).ceil() * (steps * alone + kernel.once + LATENCY);
         let reduce = if splits > 1 { LAUNCH + self.scratch(splits) as f64 * 2.0 / (BYTES * units) } else { 0.0 };
-        sums + reduce
+        busy_throughout.max(one_by_one) + reduce
+    }
+}
+
+/// What is expected of a kernel. Of the tiles it is what their instructions say, `benches/results/isa-*.md`, with some loss.
+struct Speed {
+    /// Multiplications of a workgroup in a step.
+    work: f64,
+    /// Summands in a step.
+    summands: usize,
+    /// The share of its lanes that a busy unit uses.
+    share: f64,
+    /// Workgroups at once on a unit.
+    resident: f64,
+    /// Invocations of a workgroup.
+    lanes: f64,
+    /// Instructions of an invocation before the first step and behind the last.
+    once: f64,
+    /// Cycles of a step in which a workgroup alone waits for what it loads.
+    wait: f64,
+}
+
+impl Speed {
+    fn of(variant: Variant, pass: Pass) -> Speed {
+        let Variant::Tiled(tile, _) = variant else {
+            let work = f64::from(64 * 32 * 4);
+            // The share has its waiting in it: an invocation loads for the next sums while it adds these up.
+            return Speed { work, summands: 4, share: 0.15, resident: 8.0, lanes: 64.0, once: 600.0, wait: 100.0 };
+        };
+        let ([rows, columns], form) = (tile.size(), tile.form());
+        let (share, resident, once) = match tile {
+            Tile::T32x32 => (0.65, 7.0, 500.0),
+            Tile::T64x64 => (0.8, 8.0, 900.0),
+            Tile::T128x64 => (0.82, 4.0, 900.0),
+            Tile::T128x128 => (0.82, 4.0, 1300.0),
+        };
+        let summands = form.summands as usize;
+        Speed {
+            work: (rows * columns * summands) as f64,
+            summands,
+            share,
+            resident,
+            lanes: f64::from(form.lanes_x * form.lanes_y),
+            once,
+            wait: if pass != Pass::GradWeight && tile.loads_ahead() { 100.0 } else { LATENCY },
+        }
     }
 }
 
@@ -286,6 +320,25 @@ mod tests {
         }
         // The picture has one group of channels, of which a tile would fill an eighth.
         assert_eq!(chosen(Pass::GradInput, [1, 299, 299, 3, 64, 7, 7, 2, 2, 3, 3]), Variant::Registers);
+    }
+
+    #[test]
+    fn short_sums_are_not_split_for_what_a_workgroup_does_once_besides() {
+        for units in [16, 60, 132] {
+            let chosen = |pass, sizes| choose(&problem(pass, sizes), &Tiling::Table { units });
+            let short = chosen(Pass::Forward, [1, 75, 75, 64, 256, 1, 1, 1, 1, 0, 0]);
+            assert!(matches!(short, Variant::Tiled(_, 1)), "{units} units: {short}");
+            // Three of four phases see no tap, so that parts of their sums would be launched for nothing.
+            let strided = chosen(Pass::GradInput, [1, 75, 75, 256, 512, 1, 1, 2, 2, 0, 0]);
+            assert!(matches!(strided, Variant::Tiled(_, 1)), "{units} units: {strided}");
+        }
+    }
+
+    #[test]
+    fn a_card_with_fewer_processors_gets_fewer_and_larger_workgroups() {
+        let layer = problem(Pass::Forward, [1, 19, 19, 256, 256, 3, 3, 1, 1, 1, 1]);
+        let of = |units| layer.workgroups(choose(&layer, &Tiling::Table { units }));
+        assert!(of(16) <= of(60) && of(60) <= of(132) && of(16) < of(132), "{} {} {}", of(16), of(60), of(132));
     }
 
     #[test]

@@ -101,15 +101,8 @@ fn record_product(
     let read = |value: Option<View>| value.unwrap_or(weight).buffer;
     let finish = [(3, read(bias)), (4, read(addend)), (5, read(mask.map(|(value, _)| value)))];
     let sums = [(1, product.source.buffer), (2, weight.buffer), (6, scratch.unwrap_or(result.buffer))];
-    let form = tile.form();
-    let kernel = Kernel::new(&SHADER, product.entry)
-        .with("LANES_X", form.lanes_x)
-        .with("LANES_Y", form.lanes_y)
-        .with("PIXELS", form.rows)
-        .with("GROUPS", form.columns / 4)
-        .with("DEPTH", form.summands / 4);
     // Partial sums are not activated, but the kernel is the same for both.
-    let kernel = activated(kernel, epilogue.activation);
+    let kernel = activated(kernel(product.entry, tile, product.source.shape.groups() as u32), epilogue.activation);
     let workgroups = tiles * (result.shape.groups() * 4).div_ceil(columns) * product.phases * splits as usize;
     recorder.launch_workgroups(kernel, &params, &[&sums[..], &finish].concat(), workgroups, sizes.flops());
     if let Some(scratch) = scratch {
@@ -118,6 +111,24 @@ fn record_product(
         let kernel = activated(Kernel::new(&SHADER, "reduce"), epilogue.activation);
         recorder.launch(kernel, &params, &bindings, result.vectors(), 1, flops);
     }
+}
+
+/// The kernel of a tile for sums over taps with so many groups of channels.
+fn kernel(entry: &'static str, tile: Tile, groups: u32) -> Kernel {
+    let form = tile.form();
+    let (lanes, depth, columns) = (form.lanes_x * form.lanes_y, form.summands / 4, form.columns / 4);
+    // Only stems have taps with fewer groups than a step has.
+    let wraps = if groups >= depth { 1 } else { depth };
+    Kernel::new(&SHADER, entry)
+        .number("LANES_X", form.lanes_x)
+        .number("LANES_Y", form.lanes_y)
+        .number("PIXELS", form.rows)
+        .number("GROUPS", columns)
+        .number("DEPTH", depth)
+        .number("SOURCE_LOADS", form.rows * form.lanes_y * depth / lanes)
+        .number("WEIGHT_LOADS", 4 * depth * columns * form.lanes_x / lanes)
+        .number("WRAPS", wraps)
+        .number("AHEAD", u32::from(tile.loads_ahead()))
 }
 
 fn product_params(sizes: &Sizes, product: &Product, epilogue: Epilogue, tiles: u32, splits: u32) -> Params {

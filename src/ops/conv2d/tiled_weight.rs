@@ -39,11 +39,13 @@ pub(super) fn grad_weight(
     let scratch = partial_sums(recorder, rows * columns, splits);
     let params = params(sizes, x, grad_y, splits);
     let kernel = Kernel::new(&SHADER, "grad_weight")
-        .with("LANES_X", form.lanes_x)
-        .with("LANES_Y", form.lanes_y)
-        .with("ROWS", form.rows / 4)
-        .with("GROUPS", form.columns / 4)
-        .with("DEPTH", form.summands);
+        .number("LANES_X", form.lanes_x)
+        .number("LANES_Y", form.lanes_y)
+        .number("ROWS", form.rows / 4)
+        .number("GROUPS", form.columns / 4)
+        .number("DEPTH", form.summands)
+        .number("X_LOADS", form.summands * form.rows / 4 / form.lanes_x)
+        .number("Y_LOADS", form.summands * form.columns / 4 / form.lanes_y);
     let bindings = [(1, x.buffer), (5, grad_y.buffer), (6, scratch.unwrap_or(grad_weight.buffer))];
     let [tile_rows, tile_columns] = tile.size();
     let workgroups = rows.div_ceil(tile_rows) * (columns * 4).div_ceil(tile_columns) * splits as usize;
