@@ -174,15 +174,13 @@ mod tests {
 
     #[test]
     fn pictures_are_as_alike_as_their_compositions() {
-        let [a, b] = [1, 2].map(|seed| noise(seed, 32, 48));
-        // The same composition, darker, with less contrast and at another size.
-        let small: Vec<f32> =
-            (0..3 * 16 * 24).map(|k| a.values[(k / 384) * 1536 + (k / 24 % 16) * 96 + (k % 24) * 2]).collect();
-        let large = Array::new(
-            Shape::new(1, 3, 32, 48),
-            (0..3 * 1536).map(|k| small[(k / 1536) * 384 + (k / 48 % 32) / 2 * 24 + (k % 48) / 2] * 0.5).collect(),
-        );
-        let small = Array::new(Shape::new(1, 3, 16, 24), small);
+        let [a, b] = [1, 2].map(|seed| noise(seed, 32, 64));
+        // The same composition at half the size, and that darker, with less contrast and at the first size.
+        let place = |k: usize| (k / 512) * 2048 + (k / 32 % 16) * 128 + (k % 32) * 2;
+        let small: Vec<f32> = (0..3 * 512).map(|k| a.values[place(k)]).collect();
+        let place = |k: usize| (k / 2048) * 512 + (k / 64 % 32) / 2 * 32 + (k % 64) / 2;
+        let large = Array::new(a.shape, (0..3 * 2048).map(|k| small[place(k)] * 0.5).collect());
+        let small = Array::new(Shape::new(1, 3, 16, 32), small);
         assert!((alikeness(&[&small, &large]) - 1.0).abs() < 1e-6);
         assert!(alikeness(&[&a, &b]).abs() < 0.15, "{}", alikeness(&[&a, &b]));
         let turned = Array::new(a.shape, a.values.iter().map(|value| 1.0 - value).collect());

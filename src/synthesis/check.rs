@@ -287,7 +287,12 @@ rate = [1.0, 0.5]
             (
                 "kind = \"normal\"",
                 "kind = \"image\"",
-                "line 4, init: kind = \"image\" takes no mean, std, low or range",
+                "line 4, init: kind = \"image\" takes no mean, std, low, range or decay",
+            ),
+            (
+                "kind = \"normal\"",
+                "kind = \"spectral\"\nlow = 0.5",
+                "line 4, init: kind = \"spectral\" takes mean, std and decay, and no other",
             ),
         ] {
             assert_eq!(reason(was, is), expected);
