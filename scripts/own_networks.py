@@ -114,7 +114,7 @@ def run(program, *words):
     if done.returncode:
         # All that cannot be read stands on lines of its own behind the first.
         lines = [line.strip() for line in done.stderr.strip().splitlines() if not line.startswith(("warning", "adapter", "network"))]
-        raise Refused(" ".join(lines)[:400])
+        raise Refused(re.sub(r"error: [^ ]*: ", "", " ".join(lines))[:400])
     return done.stdout + done.stderr
 
 
