@@ -215,8 +215,16 @@ fn a_network_of_a_file_is_trained_with_the_statistics_of_batches_and_gets_a_new_
 fn a_network_of_grey_pictures_makes_grey_ones_that_come_out_again() {
     let desk = desk(28);
     let net = own("grey.pt2");
-    for command in ["generate --class 3 --out a.png", "dream --layer stem --image photo.png --out b.png"] {
-        desk.good(&format!("{command} -w {net} --recipe short.toml --mean 0.5 --std 0.25"));
+    let waves = "name = \"waves\"\ndescription = \"\"\nnormalize = \"imagenet\"\n[init]\nkind = \"spectral\"\nsize = 28\nmean = 0.5\n\
+                 std = 0.1\ndecay = 1.0\n[parametrisation]\nbasis = \"fourier\"\ncolour = \"decorrelated\"\nrange = \"sigmoid\"\n[[stage]]\n\
+                 iterations = 3\nrate = [0.1, 0.05]\nstep = \"adam\"\n";
+    std::fs::write(desk.path("waves.toml"), waves).expect("a recipe");
+    for command in [
+        "generate --recipe short.toml --class 3 --out a.png",
+        "dream --recipe short.toml --layer stem --image photo.png --out b.png",
+        "generate --recipe waves.toml --class 3 --out c.png",
+    ] {
+        desk.good(&format!("{command} -w {net} --mean 0.5 --std 0.25"));
         let made = command.rsplit(' ').next().expect("a name");
         let picture = picture::read(&desk.path(made)).expect("a picture");
         assert_eq!(picture::grey(&picture), picture, "{made}: all three colours are the same");

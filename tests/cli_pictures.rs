@@ -86,7 +86,7 @@ fn values_that_are_no_pixels_are_warned_of() {
     }
     // Pictures that are judged and compared are cut off at 0 and 1, as a file of bytes would do it.
     for command in [
-        "score -m resnet50 --class church FILE",
+        "score --judge resnet50 --class church FILE",
         "compare -m resnet50 --out report --pictures FILE",
         "train --student googlenet --teacher resnet50 --steps 1 --out s.safetensors --images FILE",
     ] {

@@ -24,8 +24,9 @@ fn operators_compute_what_onnx_expects() {
         };
         let name = name.to_string_lossy().into_owned();
         let checkpoint = Checkpoint::open(&file).unwrap_or_else(|error| panic!("{error}"));
-        let read = Structure::read(checkpoint).unwrap_or_else(|error| panic!("{error}"));
-        let (structure, checkpoint) = read.unwrap_or_else(|_| panic!("{name} describes its network"));
+        let Ok((structure, checkpoint)) = Structure::read(checkpoint).expect("readable") else {
+            panic!("{name} describes no network");
+        };
         let network = Network::load(device(), &structure, &checkpoint, &name).unwrap_or_else(|error| panic!("{error}"));
         let [n, c, h, w]: [usize; 4] = fixture.shape(&format!("{name}/x")).try_into().expect("four sizes");
         let picture = Array { shape: Shape::new(n, c, h, w), values: fixture.values(&format!("{name}/x")) };

@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestR
 const CASES: usize = 1000;
 
 /// Operations that get a share for each of their settings.
-const SHARES: usize = 36;
+const SHARES: usize = 37;
 
 /// A range for each number that makes up a case.
 type Ranges = &'static [RangeInclusive<usize>];
@@ -241,6 +241,10 @@ properties! {
     gaussian_blur: 1, &[N, C, SIDE, SIDE, 0..=4], |v| {
         let kernel = 1 + 2 * v[4];
         boxed(GaussianBlur { kernel }, [Domain::linear(shape(v)), Domain::Fixed(Shape::channels(kernel))])
+    };
+    irfft2: 1, &[N, C, 1..=40, 1..=40, 0..=4], |v| {
+        let op = Irfft2 { width: v[3], decay: v[4] as f64 / 2.0 };
+        boxed(op, [Domain::linear(Irfft2::spectrum_shape(shape(v)))])
     };
     layer_norm: 1, &[N, 1..=300, 1..=5, 1..=5, 0..=1], |v| {
         let vector = Domain::linear(Shape::channels(v[1]));

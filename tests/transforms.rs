@@ -218,6 +218,7 @@ fn recipe(stage: &Stage) -> Recipe {
         description: String::new(),
         normalize: Normalize::Imagenet,
         init,
+        parametrisation: Default::default(),
         stages: vec![stage.clone()],
     }
 }

@@ -206,11 +206,9 @@ mod tests {
     #[test]
     fn the_inverse_of_the_colour_matrix_undoes_it() {
         let (m, back) = (matrix(), inverse(matrix()));
-        for i in 0..3 {
-            for j in 0..3 {
-                let product: f64 = (0..3).map(|k| m[i][k] * back[k][j]).sum();
-                assert!((product - f64::from(u8::from(i == j))).abs() < 1e-12, "{i} {j}: {product}");
-            }
+        for (i, j) in (0..9).map(|k| (k / 3, k % 3)) {
+            let product: f64 = (0..3).map(|k| m[i][k] * back[k][j]).sum();
+            assert!((product - f64::from(u8::from(i == j))).abs() < 1e-12, "{i} {j}: {product}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::ops::{ControlFlow, Range};
 
 use super::canvas::Canvases;
 use super::octave::{Schedule, StageNumbers, StepNumbers, Stream, initial};
+use super::parametrisation::{Colour, Parametrisation};
 use super::recipe::Recipe;
 use super::stage::{Resize as ResizeKind, Stage};
 use super::step::{Segment, StepPrograms};
@@ -167,10 +168,10 @@ fn watched_steps(
     from.map_or(Ok(()), |from| check_parametrised(job, from))?;
     let scene = job.scene();
     check_windows(job, schedule)?;
-    let parametrisation = &job.recipe.parametrisation;
+    let parametrisation = job.parametrisation();
     let extent = [finished.pictures.shape.h(), finished.pictures.shape.w()];
     let parameters = finished.parameters.take().unwrap_or_else(|| parametrisation.encode(&finished.pictures));
-    let mut canvas = Canvases::new(device, *parametrisation, &parameters, extent)?;
+    let mut canvas = Canvases::new(device, parametrisation, &parameters, extent)?;
     // Steps of the whole run before the stage.
     let mut before = 0;
     for (index, (stage, numbers)) in job.recipe.stages.iter().zip(schedule.stages()).enumerate() {
@@ -264,7 +265,15 @@ impl<'a> Job<'a> {
 
     /// Some steps of a stage, the first of which is the first of `run` among its second.
     fn segment<'s>(&'s self, stage: &'s Stage, steps: &'s [StepNumbers], run: (usize, usize)) -> Segment<'s> {
-        Segment { stage, parametrisation: &self.recipe.parametrisation, steps, run }
+        Segment { stage, parametrisation: self.parametrisation(), steps, run }
+    }
+
+    /// How its pictures are made of numbers: as the recipe says; but grey pictures have no colours that could vary apart.
+    fn parametrisation(&self) -> Parametrisation {
+        match self.scene.is_grey() {
+            true => Parametrisation { colour: Colour::Rgb, ..self.recipe.parametrisation },
+            false => self.recipe.parametrisation,
+        }
     }
 
     /// Steps from one on until a report or a frame.
@@ -329,7 +338,7 @@ fn segments(numbers: &StageNumbers) -> Vec<Range<usize>> {
 fn check_stopped(job: &Job, from: Option<&Finished>, extent: [u32; 2]) -> Result<()> {
     let [h, w] = extent.map(|side| side as usize);
     let pictures = Shape::new(job.streams.len(), 3, h, w);
-    let parameters = job.recipe.parametrisation.parameters(pictures);
+    let parameters = job.parametrisation().parameters(pictures);
     let Some(from) = from else { return Ok(()) };
     let of_parameters = from.memory.iter().chain(&from.parameters).map(|array| (parameters, array.shape));
     let found = [(pictures, from.pictures.shape)].into_iter().chain(of_parameters);
@@ -341,7 +350,7 @@ fn check_stopped(job: &Job, from: Option<&Finished>, extent: [u32; 2]) -> Result
 
 /// Whether a stopped run has left numbers that make its pictures, if this job optimises such.
 fn check_parametrised(job: &Job, from: &Finished) -> Result<()> {
-    let (expected, found) = (!job.recipe.parametrisation.is_plain(), from.parameters.is_some());
+    let (expected, found) = (!job.parametrisation().is_plain(), from.parameters.is_some());
     if expected == found {
         return Ok(());
     }

@@ -26,7 +26,7 @@ pub(super) struct Segment<'a> {
     /// The stage.
     pub stage: &'a Stage,
     /// What stands between what is optimised and the picture.
-    pub parametrisation: &'a Parametrisation,
+    pub parametrisation: Parametrisation,
     /// The steps.
     pub steps: &'a [StepNumbers],
     /// The first of them, counted from the start of the run, and how many the run has.
