@@ -224,9 +224,9 @@ fn several_inputs_and_outputs_are_asked_for_by_name() {
     let add = node("Add", &["c", "x2"], "s", &[]);
     let second = value(11, "x2", &[1, 4, 6, 6]);
     let message = refused(small(floats("conv.weight", &[4, 3, 3, 3], 0.1), &[second, add], "s"));
-    assert_says(&message, &["its output depends on 2 inputs (x [1, 3, 8, 8], x2 [1, 4, 6, 6])"]);
+    assert_says(&message, &["it has 2 inputs (x [1, 3, 8, 8], x2 [1, 4, 6, 6]) on which its output depends"]);
     let message = refused(small(floats("conv.weight", &[4, 3, 3, 3], 0.1), &[value(12, "z", &[1, 4])], "c"));
-    assert_says(&message, &["it has 2 outputs; choose one with --output: y, z"]);
+    assert_says(&message, &["it has 2 outputs (y, z); choose one with --output"]);
 }
 
 #[test]
