@@ -162,6 +162,9 @@ impl Op for Conv2d {
                 Variant::Tiled(tile, splits) => {
                     tiled_weight::grad_weight(recorder, &sizes, [x, g, grad_weight], (tile, splits));
                 }
+                Variant::Registers if family(&sizes) == Family::Dense && subgroup::suits(recorder, sizes.y) => {
+                    subgroup::grad_weight(recorder, &sizes, [x, g, grad_weight]);
+                }
                 Variant::Registers if family(&sizes) == Family::Dense => {
                     registers::grad_weight(recorder, &sizes, [x, g, grad_weight]);
                 }
