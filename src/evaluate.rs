@@ -7,7 +7,7 @@
 pub(crate) mod checks;
 pub(crate) mod parts;
 pub(crate) mod prepare;
-mod pulled_back;
+mod vjp;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(crate) use checks::FiniteChecks;
 use checks::Found;
 use parts::{at_a_time, ranges};
 use prepare::{Draft, Prepared};
-pub use pulled_back::vjp;
+pub use vjp::vjp;
 
 use crate::device::{Buffer, Device, Externals, Plan, Program, Readback, Recorder};
 use crate::nets::{BatchNormMode, Head, Network, Norm, Normalize, Outputs, Parameters};

@@ -165,8 +165,7 @@ impl Objective {
 
     /// The output of one network at `place` brought to a goal.
     pub fn reach(place: Place, metric: Metric, weight: f32) -> Self {
-        let measure = Measure::Goal { slot: 0, metric };
-        Objective { terms: vec![Term { place, measure, form: Form::Plain, weight }] }
+        Self::of(place, Measure::Goal { slot: 0, metric }) * weight
     }
 
     /// The same with one more term.

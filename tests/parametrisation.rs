@@ -10,15 +10,12 @@ use common::desk::Desk;
 use common::fixture::json;
 use common::generator::Generator;
 use common::gpu::{device, run};
+use common::jobs::job;
 use common::reference::demo_network;
 use common::tapes;
 use entoptic::Error;
 use entoptic::device::Externals;
-use entoptic::evaluate::Scene;
-use entoptic::nets::Network;
-use entoptic::objective::{Objective, class_input};
 use entoptic::ops::{Binary, Irfft2};
-use entoptic::synthesis::octave::Stream;
 use entoptic::synthesis::parametrisation::{Basis, Colour, Parametrisation, Range};
 use entoptic::synthesis::recipe::{Init, Recipe, Start};
 use entoptic::synthesis::stage::{Stage, StepRule};
@@ -138,23 +135,6 @@ fn stage(iterations: u32, rate: f64) -> Stage {
 fn recipe(parametrisation: Parametrisation, size: u32, stages: Vec<Stage>) -> Recipe {
     let init = Init { size, start: Start::Spectral { mean: 0.5, std: 0.1, decay: 1.0 } };
     Recipe { init, parametrisation, stages, ..Recipe::named("demo").expect("a shipped recipe") }
-}
-
-fn job<'a>(network: &'a Network, recipe: Recipe, classes: &[usize]) -> Job<'a> {
-    let indices = classes.iter().map(|&class| class as f32).collect();
-    Job {
-        scene: Scene {
-            objective: Objective::class(200.0, true),
-            inputs: vec![(class_input(0), Array::new(Shape::per_picture(classes.len()), indices))],
-            ..Scene::of(vec![network], recipe.normalize)
-        },
-        recipe,
-        streams: classes.iter().map(|&class| Stream { seed: 1, picture: class as u64 }).collect(),
-        start: None,
-        check_finite: false,
-        report_every: 1,
-        frame_every: None,
-    }
 }
 
 fn finished(job: &Job) -> Finished {

@@ -5,17 +5,14 @@ mod common;
 use std::ops::ControlFlow;
 
 use common::gpu::device;
+use common::jobs::job;
 use common::reference::demo_network;
 use entoptic::device::{AdapterChoice, Device, Tiling};
-use entoptic::evaluate::Scene;
-use entoptic::nets::Network;
-use entoptic::objective::{Objective, class_input};
 use entoptic::ops;
-use entoptic::synthesis::octave::Stream;
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::synthesis::stage::{NearestSizes, Pad, Stage, StepRule};
 use entoptic::synthesis::{Event, Finished, Job, memory, resume, run};
-use entoptic::tensor::{Array, Shape};
+use entoptic::tensor::Array;
 
 /// Everything that lies between two steps: Adam's moments, a border that grows, sizes in turn, a resize between stages, crops.
 fn recipe() -> Recipe {
@@ -33,23 +30,6 @@ fn recipe() -> Recipe {
         Stage { size: Some(44), crop: Some(36), step: StepRule::Adam, ..Stage::new(3, [0.02, 0.01]) },
     ];
     recipe
-}
-
-fn job<'a>(network: &'a Network, recipe: Recipe, classes: &[usize]) -> Job<'a> {
-    let indices = classes.iter().map(|&class| class as f32).collect();
-    Job {
-        scene: Scene {
-            objective: Objective::class(200.0, true),
-            inputs: vec![(class_input(0), Array::new(Shape::per_picture(classes.len()), indices))],
-            ..Scene::of(vec![network], recipe.normalize)
-        },
-        recipe,
-        streams: classes.iter().map(|&class| Stream { seed: 1, picture: class as u64 }).collect(),
-        start: None,
-        check_finite: false,
-        report_every: 1,
-        frame_every: None,
-    }
 }
 
 /// Ends a run, begun or not, after a step.

@@ -23,9 +23,9 @@ pub struct BenchArgs {
     /// File of a network: weights, or one that describes a whole one; may be given again
     #[arg(long, short, value_name = "FILE")]
     pub weights: Vec<PathBuf>,
-    /// Side of the pictures in pixels [default: 299]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=2048))]
-    pub size: Option<u32>,
+    /// Side of the pictures in pixels
+    #[arg(long, default_value_t = 299, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=2048))]
+    pub size: u32,
     /// Pictures at once
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub batch: u32,
@@ -68,7 +68,7 @@ pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
     let device = open(global)?;
     let peaks = peaks(&device)?;
     let known = if args.model.is_empty() && args.weights.is_empty() { usual() } else { args.model };
-    let side = args.size.unwrap_or(299);
+    let side = args.size;
     let mut table = format!(
         "# {}\n\nentoptic {} on {} {}; {} px, batch {}, median of {}; f32; networks that are named have their full size and random \
          weights. At best this adapter does {:.1} GFLOP/s and {:.1} GB/s. Kernels: {}.\n\n",

@@ -102,9 +102,7 @@ impl AdapterSummary {
             features: named.iter().filter(|(feature, _)| features.contains(*feature)).map(|(_, name)| *name).collect(),
         }
     }
-}
 
-impl AdapterSummary {
     /// Processors of this adapter that compute independently: multiprocessors, compute units. Drivers do not say how many there
     /// are, so that it is what a card of its name has, or what is usual for its class.
     pub fn units(&self) -> u32 {

@@ -10,6 +10,7 @@ pub mod desk;
 pub mod fixture;
 pub mod generator;
 pub mod gpu;
+pub mod jobs;
 pub mod kernels;
 pub mod reference;
 pub mod tapes;
