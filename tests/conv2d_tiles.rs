@@ -91,7 +91,7 @@ fn gradients_over_many_pixels_keep_their_digits() {
     assert_close("bias", &bias.values, &exact(f64::from(0.1_f32), 5), Bound::rel_l2(2e-6));
 }
 
-/// On a CPU the lanes that share registers sum few weights over many pixels in parts, and take many pixels at a time.
+/// On a CPU the lanes that share registers sum few weights over many pixels in parts.
 #[test]
 fn lanes_that_share_compute_what_registers_compute_over_many_pixels() {
     let own = Tuning { tiling: Tiling::Always(Variant::Registers), ..device().tuning() };

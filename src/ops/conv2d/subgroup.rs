@@ -20,6 +20,9 @@ const FEW: usize = 16;
 const MANY_FORWARD: usize = 64;
 const MANY_BACK: usize = 32;
 
+/// Multiplications and additions that are worth compiling for long. Small networks do without.
+const LARGE: usize = 1 << 24;
+
 /// Groups of four rows that a workgroup has in the gradient of the weights; as in the kernel.
 const ROWS: usize = 16;
 
@@ -33,8 +36,8 @@ pub(super) fn suits(recorder: &Recorder, channels: Shape) -> bool {
 }
 
 /// Pixels of a workgroup, where there are so many in all: not so many that most would be none.
-fn pixels_at_a_time(pixels: usize, many: usize) -> usize {
-    if 2 * pixels > many { many } else { FEW }
+fn pixels_at_a_time(pixels: usize, many: usize, flops: usize) -> usize {
+    if flops > LARGE && 2 * pixels > many { many } else { FEW }
 }
 
 /// An entry point for so many pixels in a workgroup.
@@ -50,7 +53,7 @@ pub(super) fn forward(
     activation: Option<Activation>,
     bindings: &[(u32, BufferId)],
 ) {
-    let pixels = pixels_at_a_time(sizes.y.pixels(), MANY_FORWARD);
+    let pixels = pixels_at_a_time(sizes.y.pixels(), MANY_FORWARD, sizes.flops());
     let workgroups = sizes.y.pixels().div_ceil(pixels) * sizes.y.groups().div_ceil(LANES);
     let kernel = activated(kernel("forward", pixels), activation);
     recorder.launch_workgroups(kernel, params, bindings, workgroups, sizes.flops());
@@ -58,7 +61,7 @@ pub(super) fn forward(
 
 /// Appends the gradient of `x`, whose pixels belong to as many phases as the stride has steps.
 pub(super) fn grad_input(recorder: &mut Recorder, sizes: &Sizes, params: &Params, bindings: &[(u32, BufferId)]) {
-    let pixels = pixels_at_a_time(sizes.pixels_of_phase(), MANY_BACK);
+    let pixels = pixels_at_a_time(sizes.pixels_of_phase(), MANY_BACK, sizes.flops());
     let workgroups = sizes.phases() * sizes.pixels_of_phase().div_ceil(pixels) * sizes.x.groups().div_ceil(LANES);
     recorder.launch_workgroups(kernel("grad_input", pixels), params, bindings, workgroups, sizes.flops());
 }
@@ -100,8 +103,10 @@ mod tests {
     }
 
     #[test]
-    fn few_pixels_are_not_many_at_a_time() {
-        assert_eq!([1, 16, 32, 33, 5625].map(|pixels| pixels_at_a_time(pixels, MANY_FORWARD)), [16, 16, 16, 64, 64]);
-        assert_eq!([1, 16, 17, 100].map(|pixels| pixels_at_a_time(pixels, MANY_BACK)), [16, 16, 32, 32]);
+    fn few_pixels_and_small_layers_are_not_taken_many_at_a_time() {
+        let of = |many, flops| [1, 16, 17, 32, 33, 5625].map(|pixels| pixels_at_a_time(pixels, many, flops));
+        assert_eq!(of(MANY_FORWARD, LARGE + 1), [16, 16, 16, 16, 64, 64]);
+        assert_eq!(of(MANY_BACK, LARGE + 1), [16, 16, 32, 32, 32, 32]);
+        assert_eq!(of(MANY_FORWARD, LARGE), [FEW; 6]);
     }
 }
