@@ -46,4 +46,6 @@ pub mod measure;
 
 pub mod doctor;
 
+pub mod studio;
+
 pub use error::{Error, Result};

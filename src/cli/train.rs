@@ -13,15 +13,15 @@ use entoptic::files::Lock;
 use entoptic::nets::{BatchNormMode, Card, Network, Normalize, Structure};
 use entoptic::ops::{Adam, Sgd};
 use entoptic::picture;
+use entoptic::studio::{Adapter, guess_pixels};
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::{self, Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength};
 use entoptic::weights::{NamedArray, PROGRAM, Precision, write};
 use serde_json::{Value, json};
 
 use super::models::{Model, Named};
-use super::networks::{check_range, file_name, guess_pixels, open};
+use super::networks::{check_range, file_name, load_one, open};
 use super::options::Global;
-use super::origin::Adapter;
 use super::progress::{Watcher, memory};
 use super::subjects::{say_broken, say_others};
 use super::train_args::{LossArg, TrainArgs};
@@ -70,12 +70,12 @@ fn towards(
     let side = args.size.or(said).or(made_for).unwrap_or(SIDE);
     let pictures = pictures(global, path, side, args.normalize.map_or(Normalize::Imagenet, Into::into))?;
     let device = open(global)?;
-    let student = student.load(global, &device, 0)?;
+    let student = load_one(global, &device, &student, 0)?;
     let mut taught = Model::of(Some(teacher.clone()), args.teacher_weights.clone(), "--teacher")?;
     taught.ends.output = args.teacher_output.clone();
-    let teacher = taught.load(global, &device, 1)?;
+    let teacher = load_one(global, &device, &taught, 1)?;
     if let Some(chosen) = args.normalize {
-        student.check_preprocessing(global, &device, chosen.into())?;
+        student.check_preprocessing(&global.ear(), &device, chosen.into())?;
     }
     let batch_norm = args.batch_norm.map_or(BatchNormMode::Frozen, Into::into);
     say_norms(global, &student.network, batch_norm);
@@ -295,7 +295,7 @@ fn learner(global: &Global, args: &TrainArgs, device: &Device, folder: &mut Fold
     }
     let mut network = Network::load(device, &structure, &checkpoint, "0")
         .with_context(|| format!("loading {}", checkpoint.name()))?;
-    guess_pixels(global, device, &mut network)?;
+    guess_pixels(&global.ear(), device, &mut network)?;
     let card = network.card.clone();
     let known: Vec<String> = (0..network.class_count())
         .map(|index| network.classes.synset(index).unwrap_or_else(|| network.classes.name(index)).to_owned())
