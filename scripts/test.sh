@@ -37,6 +37,7 @@ if have "${CHROMEDRIVER:-chromedriver}"; then
 else
     say "NOT TESTED: the page of a comparison in a browser; there is no chromedriver, scripts/report_browser.sh installs it"
 fi
+scripts/python.sh
 # What a driver happens to do right, another may not: browsers bring SwiftShader along.
 other_driver=
 for manifest in /usr/lib/chromium/vk_swiftshader_icd.json /opt/google/chrome/vk_swiftshader_icd.json; do

@@ -22,7 +22,7 @@ mod _entoptic {
     #[pymodule_export]
     use crate::picture::Picture;
     #[pymodule_export]
-    use crate::session::{Session, adapters, recipes};
+    use crate::session::{Session, adapters, read, recipes};
     #[pymodule_export]
     use crate::training::train;
 }

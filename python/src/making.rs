@@ -177,7 +177,10 @@ fn of_one_device(networks: &[Py<Network>]) -> PyResult<Vec<&Network>> {
         Some(first) if networks.iter().any(|network| !network.device.is_same(&first.device)) => {
             Err(PyValueError::new_err("the networks are on different devices; load them after one call of use()"))
         }
-        Some(_) => Ok(networks),
+        Some(_) => {
+            networks.iter().try_for_each(|network| network.check_origin())?;
+            Ok(networks)
+        }
     }
 }
 
@@ -248,6 +251,7 @@ pub fn matched(
         }
     };
     let network = network.get();
+    network.check_origin()?;
     let recipe = recipe.or(Some(match_recipe(&network.loaded)));
     let asked = Asked::new((recipe, normalize(normalize_)?), (size, init), seeds, (every, frame_every), check_finite)?;
     let asking = Asking::new(progress);

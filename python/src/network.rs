@@ -1,6 +1,8 @@
 //! Networks, and what is asked of them once.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use entoptic::analysis::{Judge, altered, eight_bit, pixels};
 use entoptic::device::Device;
@@ -8,11 +10,12 @@ use entoptic::evaluate::{self, Scene};
 use entoptic::nets::{BatchNormMode, Normalize};
 use entoptic::objective::Place;
 use entoptic::picture;
-use entoptic::studio::{Loaded, probabilities, summed};
+use entoptic::studio::{Loaded, probabilities, summed, trained_words};
 use entoptic::tape::Tape;
 use entoptic::tensor::Shape;
+use entoptic::weights::{Precision, write};
 use numpy::{PyArrayDyn, PyReadonlyArray4};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -26,14 +29,38 @@ pub struct Network {
     pub loaded: Arc<Loaded>,
     pub device: Device,
     pub teller: Teller,
+    /// The words beside its weights, once they are no longer those of its file.
+    words: Mutex<Option<BTreeMap<String, String>>>,
 }
+
+/// What is said where another thread has panicked with a network's words in hand.
+const BROKEN: &str = "another thread has failed with this network";
 
 /// What is called a network's logits among its layers.
 const LOGITS: &str = "logits";
 
 impl Network {
     pub fn new(loaded: Loaded, device: Device, teller: Teller) -> Self {
-        Network { loaded: Arc::new(loaded), device, teller }
+        Network { loaded: Arc::new(loaded), device, teller, words: Mutex::new(None) }
+    }
+
+    /// Notes that its weights are no longer those of its file.
+    pub fn learnt(&self, from: &Loaded) -> PyResult<()> {
+        let words = trained_words(&self.loaded, from).map_err(|error| raised(&error))?;
+        *self.words.lock().map_err(|_| PyRuntimeError::new_err(BROKEN))? = Some(words);
+        Ok(())
+    }
+
+    /// Refuses a network that cannot say what made a picture.
+    pub fn check_origin(&self) -> PyResult<()> {
+        if self.words.lock().map_err(|_| PyRuntimeError::new_err(BROKEN))?.is_none() {
+            return Ok(());
+        }
+        Err(PyValueError::new_err(format!(
+            "{} has been trained since it was loaded; save(\"FILE.safetensors\") it and load that file, so that its pictures can \
+             say what made them",
+            self.loaded.network.source
+        )))
     }
 
     fn place(&self, index: usize, name: &str) -> Place {
@@ -96,6 +123,20 @@ impl Network {
             Normalize::Source => "source",
             Normalize::Imagenet => "imagenet",
         }
+    }
+
+    /// Writes its weights as they are now, which train() may have changed.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("safetensors")) {
+            let path = path.display();
+            return Err(PyValueError::new_err(format!("{path}: weights are written as .safetensors")));
+        }
+        let words = self.words.lock().map_err(|_| PyRuntimeError::new_err(BROKEN))?.clone();
+        let words = words.ok_or_else(|| {
+            PyValueError::new_err("its weights are those of the file that it was loaded from; copy that")
+        })?;
+        let wrote = py.detach(|| write(&path, &self.loaded.network.weights(&self.device)?, &words, Precision::F32));
+        wrote.map_err(|error| raised(&error))
     }
 
     /// Index of a class by index, name or synset.

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex};
 use entoptic::Result;
 use entoptic::device::{AdapterChoice, Device};
 use entoptic::nets::{Ends, Head};
+use entoptic::picture;
 use entoptic::studio::{Model, Named, Note, Numbers, equip};
 use entoptic::synthesis::recipe::Recipe;
+use numpy::PyArrayDyn;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::arrays::given;
 use crate::errors::{raised, spoken};
 use crate::network::Network;
 
@@ -138,4 +141,18 @@ pub fn adapters(py: Python<'_>) -> PyResult<Vec<String>> {
 pub fn recipes() -> PyResult<Vec<(String, String)>> {
     let text = |name| Recipe::source_text(name).map(|text| (String::from(name), text.to_owned()));
     Recipe::names().map(text).collect::<Result<_>>().map_err(|error| raised(&error))
+}
+
+/// A picture's file as pixel values [N, C, H, W]: of its own size, or its middle as a square of a side.
+#[pyfunction]
+#[pyo3(signature = (path, size=None))]
+pub fn read<'py>(py: Python<'py>, path: PathBuf, size: Option<usize>) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
+    let read = || {
+        let values = picture::read_values(&path)?;
+        Ok(match size {
+            Some(side) if [values.shape.h(), values.shape.w()] != [side; 2] => picture::fit(&values, side),
+            _ => values,
+        })
+    };
+    given(py, py.detach(read).map_err(|error| raised(&error))?, 4)
 }

@@ -76,6 +76,7 @@ pub fn train(
             })
         })
     });
+    student.learnt(&teacher.loaded)?;
     match (done, asking.exception()) {
         (Ok(state), stopped) => Ok((state.losses, stopped)),
         (Err(Error::Interrupted), Some(stopped)) => Ok((vec![], Some(stopped))),

@@ -13,7 +13,7 @@ use entoptic::files::Lock;
 use entoptic::nets::{BatchNormMode, Card, Network, Normalize, Structure};
 use entoptic::ops::{Adam, Sgd};
 use entoptic::picture;
-use entoptic::studio::{Adapter, guess_pixels};
+use entoptic::studio::{Adapter, guess_pixels, trained_words};
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::{self, Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength};
 use entoptic::weights::{NamedArray, PROGRAM, Precision, write};
@@ -98,17 +98,8 @@ fn towards(
         check_finite: global.check_finite,
         checkpoint_every: Some(args.checkpoint_every.unwrap_or(250)),
     };
-    let mut words = Card {
-        network: Some(student.network.structure.name().into()),
-        transform_input: Some(student.network.transform_input),
-        ..student.network.card.clone()
-    }
-    .write();
-    words.extend(description(&student.network.structure)?);
-    // What was measured of the weights before holds no longer.
-    words.retain(|key, _| !["val_accuracy", "adversarial_eps"].contains(&key.as_str()));
-    words.insert("trained_from".into(), student.network.checksum.clone());
-    words.insert("trained_towards".into(), teacher.network.checksum.clone());
+    let words =
+        trained_words(&student, &teacher).context("--out holds the network too, and its description is too long")?;
     let [learning, taught] = [&student.network, &teacher.network].map(described);
     announce(global, &device, &job, files, json!({ "student": learning, "teacher": taught }));
     let state = train(global, &device, &job, files, &words)?;

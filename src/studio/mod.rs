@@ -17,6 +17,7 @@ pub mod objectives;
 mod origin;
 mod settle;
 mod sources;
+mod trained;
 mod values;
 
 pub use again::{Again, again};
@@ -30,4 +31,5 @@ pub use note::{Ear, Note, equip};
 pub use origin::{Adapter, Origin, Place, Record, file_sum, software};
 pub use settle::{check_recipe, normalize_for, settled};
 pub use sources::Sources;
+pub use trained::trained_words;
 pub use values::{check_range, extent};
