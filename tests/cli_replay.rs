@@ -273,17 +273,17 @@ fn pictures_that_cannot_be_made_again_say_why() {
 fn a_picture_so_far_is_made_again() {
     use std::io::{BufRead, BufReader};
     let desk = desk();
-    desk.recipe("long.toml", 4000, 36);
+    desk.recipe("long.toml", 1000, 36);
     let mut child =
         desk.command("generate -m googlenet --class church --recipe long.toml --out a.png").spawn().expect("it starts");
     // Kept to the end: a program whose messages nobody takes any more cannot tell that it stopped.
     let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.starts_with("step 400/4000")));
+    assert!(said.any(|line| line.starts_with("step 100/1000")));
     let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.expect("there is kill").success());
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
     let run: Value = serde_json::from_str(&picture::read_metadata(&desk.path("a.png")).expect("texts")["entoptic:run"])
         .expect("JSON");
-    assert!((1..4000).contains(&run["steps"].as_u64().expect("a number")), "{run}");
+    assert!((1..1000).contains(&run["steps"].as_u64().expect("a number")), "{run}");
     again(&desk, "a.png", "");
 }

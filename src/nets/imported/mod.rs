@@ -5,6 +5,7 @@
 //! stand in this folder alone.
 
 mod aten;
+mod attention;
 mod ends;
 mod fold;
 mod form;
@@ -168,7 +169,7 @@ fn walk(program: &Program, shapes: &BTreeMap<String, Vec<usize>>, sizes: &Sizes)
         r.read_by_others.extend(order::given(node).into_iter().map(str::to_owned));
     }
     r.read_by_others.insert(output.clone());
-    for node in sorted {
+    for node in &sorted {
         let before = r.steps.len();
         let made = match program.language {
             Language::Aten => aten::apply(&mut r, node),
@@ -190,6 +191,10 @@ fn walk(program: &Program, shapes: &BTreeMap<String, Vec<usize>>, sizes: &Sizes)
         for (name, value) in node.outputs.iter().zip(made.into_iter().chain(std::iter::repeat(Value::Unknown))) {
             r.set(name, value);
         }
+    }
+    // Values that are refused before it hide from the walk that a product is attention.
+    if !r.problems.is_empty() && !r.problems.has_attention() {
+        attention::products(&sorted).into_iter().for_each(|node| r.problems.note(node, Refusal::Attention));
     }
     let end = r.get(output);
     if r.problems.is_empty() && !matches!(end, Ok(Value::Picture(_))) {

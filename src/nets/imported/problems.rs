@@ -29,6 +29,11 @@ impl Problems {
         self.found.keys().all(|(refusal, _)| matches!(refusal, Refusal::Given(_)))
     }
 
+    /// Whether attention is among them.
+    pub fn has_attention(&self) -> bool {
+        self.found.keys().any(|(refusal, _)| *refusal == Refusal::Attention)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.found.is_empty() && self.others.is_empty()
     }
