@@ -2,7 +2,9 @@
 
 use entoptic::Error;
 use pyo3::PyErr;
-use pyo3::exceptions::{PyFloatingPointError, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{
+    PyFileNotFoundError, PyFloatingPointError, PyMemoryError, PyOSError, PyRuntimeError, PyValueError,
+};
 
 /// The kind of exception that a user of Python expects: what is wrong with an argument is a `ValueError`, what is wrong with a file
 /// an `OSError`, and what is wrong with the machine a `RuntimeError`.
@@ -15,6 +17,7 @@ pub fn raised(error: &Error) -> PyErr {
     match kind {
         // Which of its classes is the system's to say: FileNotFoundError, PermissionError.
         Error::Io { reason, .. } => std::io::Error::new(reason.kind(), text).into(),
+        Error::File { path, .. } if !path.exists() => PyFileNotFoundError::new_err(text),
         Error::Download { .. } => PyOSError::new_err(text),
         Error::OutOfMemory { .. } => PyMemoryError::new_err(text),
         Error::NotFinite { .. } => PyFloatingPointError::new_err(text),
