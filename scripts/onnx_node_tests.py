@@ -258,6 +258,7 @@ def light(program):
 def plain(words):
     """A refusal without what differs from test to test."""
     words = words.replace("cannot be read as a network: ", "").strip()
+    words = re.sub(r"(--image: )\S*/", r"\1", words)
     words = re.sub(r"\s*\(once in [^)]*\)|\s*\(\d+ times, first in [^)]*\)", "", words)
     return re.sub(r"\d+(\.\d+)?", "N", words).replace("|", "/")[:160]
 

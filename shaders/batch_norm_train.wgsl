@@ -3,8 +3,8 @@
 // unbiased: var * P / (P - 1) for P pixels.
 // With z = (x - mean) * inv_std: grad_weight = sum of grad_y * z, grad_bias = sum of grad_y, both over n,h,w, and
 // grad_x = weight * inv_std * (grad_y - grad_bias / P - z * grad_weight / P), after Ioffe and Szegedy 2015, section 3.
-// Edges: the mean may be far from zero next to the spread, so the variance takes a second pass around the mean of the first,
-// which also corrects that mean. Where var + eps is 0, inv_std is 0 and not infinite.
+// Edges: the mean may be far from zero next to the spread, so sums are taken around the mean of a few pixels, which they then
+// correct: that one lies within a few spreads of the mean. Where var + eps is 0, inv_std is 0 and not infinite.
 // Letters: pixels are counted through the batch; "group" is four channels.
 // One invocation = 4 pixels x 4 channels in forward and grad_input; one workgroup = four channels in the sums.
 
@@ -49,16 +49,12 @@ fn statistics(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     let c = group.x + group.y * groups.x;
     if (c >= params.groups) { return; }
     let n = f32(params.pixels);
+    // The mean of 64 pixels from all over the batch, or of all where there are fewer.
+    let sampled = min(params.pixels, 64u);
+    var some = vec4<f32>(0.0);
+    if (lane < sampled) { some = x[lane * (params.pixels / sampled) * params.x_stride + params.x_offset + c]; }
+    let rough = workgroup_sum(lane, some) / f32(sampled);
     var sum = vec4<f32>(0.0);
-    for (var start = lane; start < params.pixels; start += RUN) {
-        var part = vec4<f32>(0.0);
-        for (var p = start; p < min(start + RUN, params.pixels); p += 64u) {
-            part += x[p * params.x_stride + params.x_offset + c];
-        }
-        sum += part;
-    }
-    let rough = workgroup_sum(lane, sum) / n;
-    sum = vec4<f32>(0.0);
     var squares = vec4<f32>(0.0);
     for (var start = lane; start < params.pixels; start += RUN) {
         var part = vec4<f32>(0.0);

@@ -262,7 +262,7 @@ mod interrupted {
     #[test]
     fn a_preview_gives_the_terminal_back() {
         let desk = Desk::new();
-        let large = TINY.replace("size = 48", "size = 800").replace("iterations = 3", "iterations = 1000");
+        let large = TINY.replace("size = 48", "size = 400").replace("iterations = 3", "iterations = 1000");
         fs::write(desk.path("large.toml"), large).expect("a recipe");
         for (times, code) in [(1, 1), (2, 130)] {
             let ask = "generate --model resnet50 --class church --recipe large.toml --preview=blocks";

@@ -91,6 +91,27 @@ fn gradients_over_many_pixels_keep_their_digits() {
     assert_close("bias", &bias.values, &exact(f64::from(0.1_f32), 5), Bound::rel_l2(2e-6));
 }
 
+/// On a CPU the lanes that share registers sum few weights over many pixels in parts.
+#[test]
+fn lanes_that_share_compute_what_registers_compute_over_many_pixels() {
+    let own = Tuning { tiling: Tiling::Always(Variant::Registers), ..device().tuning() };
+    let layers: [Layer; 3] = [
+        ([2, 18, 25, 23], [20, 3, 3], [1, 1], [1, 1]),
+        ([3, 3, 33, 31], [34, 5, 3], [2, 1], [2, 1]),
+        ([1, 36, 24, 27], [16, 1, 1], [1, 1], [0, 0]),
+    ];
+    for layer in &layers {
+        let expected = run(layer, Tuning { subgroup: false, ..own.clone() });
+        let found = run(layer, own.clone());
+        assert_close(&format!("{layer:?}"), &found.output.values, &expected.output.values, Bound::rel_l2(2e-6));
+        for (input, (found, expected)) in found.grads.iter().zip(&expected.grads).enumerate() {
+            let (found, expected) = (found.as_ref().expect("wanted"), expected.as_ref().expect("wanted"));
+            let label = format!("{layer:?}: gradient of argument {input}");
+            assert_close(&label, &found.values, &expected.values, Bound::rel_l2(2e-6));
+        }
+    }
+}
+
 /// Layers as a residual block has them, so that kernels add biases, the residual and an earlier gradient, rectify, and mask.
 #[test]
 fn tiles_finish_their_sums_as_registers_do() {

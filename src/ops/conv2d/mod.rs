@@ -162,6 +162,9 @@ impl Op for Conv2d {
                 Variant::Tiled(tile, splits) => {
                     tiled_weight::grad_weight(recorder, &sizes, [x, g, grad_weight], (tile, splits));
                 }
+                Variant::Registers if family(&sizes) == Family::Dense && subgroup::suits(recorder, sizes.y) => {
+                    subgroup::grad_weight(recorder, &sizes, [x, g, grad_weight]);
+                }
                 Variant::Registers if family(&sizes) == Family::Dense => {
                     registers::grad_weight(recorder, &sizes, [x, g, grad_weight]);
                 }
@@ -296,6 +299,8 @@ pub fn samples() -> Vec<Sample> {
         sample([1, 1], [1, 1], [2, 13, 5, 7], [18, 13, 3, 3]),
         sample([2, 2], [0, 1], [1, 36, 6, 5], [38, 36, 2, 3]),
         sample([3, 2], [1, 2], [3, 16, 1, 12], [16, 16, 2, 3]),
+        // So large that lanes on a CPU take many pixels at a time, and not all of the last ones are there.
+        sample([1, 1], [1, 1], [1, 44, 20, 21], [68, 44, 3, 3]),
         with_bias,
         with_residual,
         // Taps apart; a step that has a divisor in common with the distance of taps, so that some phases see none; more zeros on
