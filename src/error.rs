@@ -16,7 +16,7 @@ pub enum Error {
     /// No adapter of any tried backend was found.
     #[error(
         "no GPU adapter found (tried {backends}); a software one will do: \
-         Debian/Ubuntu `apt install mesa-vulkan-drivers`, Fedora `dnf install mesa-vulkan-drivers`, \
+         Debian/Ubuntu and Colab `apt install mesa-vulkan-drivers`, Fedora `dnf install mesa-vulkan-drivers`, \
          Arch `pacman -S vulkan-swrast`"
     )]
     NoAdapter {
@@ -249,6 +249,20 @@ pub enum Error {
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// Something that was asked for and cannot be done, and what to do.
+    #[error("{reason}")]
+    Request {
+        /// In words for people.
+        reason: String,
+    },
+    /// Another error, with what it befell.
+    #[error("{what}: {reason}")]
+    Within {
+        /// The file, the argument or the act.
+        what: String,
+        /// The error; part of the message, so it is not the error's source, which a chain would print again.
+        reason: Box<Error>,
+    },
 }
 
 impl Error {
@@ -261,6 +275,17 @@ impl Error {
     /// An [`Error::File`] for a path.
     pub fn file(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> Self {
         Error::File { path: path.into(), reason: reason.to_string() }
+    }
+
+    /// An [`Error::Request`] from anything that prints.
+    pub fn request(reason: impl std::fmt::Display) -> Self {
+        Error::Request { reason: reason.to_string() }
+    }
+
+    /// An [`Error::Within`] for what an error befell.
+    pub fn within(what: impl std::fmt::Display) -> impl FnOnce(Error) -> Self {
+        let what = what.to_string();
+        move |reason| Error::Within { what, reason: Box::new(reason) }
     }
 
     /// An [`Error::Shape`] from anything that prints.

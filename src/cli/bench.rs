@@ -12,7 +12,7 @@ use entoptic::nets::{Network, Structure};
 use entoptic::tensor::Shape;
 
 use super::models::{Model, Weights};
-use super::networks::open;
+use super::networks::{load_one, open};
 use super::options::Global;
 
 #[derive(Args)]
@@ -91,7 +91,7 @@ pub fn run(global: &Global, args: BenchArgs) -> anyhow::Result<()> {
     let known = known.into_iter().map(|structure| network(&device, &structure).map_err(anyhow::Error::from));
     let files = args.weights.into_iter().enumerate().map(|(index, file)| {
         let model = Model::new(None, Weights::from(file));
-        Ok(model.load(global, &device, index)?.network)
+        Ok(load_one(global, &device, &model, index)?.network)
     });
     for network in known.chain(files) {
         let network = network?;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use entoptic::studio::Aim;
 use entoptic::synthesis::octave::Stream;
 
-use super::design::Aim;
 use super::making::{Making, Picture, file_stem};
 use super::models::Models;
 use super::networks::{load, open, shared_classes};

@@ -10,21 +10,21 @@ use entoptic::analysis::{Pixels, pixels, softmax};
 use entoptic::device::Device;
 use entoptic::evaluate::{self, Scene};
 use entoptic::objective::Place;
+use entoptic::ops::Metric;
 use entoptic::picture;
 use entoptic::report::{Labels, contact_sheet};
+use entoptic::studio::{Aim, CONSTANT, Goal, software};
 use entoptic::synthesis::octave::Stream;
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::tensor::{Array, Shape};
 use serde_json::{Value, json};
 
-use super::design::{Aim, CONSTANT};
 use super::interrupt;
 use super::making::{Making, Picture, file_stem, largest};
 use super::models::{Model, Weights};
-use super::networks::{Loaded, open, shared_classes};
-use super::options::{Global, MakingArgs, MetricArg};
-use super::origin::software;
-use super::represent::{Goal, class_picture, made_by};
+use super::networks::{Loaded, load_one, open, shared_classes};
+use super::options::{Global, MakingArgs};
+use super::represent::{class_picture, made_by};
 use super::terminal::{Screen, ShowArg};
 
 #[derive(Args)]
@@ -75,9 +75,10 @@ pub fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     let making = MakingArgs::plain(args.seed);
     let demo = Demo { global, device: &device, classes, files: &files, seed: args.seed };
 
-    let making = |networks, recipe: &Recipe| Making {
-        demo: true,
-        ..Making::with_recipe(global, &device, networks, recipe.clone(), &making)
+    let making = |networks, recipe: &Recipe| {
+        let mut making = Making::with_recipe(global, &device, networks, recipe.clone(), &making);
+        making.plan.demo = true;
+        making
     };
     let (googlenet, resnet50) = (&networks[..1], &networks[1..]);
     let constant = CONSTANT;
@@ -118,7 +119,7 @@ fn place(name: &str) -> usize {
 
 fn load(global: &Global, device: &Device, name: &str) -> anyhow::Result<Loaded> {
     let structure = name.parse().map_err(anyhow::Error::msg)?;
-    Model::new(Some(structure), Weights::Demo).load(global, device, place(name))
+    load_one(global, device, &Model::new(Some(structure), Weights::Demo), place(name))
 }
 
 /// Where everything goes.
@@ -191,15 +192,15 @@ impl Demo<'_> {
 
     /// Pictures to which the network answers as to those that `targets` has made, and the share of the distance that is left.
     fn matched(&self, kind: usize, making: &Making, aim: &Array, targets: &Making) -> anyhow::Result<(Array, f64)> {
-        let goal = Goal::new(making, making.logits(0), aim)?;
+        let goal = Goal::new(&self.global.ear(), &making.plan, making.plan.logits(0), aim)?;
         let target = |(index, &class): (usize, &usize)| {
             let of = made_by(targets, &class_picture(class, targets), index)?;
-            Ok(Aim::matching(of, None, MetricArg::L1))
+            Ok(Aim::matching(of, None, Metric::L1))
         };
         let aims = self.classes.iter().enumerate().map(target).collect::<anyhow::Result<Vec<_>>>()?;
         let matched = self.make(kind, making, aims.into_iter(), Some(&goal.values))?;
-        let noise = |&class: &usize| making.start(Stream { seed: self.seed, picture: class as u64 });
-        let noise = self.classes.iter().map(noise).collect::<anyhow::Result<Vec<_>>>()?;
+        let noise = |&class: &usize| making.plan.start(Stream { seed: self.seed, picture: class as u64 });
+        let noise = self.classes.iter().map(noise).collect::<Result<Vec<_>, _>>()?;
         let [_, c, h, w] = noise[0].shape.0;
         let noise = noise.into_iter().flat_map(|picture| picture.values).collect();
         let noise = Array::new(Shape::new(CLASSES.len(), c, h, w), noise);

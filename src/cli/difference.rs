@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 use clap::Args;
+use entoptic::studio::Aim;
 
-use super::design::Aim;
 use super::making::{Making, Set};
 use super::models::{Minus, Models};
 use super::networks::{Loaded, load, open};

@@ -6,9 +6,9 @@ use anyhow::bail;
 use clap::Args;
 use entoptic::evaluate;
 use entoptic::objective::Place;
+use entoptic::studio::Aim;
 use entoptic::synthesis::octave::Stream;
 
-use super::design::Aim;
 use super::making::{Making, Picture, file_stem};
 use super::models::Models;
 use super::networks::{load, open};
@@ -83,7 +83,7 @@ fn show(
     let stream = Stream { seed: args.seed, picture: 0 };
     let pictures = making.make(&[Picture { name, stream, aim }], None)?;
     let place = Place::Layer(0, layer.to_owned());
-    let values = evaluate::outputs(&device, &making.scene(), &pictures, &[place], false)?.remove(0);
+    let values = evaluate::outputs(&device, &making.plan.scene(), &pictures, &[place], false)?.remove(0);
     let plane = values.shape.h() * values.shape.w();
     let seen =
         channel.map_or(values.values.as_slice(), |channel| &values.values[channel * plane..(channel + 1) * plane]);

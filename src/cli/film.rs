@@ -4,10 +4,10 @@ use anyhow::bail;
 use entoptic::classes::ClassList;
 use entoptic::picture;
 use entoptic::report::{self, Plot, beside};
+use entoptic::studio::Aim;
 use entoptic::tensor::Array;
 use serde_json::json;
 
-use super::design::Aim;
 use super::making::Making;
 
 /// All films of a run, which have the same frames.
@@ -33,9 +33,9 @@ impl<'a> Film<'a> {
         let films: Vec<_> = making.args.film.iter().map(|path| report::Film::create(path)).collect::<Result<_, _>>()?;
         let plots = making.args.watching.film_logits.then(|| Plots {
             targets: aim.classes().iter().map(|(class, _)| *class).collect(),
-            ranges: vec![[0.0, 1.0]; making.networks.len()],
+            ranges: vec![[0.0, 1.0]; making.plan.networks.len()],
         });
-        let extent = if films.is_empty() { [0, 0] } else { making.final_extent()? };
+        let extent = if films.is_empty() { [0, 0] } else { making.plan.final_extent()? };
         let film = Film { making, films, extent, plots };
         if film.plots.is_some() && !film.wanted() {
             bail!("--film-logits needs a --film");
@@ -83,15 +83,15 @@ impl Plots {
     fn beside<'a>(&mut self, making: &'a Making, frame: &Array, picture: &Array) -> anyhow::Result<Array> {
         let mut all = vec![];
         for (index, range) in self.ranges.iter_mut().enumerate() {
-            let logits = making.logits_of(index, picture)?.values;
+            let logits = making.plan.logits_of(index, picture)?.values;
             range[0] = logits.iter().copied().fold(range[0], f32::min);
             range[1] = logits.iter().copied().fold(range[1], f32::max);
             all.push(logits);
         }
         let names = |classes: &'a ClassList| (0..classes.len()).map(|index| classes.name(index)).collect();
-        let names: Vec<Vec<&str>> = making.networks.iter().map(|loaded| names(&loaded.network.classes)).collect();
+        let names: Vec<Vec<&str>> = making.plan.networks.iter().map(|loaded| names(&loaded.network.classes)).collect();
         let plot = |index: usize| Plot {
-            title: making.networks[index].network.structure.name(),
+            title: making.plan.networks[index].network.structure.name(),
             names: &names[index],
             logits: &all[index],
             targets: &self.targets,

@@ -1,8 +1,8 @@
 //! `entoptic generate`
 
 use clap::Args;
+use entoptic::studio::Aim;
 
-use super::design::Aim;
 use super::making::{Making, Set};
 use super::models::Models;
 use super::networks::{load, open};

@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 use entoptic::evaluate::{self, Scene};
-use entoptic::objective::{self, Form, Measure, Named, Objective, Place, Term, class_input, goal_input};
+use entoptic::objective::{Form, Measure, Objective, Place, Term, class_input, goal_input};
 use entoptic::ops::Metric;
 use entoptic::picture;
+use entoptic::studio::{objectives, summed};
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 
 use super::events::print_path;
 use super::models::Models;
 use super::networks::{Loaded, check_normalize, check_range, check_size, load, open, shared_classes, sized};
-use super::objectives;
 use super::options::{Global, NormalizeArg};
 use super::progress::memory;
 
@@ -64,7 +64,7 @@ pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
     if args.size.is_none() {
         check_size(global, &args.image, &image, &networks);
     }
-    let (objective, inputs) = parse(&args.objective, &networks, image.shape.n())?;
+    let (objective, inputs) = parse(&args.objective, &networks.iter().collect::<Vec<_>>(), image.shape.n())?;
     let all = networks.iter().map(|loaded| &loaded.network).collect();
     let scene = Scene { objective, inputs, ..Scene::of(all, normalize) };
     let found = evaluate::gradient(&device, &scene, &image, global.check_finite)?;
@@ -89,23 +89,18 @@ pub fn run(global: &Global, args: GradientArgs) -> anyhow::Result<()> {
 }
 
 /// The objective that a text means, with the values it needs for a batch.
-fn parse(text: &str, networks: &[Loaded], pictures: usize) -> anyhow::Result<(Objective, Vec<(String, Array)>)> {
+fn parse(text: &str, networks: &[&Loaded], pictures: usize) -> anyhow::Result<(Objective, Vec<(String, Array)>)> {
     let usage = "write class:C, joint:C, difference:C, opposite:C, merge:C+D, channel:LAYER/K, layer:LAYER or match:FILE, or a \
                  sum such as channel(layer3,7) + 0.5*logit(church) - 0.001*tv";
     let Some((kind, of)) = text.split_once(':') else {
-        let named = |loaded: &'_ Loaded| loaded.network.structure.name().to_owned();
-        let names: Vec<String> = networks.iter().map(named).collect();
-        let networks: Vec<Named> = (names.iter().zip(networks))
-            .map(|(name, loaded)| Named { name, classes: &loaded.network.classes, head: loaded.head })
-            .collect();
-        return Ok((-objective::read(text, &networks).context(usage)?, vec![]));
+        return Ok((-summed(text, networks).context(usage)?, vec![]));
     };
     let count = networks.len();
     let takes = |wanted: &str, fits: bool| {
         if fits { Ok(()) } else { bail!("--objective {kind} takes {wanted}, not {count}") }
     };
     let class = |slot: usize, text: &str| -> anyhow::Result<(String, Array)> {
-        let class = shared_classes(networks)?.find(text)?;
+        let class = shared_classes(networks.iter().copied())?.find(text)?;
         Ok((class_input(slot), Array::filled(Shape::per_picture(pictures), class as f32)))
     };
     let region = |layer: &str, channels| {

@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use entoptic::classes::ClassList;
+use entoptic::studio::{Aim, Init, Loaded, Maker, Place};
 use entoptic::synthesis::Finished;
 use entoptic::synthesis::octave::Stream;
 use entoptic::tensor::Array;
 use serde_json::{Value, json};
 
-use super::design::{Aim, Init, Maker};
 use super::making::{Making, Picture, largest};
-use super::networks::Loaded;
-use super::origin::Place;
 
 impl Making<'_> {
     /// An event: what is about to be made.
@@ -20,15 +18,15 @@ impl Making<'_> {
             let Stream { seed, picture: stream } = picture.stream;
             json!({ "file": out.display().to_string(), "objective": picture.aim, "seed": seed, "stream": stream })
         };
-        let Place { version, adapter, kernels, .. } = Place::of(&self.device);
+        let Place { version, adapter, kernels, .. } = Place::of(&self.plan.device);
         let facts = json!({
             "version": version,
-            "recipe": self.recipe.name,
-            "normalize": self.recipe.normalize,
+            "recipe": self.plan.recipe.name,
+            "normalize": self.plan.recipe.normalize,
             "init": init,
             "seed": self.args.seed,
             "steps": steps,
-            "networks": self.networks.iter().map(Maker::from).collect::<Vec<_>>(),
+            "networks": self.plan.networks.iter().map(|&loaded| Maker::from(loaded)).collect::<Vec<_>>(),
             "adapter": adapter,
             "kernels": kernels,
             "pictures": pictures.iter().zip(outs).map(picture).collect::<Vec<_>>(),
@@ -47,10 +45,10 @@ impl Making<'_> {
         if !self.global.events {
             return Ok(());
         }
-        let judge = |saved| (0..self.networks.len()).map(|index| self.probabilities(index, saved)).collect();
+        let judge = |saved| (0..self.plan.networks.len()).map(|index| self.plan.probabilities(index, saved)).collect();
         let found: Vec<Vec<Vec<f32>>> = saved.map_or(Ok(vec![]), judge)?;
         for (n, (picture, out)) in pictures.iter().zip(outs).enumerate() {
-            let judged = |(loaded, found): (&Loaded, &Vec<Vec<f32>>)| {
+            let judged = |(loaded, found): (&&Loaded, &Vec<Vec<f32>>)| {
                 json!({
                     "network": loaded.network.structure.name(),
                     "classes": classes(&loaded.network.classes, &picture.aim, &found[n]),
@@ -64,7 +62,7 @@ impl Making<'_> {
                 "complete": saved.is_some(),
                 "loss": finished.loss.get(n),
                 "measured": finished.measured.get(n),
-                "probabilities": self.networks.iter().zip(&found).map(judged).collect::<Vec<_>>(),
+                "probabilities": self.plan.networks.iter().zip(&found).map(judged).collect::<Vec<_>>(),
             });
             self.global.made(out, "picture", facts)?;
         }

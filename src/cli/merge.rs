@@ -2,9 +2,9 @@
 
 use anyhow::bail;
 use clap::Args;
+use entoptic::studio::Aim;
 use entoptic::synthesis::octave::Stream;
 
-use super::design::Aim;
 use super::making::{Making, Picture, file_stem};
 use super::models::Models;
 use super::networks::{load, open, shared_classes};

@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error as ClapError, FromArgMatches, value_parser};
-use entoptic::nets::{Ends, Head, Pixels, Structure};
+use entoptic::nets::{Ends, Head, Structure};
+pub use entoptic::studio::{Model, Named, Numbers, Weights};
 
 /// `--model M` (or what the role calls it) with `--weights` and what is said of these, any number of times; each of these belongs to
 /// the network before it. Weights that none is waiting for are a network by themselves. Some commands name networks in a
@@ -65,27 +66,6 @@ impl Role for Target {
         Some(("target-model", "Network that makes the picture whose output is aimed at"));
 }
 
-/// One network as typed.
-#[derive(Clone, Debug)]
-pub struct Model {
-    /// None: as the weights tell.
-    pub structure: Option<Structure>,
-    pub weights: Weights,
-    /// Where in the file of the weights they are.
-    pub key: Option<String>,
-    /// Share in the objective.
-    pub weight: f32,
-    pub head: Head,
-    /// None: as the checkpoint says.
-    pub transform_input: Option<bool>,
-    /// A file with the names of its classes.
-    pub classes: Option<PathBuf>,
-    /// Means and standard deviations with which its training pictures were normalised, where the user says them.
-    pub normalised: [Option<Numbers>; 2],
-    /// Which input and output of its file.
-    pub ends: Ends,
-}
-
 /// The same for commands that look at one file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct EndsArgs {
@@ -100,47 +80,6 @@ pub struct EndsArgs {
 impl EndsArgs {
     pub fn ends(&self) -> Ends {
         Ends { input: self.input.clone(), output: self.output.clone() }
-    }
-}
-
-/// One number for each colour, or one for all.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Numbers(pub Vec<f32>);
-
-impl FromStr for Numbers {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = text.split(',').map(|number| number.trim().parse::<f32>().ok()).collect::<Option<Vec<f32>>>();
-        let numbers = numbers.filter(|numbers| matches!(numbers.len(), 1 | 3));
-        let numbers = numbers.ok_or("expected a number, or three with commas between them")?;
-        match numbers.iter().all(|number| (0.0..=2.0).contains(number)) {
-            true => Ok(Numbers(numbers)),
-            false => Err("expected numbers for pixel values from 0 to 1; divide those for 0 to 255 by 255".into()),
-        }
-    }
-}
-
-/// Where weights are.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Weights {
-    /// A published checkpoint that has been fetched, else the demo network.
-    Usual,
-    /// The demo network, whatever has been fetched.
-    Demo,
-    /// Its twin that was trained on plain photographs.
-    DemoPlain,
-    /// A file, or the name of a known checkpoint that has been fetched.
-    File(PathBuf),
-}
-
-impl From<PathBuf> for Weights {
-    fn from(path: PathBuf) -> Self {
-        match path.to_str() {
-            Some("demo") => Weights::Demo,
-            Some("demo-plain") => Weights::DemoPlain,
-            _ => Weights::File(path),
-        }
     }
 }
 
@@ -341,75 +280,6 @@ fn attach<T: Clone + Send + Sync + 'static>(
 
 fn misplaced(argument: &str, what: &str) -> ClapError {
     ClapError::raw(clap::error::ErrorKind::ArgumentConflict, format!("--{argument} {what}\n"))
-}
-
-impl Model {
-    pub fn new(structure: Option<Structure>, weights: Weights) -> Self {
-        Model {
-            structure,
-            weights,
-            key: None,
-            weight: 1.0,
-            head: Head::Main,
-            transform_input: None,
-            classes: None,
-            normalised: [None, None],
-            ends: Ends::default(),
-        }
-    }
-}
-
-/// A network as typed: one that is known by name, or a file that tells which it is.
-#[derive(Clone, Debug)]
-pub enum Named {
-    /// One that is known.
-    Known(Structure),
-    /// A file.
-    File(PathBuf),
-}
-
-impl FromStr for Named {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let path = PathBuf::from(text);
-        match text.parse::<Structure>() {
-            Ok(structure) => Ok(Named::Known(structure)),
-            Err(_) if path.is_file() || path.extension().is_some() => Ok(Named::File(path)),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-impl Model {
-    /// A network with its weights, where it is not a file of its own; and where to say so when both are given.
-    pub fn of(named: Option<Named>, weights: Option<PathBuf>, argument: &str) -> anyhow::Result<Self> {
-        match (named, weights) {
-            (Some(Named::File(file)), None) => Ok(Model::new(None, Weights::from(file))),
-            (Some(Named::File(file)), Some(_)) => {
-                bail!("{argument} {}: is a file, which has its weights; leave out one of the two", file.display())
-            }
-            (Some(Named::Known(structure)), weights) => {
-                Ok(Model::new(Some(structure), weights.map_or(Weights::Usual, Weights::from)))
-            }
-            (None, weights) => Ok(Model::new(None, weights.map_or(Weights::Usual, Weights::from))),
-        }
-    }
-
-    /// How its training pictures were normalised, where the user says it.
-    pub fn pixels(&self) -> anyhow::Result<Option<Pixels>> {
-        let [mean, std] = &self.normalised;
-        if mean.is_none() && std.is_none() {
-            return Ok(None);
-        }
-        let numbers = |given: &Option<Numbers>, usual: f32| given.clone().map_or(vec![usual], |Numbers(given)| given);
-        match Pixels::of(&numbers(mean, 0.0), &numbers(std, 1.0)) {
-            Some(pixels) => Ok(Some(pixels)),
-            None => {
-                bail!("--mean takes numbers from 0 to 1, --std numbers from 0.001 to 2, for pixel values from 0 to 1")
-            }
-        }
-    }
 }
 
 impl<R> Models<R> {

@@ -1,8 +1,8 @@
 //! `entoptic opposite`: the picture that is least like a class.
 
 use clap::Args;
+use entoptic::studio::Aim;
 
-use super::design::Aim;
 use super::making::{Making, Set, largest};
 use super::models::Models;
 use super::networks::{load, open};
@@ -26,7 +26,7 @@ pub fn run(global: &Global, args: OppositeArgs) -> anyhow::Result<()> {
     let pictures = making.make(&set.pictures, None)?;
     making.report(&pictures, &set.pictures, &set.classes)?;
     let names = &networks[0].network.classes;
-    for (probabilities, &class) in making.probabilities(0, &pictures)?.iter().zip(&set.classes) {
+    for (probabilities, &class) in making.plan.probabilities(0, &pictures)?.iter().zip(&set.classes) {
         let winner = largest(probabilities, 1)[0];
         let (loser, winner, share) = (names.name(class), names.name(winner), probabilities[winner]);
         global.say(format_args!("the opposite of {loser} is taken for {winner} ({share:.3})"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use entoptic::nets::Normalize;
 use entoptic::ops::Metric;
-use serde::{Deserialize, Serialize};
+use entoptic::studio::Note;
 
 use super::messages::tell;
 use super::terminal::ShowArg;
@@ -47,6 +47,15 @@ impl Global {
     /// A line about what looks wrong and may be meant, unless quiet.
     pub fn warn(&self, line: std::fmt::Arguments) {
         self.say(format_args!("warning: {line}"));
+    }
+
+    /// What becomes of the library's notes.
+    pub fn ear(&self) -> impl Fn(Note) {
+        |note| match note {
+            Note::Info(line) => self.say(format_args!("{line}")),
+            Note::Warning(line) => self.warn(format_args!("{line}")),
+            Note::Detail(line) => self.explain(|| line),
+        }
     }
 
     /// A line for the curious.
@@ -150,8 +159,7 @@ impl From<NormalizeArg> for Normalize {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum MetricArg {
     /// Sum of absolute differences
     L1,

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use entoptic::picture;
+use entoptic::studio::software;
 use entoptic::tensor::Array;
 
 use super::cursor;
 use super::making::Making;
-use super::origin::software;
 use super::progress::Watcher;
 use super::terminal::{Screen, ShowArg};
 

@@ -6,18 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use entoptic::Error;
 use entoptic::picture;
+use entoptic::studio::Init;
 use entoptic::synthesis::{Event, Finished, Job, run};
 use entoptic::tensor::Array;
 
-use super::aim;
-use super::design::{Design, Init, Maker};
 use super::events::print_path;
 use super::making::{Making, Picture};
-use super::origin::{self, Origin};
 use super::progress::Watcher;
 use super::watching::Watched;
 
-impl<'a> Making<'a> {
+impl Making<'_> {
     /// Makes the pictures, writes them and tells where. Where they are to match something, `goal` is what. Returns them as
     /// saved, [N, 3, S, S] with values 0..1.
     pub fn make(&self, pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Array> {
@@ -33,12 +31,13 @@ impl<'a> Making<'a> {
     pub fn make_at(&self, outs: &[PathBuf], pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Array> {
         let init = self.init()?;
         let mut watched = Watched::new(self, &pictures[0].aim)?;
-        let schedule_steps = self.recipe.steps();
-        let job = Job { frame_every: watched.every(schedule_steps, self.args.frames), ..self.job(pictures, goal)? };
+        let schedule_steps = self.plan.recipe.steps();
+        let job =
+            Job { frame_every: watched.every(schedule_steps, self.args.frames), ..self.plan.job(pictures, goal)? };
         let mut watcher = Watcher::new(self.global, pictures[0].aim.measured())?;
         self.announce(outs, pictures, &init, schedule_steps);
         let mut kept = None;
-        let finished = run(&self.device, &job, &mut |event| {
+        let finished = run(&self.plan.device, &job, &mut |event| {
             if let Event::Kept(so_far) = &event {
                 kept = Some((*so_far).clone());
             }
@@ -95,7 +94,7 @@ impl<'a> Making<'a> {
         let mut lost = Vec::new();
         for (index, (picture, out)) in pictures.iter().zip(outs).enumerate() {
             let made = finished.pictures.picture(index);
-            let texts = self.origin(picture, index, init.clone(), finished).texts(&self.recipe, &made);
+            let texts = self.plan.origin(picture, index, init.clone(), finished).texts(&self.plan.recipe, &made);
             let write = |path: &Path| picture::write_png(path, &made, &texts);
             if let Err(error) = write(out) {
                 lost.push(match elsewhere(out, write) {
@@ -109,20 +108,6 @@ impl<'a> Making<'a> {
             }
         }
         if lost.is_empty() { Ok(()) } else { bail!("{}", lost.join("; ")) }
-    }
-
-    /// What is to be run for some pictures, watched every few steps.
-    pub fn job(&self, pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Job<'a>> {
-        let start = if self.starts_from_noise() { None } else { Some(self.start(pictures[0].stream)?) };
-        Ok(Job {
-            scene: aim::scene(self, pictures, goal)?,
-            recipe: self.recipe.clone(),
-            streams: pictures.iter().map(|picture| picture.stream).collect(),
-            start,
-            check_finite: self.global.check_finite,
-            report_every: 5,
-            frame_every: None,
-        })
     }
 
     /// Where the pictures go: one to the file given, several into the folder given. Checked before anything slow happens.
@@ -151,31 +136,6 @@ impl<'a> Making<'a> {
             picture::check_writable(out)?;
         }
         Ok(outs)
-    }
-
-    /// What decides how the picture at a place of its batch looks.
-    pub fn design(&self, picture: &Picture, index: usize, init: Init) -> Design {
-        let init = match init {
-            Init::Image { file, sha256, picture: Some(first) } => {
-                Init::Image { file, sha256, picture: Some(first + index) }
-            }
-            same => same,
-        };
-        Design {
-            objective: picture.aim.clone(),
-            seed: picture.stream.seed,
-            stream: picture.stream.picture,
-            init,
-            networks: self.networks.iter().map(Maker::from).collect(),
-        }
-    }
-
-    /// Everything that made the picture at a place of its batch.
-    pub fn origin(&self, picture: &Picture, index: usize, init: Init, finished: &Finished) -> Origin {
-        let loss = [&finished.first_loss, &finished.loss].map(|loss| loss.get(index).copied());
-        let loss = loss.map(|loss| loss.filter(|loss| loss.is_finite()));
-        let place = origin::Place::of(&self.device);
-        Origin::new(self.design(picture, index, init), (finished.steps, loss), place, self.demo)
     }
 }
 

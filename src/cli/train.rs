@@ -13,15 +13,15 @@ use entoptic::files::Lock;
 use entoptic::nets::{BatchNormMode, Card, Network, Normalize, Structure};
 use entoptic::ops::{Adam, Sgd};
 use entoptic::picture;
+use entoptic::studio::{Adapter, guess_pixels, trained_words};
 use entoptic::tensor::{Array, Shape};
 use entoptic::training::{self, Event, Folder, Job, Lesson, Optimiser, Schedule, State, Strength};
 use entoptic::weights::{NamedArray, PROGRAM, Precision, write};
 use serde_json::{Value, json};
 
 use super::models::{Model, Named};
-use super::networks::{check_range, file_name, guess_pixels, open};
+use super::networks::{check_range, file_name, load_one, open};
 use super::options::Global;
-use super::origin::Adapter;
 use super::progress::{Watcher, memory};
 use super::subjects::{say_broken, say_others};
 use super::train_args::{LossArg, TrainArgs};
@@ -70,12 +70,12 @@ fn towards(
     let side = args.size.or(said).or(made_for).unwrap_or(SIDE);
     let pictures = pictures(global, path, side, args.normalize.map_or(Normalize::Imagenet, Into::into))?;
     let device = open(global)?;
-    let student = student.load(global, &device, 0)?;
+    let student = load_one(global, &device, &student, 0)?;
     let mut taught = Model::of(Some(teacher.clone()), args.teacher_weights.clone(), "--teacher")?;
     taught.ends.output = args.teacher_output.clone();
-    let teacher = taught.load(global, &device, 1)?;
+    let teacher = load_one(global, &device, &taught, 1)?;
     if let Some(chosen) = args.normalize {
-        student.check_preprocessing(global, &device, chosen.into())?;
+        student.check_preprocessing(&global.ear(), &device, chosen.into())?;
     }
     let batch_norm = args.batch_norm.map_or(BatchNormMode::Frozen, Into::into);
     say_norms(global, &student.network, batch_norm);
@@ -98,17 +98,8 @@ fn towards(
         check_finite: global.check_finite,
         checkpoint_every: Some(args.checkpoint_every.unwrap_or(250)),
     };
-    let mut words = Card {
-        network: Some(student.network.structure.name().into()),
-        transform_input: Some(student.network.transform_input),
-        ..student.network.card.clone()
-    }
-    .write();
-    words.extend(description(&student.network.structure)?);
-    // What was measured of the weights before holds no longer.
-    words.retain(|key, _| !["val_accuracy", "adversarial_eps"].contains(&key.as_str()));
-    words.insert("trained_from".into(), student.network.checksum.clone());
-    words.insert("trained_towards".into(), teacher.network.checksum.clone());
+    let words =
+        trained_words(&student, &teacher).context("--out holds the network too, and its description is too long")?;
     let [learning, taught] = [&student.network, &teacher.network].map(described);
     announce(global, &device, &job, files, json!({ "student": learning, "teacher": taught }));
     let state = train(global, &device, &job, files, &words)?;
@@ -295,7 +286,7 @@ fn learner(global: &Global, args: &TrainArgs, device: &Device, folder: &mut Fold
     }
     let mut network = Network::load(device, &structure, &checkpoint, "0")
         .with_context(|| format!("loading {}", checkpoint.name()))?;
-    guess_pixels(global, device, &mut network)?;
+    guess_pixels(&global.ear(), device, &mut network)?;
     let card = network.card.clone();
     let known: Vec<String> = (0..network.class_count())
         .map(|index| network.classes.synset(index).unwrap_or_else(|| network.classes.name(index)).to_owned())

@@ -1,9 +1,9 @@
 //! Pictures watched while they form: on film, in the terminal, in a file.
 
+use entoptic::studio::Aim;
 use entoptic::synthesis::Event;
 use entoptic::tensor::Array;
 
-use super::design::Aim;
 use super::film::Film;
 use super::making::Making;
 use super::preview::Preview;

@@ -237,7 +237,7 @@ fn convert(file: &Path, which: Which, out: &Path, f16: bool) -> anyhow::Result<(
 
 fn verify(file: &Path, which: Which) -> anyhow::Result<()> {
     let (structure, checkpoint) = read(file, which)?;
-    let Some(structure) = structure else { return Err(no_network(&checkpoint)) };
+    let Some(structure) = structure else { return Err(no_network(&checkpoint).into()) };
     let fit = structure.check(&checkpoint).with_context(|| format!("checking {}", file.display()))?;
     if let Some(said) = checkpoint.metadata().get("network")
         && said != structure.name()

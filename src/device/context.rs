@@ -168,6 +168,11 @@ impl Device {
         Device { tiling, ..self.clone() }
     }
 
+    /// Whether buffers of one are buffers of the other.
+    pub fn is_same(&self, other: &Device) -> bool {
+        self.raw == other.raw
+    }
+
     /// Sets how recordings from now on choose kernels that multiply matrices.
     pub fn set_tiling(&self, tiling: Tiling) {
         *self.tiling.lock().expect("no panic happens while the lock is held") = tiling;

@@ -1,5 +1,7 @@
 //! How far an output lies from a goal.
 
+use serde::{Deserialize, Serialize};
+
 use super::pass::{Backward, Domain, Forward, Op, Sample, View, arguments, same};
 use super::shader;
 use crate::Result;
@@ -21,13 +23,15 @@ pub struct Distance {
 }
 
 /// What [`Distance`] measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Metric {
     /// Sum of absolute differences; its gradient is 0 where there is none.
     L1,
     /// Root of the sum of squares; its gradient is 0 at the goal itself.
     L2,
     /// Sum of squares.
+    #[serde(rename = "sse")]
     SumOfSquares,
 }
 

@@ -5,18 +5,19 @@ use std::ops::ControlFlow;
 use entoptic::analysis::eight_bit;
 use entoptic::device::{Class, Device, Tiling};
 use entoptic::evaluate;
+use entoptic::ops::Metric;
 use entoptic::picture;
+use entoptic::studio::{Aim, Goal, Init, Target};
 use entoptic::synthesis::octave::Stream;
 use entoptic::synthesis::recipe::Recipe;
 use entoptic::synthesis::{Event, Finished, Job, memory, resume};
 use entoptic::tensor::{Array, Shape};
 
-use super::super::design::{Aim, Init, Target};
 use super::super::interrupt;
 use super::super::making::{Making, Picture, largest};
 use super::super::networks::{Loaded, probabilities};
-use super::super::options::{Global, MakingArgs, MetricArg};
-use super::super::represent::{Goal, class_picture, made_by};
+use super::super::options::{Global, MakingArgs};
+use super::super::represent::{class_picture, made_by};
 use super::ObjectiveArg;
 use super::manifest::{Judgement, Top};
 use super::state::State;
@@ -61,10 +62,10 @@ impl Workshop<'_> {
         let any: Vec<Picture> =
             (0..pictures).map(|n| Picture { aim: aim(n), ..self.picture(n, String::new()) }).collect();
         let answers = Array::filled(Shape::new(pictures, self.networks[0].network.class_count(), 1, 1), 0.0);
-        let mut most = memory(&making.device, &making.job(&any, self.target.as_ref().map(|_| &answers))?)?;
+        let mut most = memory(&making.plan.device, &making.plan.job(&any, self.target.as_ref().map(|_| &answers))?)?;
         if let Some(making) = self.target_making() {
             let any: Vec<Picture> = (0..pictures).map(|n| class_picture(n % names.len(), &making)).collect();
-            most = most.max(memory(&making.device, &making.job(&any, None)?)?);
+            most = most.max(memory(&making.plan.device, &making.plan.job(&any, None)?)?);
         }
         Ok(most)
     }
@@ -88,7 +89,7 @@ impl Workshop<'_> {
                 let finished = self.steps(other, &shown, None, begun.take(), &mut |share, steps| {
                     watch(share / 2.0, steps);
                 })?;
-                if finished.steps < other.recipe.steps() {
+                if finished.steps < other.plan.recipe.steps() {
                     return stopped(finished, None);
                 }
                 targets = Some(eight_bit(&finished.pictures));
@@ -98,15 +99,18 @@ impl Workshop<'_> {
                 let Aim::Class { class, name, .. } = &shown[index].aim else { unreachable!("pictures of a class") };
                 picture.aim = self.aim(*class, name.clone(), Some(of));
             }
-            let place = pictures[0].aim.place(&making);
-            goal = targets.as_ref().map(|targets| Goal::new(&making, place, targets)).transpose()?;
+            let place = pictures[0].aim.place(&making.plan);
+            goal = targets
+                .as_ref()
+                .map(|targets| Goal::new(&self.global.ear(), &making.plan, place, targets))
+                .transpose()?;
         }
         let first = if matched.is_some() { 0.5 } else { 0.0 };
         let goal = goal.map(|goal| goal.values);
         let finished = self.steps(&making, &pictures, goal.as_ref(), begun, &mut |share, steps| {
             watch(first + (1.0 - first) * share, steps);
         })?;
-        if finished.steps < making.recipe.steps() {
+        if finished.steps < making.plan.recipe.steps() {
             return stopped(finished, targets);
         }
         let files = files(&making, &pictures, &finished)?;
@@ -124,15 +128,15 @@ impl Workshop<'_> {
         begun: Option<Finished>,
         watch: Watch,
     ) -> anyhow::Result<Finished> {
-        let device = &making.device;
+        let device = &making.plan.device;
         // Where reading the loss back costs nothing, a run can end after any step.
         let report_every = if device.adapter().class == Class::Software { 1 } else { 5 };
-        let job = Job { report_every, ..making.job(pictures, goal)? };
+        let job = Job { report_every, ..making.plan.job(pictures, goal)? };
         // A batch that goes on has the choices of all its steps in its pictures' metadata, as one that was never left.
         if !matches!(device.tuning().tiling, Tiling::Always(_)) {
             memory(device, &job)?;
         }
-        let costs = costs(&making.recipe);
+        let costs = costs(&making.plan.recipe);
         let mut observer = |event: Event| {
             if let Event::Progress(progress) = event {
                 let share = costs[progress.step - 1] / costs[costs.len() - 1];
@@ -165,7 +169,7 @@ impl Workshop<'_> {
     fn aim(&self, class: usize, name: String, of: Option<Target>) -> Aim {
         let constant = self.constant;
         match (self.objective, of) {
-            (_, Some(of)) => Aim::matching(of, None, MetricArg::L1),
+            (_, Some(of)) => Aim::matching(of, None, Metric::L1),
             (ObjectiveArg::Joint, None) => Aim::Joint { class, name, constant },
             (ObjectiveArg::Difference, None) => Aim::Difference { class, name, minus: 1 },
             (ObjectiveArg::Opposite, None) => Aim::Opposite { class, name },
@@ -191,9 +195,9 @@ impl Workshop<'_> {
         let values = good.iter().flat_map(|&n| eight_bit(&pictures.picture(n)).values).collect();
         let seen = Array::new(Shape::new(good.len(), c, h, w), values);
         for making in [making].into_iter().chain(matched) {
-            let places: Vec<_> = (0..making.networks.len()).map(|index| making.logits(index)).collect();
-            let found = evaluate::outputs(&making.device, &making.scene(), &seen, &places, false)?;
-            for (loaded, logits) in making.networks.iter().zip(found) {
+            let places: Vec<_> = (0..making.plan.networks.len()).map(|index| making.plan.logits(index)).collect();
+            let found = evaluate::outputs(&making.plan.device, &making.plan.scene(), &seen, &places, false)?;
+            for (loaded, logits) in making.plan.networks.iter().zip(found) {
                 for (at, &n) in good.iter().enumerate() {
                     judged[n].push(judgement(loaded, classes[n].0, &logits.picture(at).values));
                 }
@@ -225,8 +229,8 @@ fn files(making: &Making, pictures: &[Picture], finished: &Finished) -> anyhow::
         if !finished.loss[index].is_finite() {
             return Ok(Err(format!("its loss became {}", finished.loss[index])));
         }
-        let origin = making.origin(picture, index, Init::Noise, finished);
-        match picture::encode_png(&made, &origin.texts(&making.recipe, &made)) {
+        let origin = making.plan.origin(picture, index, Init::Noise, finished);
+        match picture::encode_png(&made, &origin.texts(&making.plan.recipe, &made)) {
             Err(error @ entoptic::Error::NotFinite { .. }) => Ok(Err(error.to_string())),
             bytes => Ok(Ok(bytes?)),
         }

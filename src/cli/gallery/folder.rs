@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use entoptic::files::TEMPORARY;
+use entoptic::studio::file_sum;
 
-use super::super::origin::file_sum;
 use super::identity::Identity;
 use super::manifest::{self, Manifest};
 use super::{classes, state};

@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Context;
 use entoptic::digest::sha256;
 use entoptic::files;
+use entoptic::studio::Maker;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::design::Maker;
 use super::ObjectiveArg;
 use super::shard::Shard;
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use entoptic::files;
+use entoptic::studio::file_sum;
 
 use super::super::events::print_path;
 use super::super::options::Global;
-use super::super::origin::file_sum;
 use super::MergeArgs;
 use super::folder::{Folder, lock};
 use super::identity::Identity;

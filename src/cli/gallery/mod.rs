@@ -71,7 +71,7 @@ pub struct GalleryMaking {
     #[arg(long, short, value_name = "FOLDER")]
     out: PathBuf,
     /// The logit C aimed at, as `generate` has it
-    #[arg(long, default_value_t = super::design::CONSTANT, value_name = "C")]
+    #[arg(long, default_value_t = entoptic::studio::CONSTANT, value_name = "C")]
     constant: f32,
     /// A recipe's name (`entoptic recipes`) or a TOML file; by default the one that suits the network
     #[arg(long, value_name = "NAME-or-FILE.toml")]

@@ -8,14 +8,12 @@ use entoptic::Error;
 use entoptic::device::{Class, Device};
 use entoptic::digest::sha256;
 use entoptic::files;
+use entoptic::studio::{Maker, Place, match_recipe};
 use serde_json::json;
 
-use super::super::design::Maker;
 use super::super::interrupt::{stopped, take_over_interrupts};
 use super::super::networks::{Loaded, check_recipe, load, open, reopen, settled, shared_classes};
 use super::super::options::{Global, MakingArgs};
-use super::super::origin::Place;
-use super::super::represent;
 use super::batch::{Made, Outcome, Workshop};
 use super::classes;
 use super::folder::Folder;
@@ -55,7 +53,7 @@ fn make(global: &Global, args: &GalleryMaking, shard: Option<Shard>, device: &De
         settled(global, args.recipe.as_deref(), usual, networks, (args.normalize, None))
     };
     let matches = args.objective == ObjectiveArg::Match;
-    let own = recipe(if matches { represent::recipe(&networks[0]) } else { networks[0].recipe }, networks)?;
+    let own = recipe(if matches { match_recipe(&networks[0]) } else { networks[0].recipe }, networks)?;
     let target = match target {
         [] => None,
         target => Some((target, recipe(target[0].recipe, target)?)),

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use entoptic::studio::Place;
 use entoptic::synthesis::Finished;
 use entoptic::tensor::{Array, Shape};
 use entoptic::weights::{Checkpoint, NamedArray, Precision, write};
 use serde::{Deserialize, Serialize};
-
-use super::super::origin::Place;
 
 /// Name of its file.
 pub const FILE: &str = "unfinished.safetensors";
@@ -107,7 +106,7 @@ fn row(values: Vec<f32>) -> Array {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::origin::Adapter;
+    use entoptic::studio::Adapter;
 
     #[test]
     fn states_come_back_to_their_own_gallery_and_adapter() {

@@ -5,18 +5,18 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, bail};
-use entoptic::autotune;
-use entoptic::device::Device;
-use entoptic::digest::hex;
-use entoptic::picture;
-use entoptic::synthesis::recipe::Recipe;
-use entoptic::tensor::Array;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::design::Design;
+use crate::autotune;
+use crate::device::Device;
+use crate::digest::hex;
+use crate::picture;
+use crate::synthesis::recipe::Recipe;
+use crate::tensor::Array;
+use crate::{Error, Result};
 
 /// Names of the texts in a file.
 const RECIPE: &str = "entoptic:recipe";
@@ -29,7 +29,9 @@ const FORMAT: u32 = 2;
 /// Where a picture was computed, and by what: the same gives the same bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Place {
+    /// Of this program.
     pub version: String,
+    /// The adapter.
     pub adapter: Adapter,
     /// How kernels are chosen.
     pub kernels: String,
@@ -37,10 +39,14 @@ pub struct Place {
     pub shaders: String,
 }
 
+/// An adapter, as far as it matters for bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adapter {
+    /// Its name.
     pub name: String,
+    /// Vulkan, Metal or DX12.
     pub backend: String,
+    /// Its driver and that one's version.
     pub driver: String,
 }
 
@@ -48,12 +54,14 @@ pub struct Adapter {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     format: u32,
+    /// What decides how the picture looks.
     #[serde(flatten)]
     pub design: Design,
     /// Steps done; fewer than the recipe has where the user stopped.
     pub steps: usize,
     /// Loss before the first step and before the last, where they are finite.
     pub loss: [Option<f32>; 2],
+    /// Where it was computed.
     #[serde(flatten)]
     pub place: Place,
     /// Whether `entoptic demo` made it, which may then replace it.
@@ -63,14 +71,18 @@ pub struct Origin {
 
 /// A picture's file: what it shows and what it says of itself.
 pub struct Record {
+    /// What made it.
     pub origin: Origin,
+    /// Its recipe.
     pub recipe: Recipe,
     /// As saved, [1, 3, H, W].
     pub picture: Array,
+    /// All texts of the file.
     pub texts: BTreeMap<String, String>,
 }
 
 impl Adapter {
+    /// That of a device.
     pub fn of(device: &Device) -> Self {
         let adapter = device.adapter();
         Adapter { name: adapter.name.clone(), backend: adapter.backend.clone(), driver: adapter.driver.clone() }
@@ -104,6 +116,7 @@ impl Place {
 }
 
 impl Origin {
+    /// Of a picture made in so many steps, whose loss was so before the first and before the last.
     pub fn new(design: Design, (steps, loss): (usize, [Option<f32>; 2]), place: Place, demo: bool) -> Self {
         Origin { format: FORMAT, design, steps, loss, place, demo }
     }
@@ -120,26 +133,36 @@ impl Origin {
 
 impl Record {
     /// Reads a picture that this program wrote.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a file that does not say what made it; those of [`picture::read`].
+    pub fn read(path: &Path) -> Result<Self> {
         let file = path.display();
         let texts = picture::read_metadata(path)?;
         let Some(run) = texts.get(RUN) else {
-            bail!(
+            return Err(Error::request(format!(
                 "{file}: does not say how it was made; it is no picture that Entoptic wrote, or was saved by another program"
-            )
+            )));
         };
-        let damaged = |what| format!("{file}: its text {what} is damaged");
-        let value: Value = serde_json::from_str(run).with_context(|| damaged(RUN))?;
+        let damaged = |error| Error::request(format!("{file}: its text {RUN} is damaged: {error}"));
+        let value: Value = serde_json::from_str(run).map_err(damaged)?;
         match value["format"].as_u64() {
             Some(format) if format == u64::from(FORMAT) => {}
             Some(format) => {
-                bail!("{file}: is written in format {format}, this version reads {FORMAT}; use a newer one")
+                return Err(Error::request(format!(
+                    "{file}: is written in format {format}, this version reads {FORMAT}; use a newer one"
+                )));
             }
-            None => bail!("{file}: was written by an earlier version, whose pictures do not say all that made them"),
+            None => {
+                return Err(Error::request(format!(
+                    "{file}: was written by an earlier version, whose pictures do not say all that made them"
+                )));
+            }
         }
-        let origin: Origin = serde_json::from_str(run).with_context(|| damaged(RUN))?;
-        let recipe = texts.get(RECIPE).with_context(|| format!("{file}: its text {RECIPE} is missing"))?;
-        let recipe = Recipe::parse(RECIPE, recipe).with_context(|| file.to_string())?;
+        let origin: Origin = serde_json::from_str(run).map_err(damaged)?;
+        let recipe = texts.get(RECIPE);
+        let recipe = recipe.ok_or_else(|| Error::request(format!("{file}: its text {RECIPE} is missing")))?;
+        let recipe = Recipe::parse(RECIPE, recipe).map_err(Error::within(&file))?;
         Ok(Record { origin, recipe, picture: picture::read(path)?, texts })
     }
 
@@ -170,11 +193,14 @@ fn checksum<'a>(picture: &Array, text: impl Fn(&str) -> Option<&'a str>) -> Stri
 }
 
 /// SHA-256 of a file.
-pub fn file_sum(path: &Path) -> anyhow::Result<String> {
-    let mut file = File::open(path).with_context(|| path.display().to_string())?;
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn file_sum(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
     let (mut sum, mut piece) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
-        match file.read(&mut piece).with_context(|| path.display().to_string())? {
+        match file.read(&mut piece).map_err(Error::io(path))? {
             0 => return Ok(hex(&sum.finalize())),
             count => sum.update(&piece[..count]),
         }

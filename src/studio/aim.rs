@@ -1,24 +1,43 @@
 //! The objective and the scene of what a picture is to show, now and when the picture is made again.
 
-use anyhow::bail;
-use entoptic::evaluate::Scene;
-use entoptic::nets::BatchNormMode;
-use entoptic::objective::{Measure, Objective, Place, class_input, goal_input};
-use entoptic::tape::Tape;
-use entoptic::tensor::{Array, Shape};
-
-use super::design::Aim;
+use super::design::{Aim, CONSTANT};
+use super::loaded::Loaded;
 use super::making::{Making, Picture};
-use super::networks::Loaded;
 use super::objectives;
+use crate::evaluate::Scene;
+use crate::nets::BatchNormMode;
+use crate::objective::{self, Form, Measure, Named, Objective, Place, Term, class_input, goal_input};
+use crate::tape::Tape;
+use crate::tensor::{Array, Shape};
+use crate::{Error, Result};
 
 /// Factor of the source's L1 loss, kept for every metric.
 const MATCH_WEIGHT: f32 = 0.05;
 
 impl Aim {
+    /// What a sum aims at, and which of a seed's streams of random numbers its picture has. A single logit is what `entoptic
+    /// generate` aims at, and gives the same picture; any other sum is itself.
+    ///
+    /// # Errors
+    /// Those of [`objective::read`].
+    pub fn raising(text: &str, networks: &[&Loaded]) -> Result<(Aim, u64)> {
+        let sum = summed(text, networks)?;
+        if let ([loaded], [Term { place: Place::Logits(..), measure, form: Form::Plain, weight: 1.0 }]) =
+            (networks, &sum.terms[..])
+            && let Measure::Region { channels: Some(channels), rows: None, columns: None } = measure
+        {
+            let (class, classes) = (channels.start, &loaded.network.classes);
+            if class < classes.len() {
+                let name = classes.name(class).to_owned();
+                return Ok((Aim::Class { class, name, constant: CONSTANT }, class as u64));
+            }
+        }
+        Ok((Aim::Sum { text: text.to_owned() }, 0))
+    }
+
     /// The objective, for the networks of a making.
-    fn objective(&self, making: &Making) -> anyhow::Result<Objective> {
-        let networks = making.networks;
+    fn objective(&self, making: &Making) -> Result<Objective> {
+        let networks = &making.networks[..];
         Ok(match self {
             Aim::Class { constant, .. } => objectives::class(networks, *constant),
             Aim::Joint { constant, .. } => objectives::joint(networks, *constant),
@@ -28,7 +47,8 @@ impl Aim {
             Aim::Merge { juxtapose, .. } => objectives::merge(networks, *juxtapose),
             Aim::Feature { layer, channel, unit } => region(making, layer, *channel, *unit)?,
             Aim::Dream { layer, channel } => region(making, layer, *channel, None)?,
-            Aim::Match { metric, .. } => Objective::reach(self.place(making), (*metric).into(), MATCH_WEIGHT),
+            Aim::Match { metric, .. } => Objective::reach(self.place(making), *metric, MATCH_WEIGHT),
+            Aim::Sum { text } => -summed(text, networks)?,
         })
     }
 
@@ -42,7 +62,10 @@ impl Aim {
 }
 
 /// The scene in which pictures are made that differ in their classes, or in the answers aimed at, and in nothing else.
-pub fn scene<'a>(making: &Making<'a>, pictures: &[Picture], goal: Option<&Array>) -> anyhow::Result<Scene<'a>> {
+///
+/// # Errors
+/// [`Error::Request`] for a region outside of its layer; those of [`summed`].
+pub fn scene<'a>(making: &Making<'a>, pictures: &[Picture], goal: Option<&Array>) -> Result<Scene<'a>> {
     let first = &pictures[0].aim;
     let slots = first.classes().len();
     let class = |slot: usize| {
@@ -54,14 +77,29 @@ pub fn scene<'a>(making: &Making<'a>, pictures: &[Picture], goal: Option<&Array>
     Ok(Scene { objective: first.objective(making)?, inputs, ..making.scene() })
 }
 
+/// The sum that a text means, for networks by their names and positions.
+///
+/// # Errors
+/// Those of [`objective::read`].
+pub fn summed(text: &str, networks: &[&Loaded]) -> Result<Objective> {
+    let named = networks.iter().map(|loaded| Named {
+        name: loaded.network.structure.name(),
+        classes: &loaded.network.classes,
+        head: loaded.head,
+    });
+    objective::read(text, &named.collect::<Vec<_>>())
+}
+
 /// A layer's response: of a channel or a unit, or of all of it.
-fn region(making: &Making, layer: &str, channel: Option<usize>, unit: Option<[usize; 3]>) -> anyhow::Result<Objective> {
-    let shape = shape(&making.networks[0], layer, making.recipe.final_window() as usize)?;
+fn region(making: &Making, layer: &str, channel: Option<usize>, unit: Option<[usize; 3]>) -> Result<Objective> {
+    let shape = shape(making.networks[0], layer, making.recipe.final_window() as usize)?;
     let inside = |what: &str, value: usize, size: usize| {
         if value < size {
             Ok(())
         } else {
-            bail!("{layer} has {size} {what}s, numbered from 0; {what} {value} is not among them")
+            Err(Error::request(format!(
+                "{layer} has {size} {what}s, numbered from 0; {what} {value} is not among them"
+            )))
         }
     };
     if let Some(channel) = channel {
@@ -85,7 +123,7 @@ fn region(making: &Making, layer: &str, channel: Option<usize>, unit: Option<[us
 }
 
 /// Shape of a layer for a window of that side.
-fn shape(loaded: &Loaded, layer: &str, side: usize) -> anyhow::Result<Shape> {
+fn shape(loaded: &Loaded, layer: &str, side: usize) -> Result<Shape> {
     let mut tape = Tape::default();
     let x = tape.input("picture", Shape::new(1, 3, side, side));
     let outputs = loaded.network.forward(&mut tape, x, BatchNormMode::Frozen, &[], &[layer])?;

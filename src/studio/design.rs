@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::bail;
-use entoptic::classes::ClassList;
-use entoptic::nets::{Ends, Pixels};
 use serde::{Deserialize, Serialize};
 
-use super::networks::{Loaded, file_name, shared_classes};
-use super::options::MetricArg;
+use super::loaded::{Loaded, file_name, shared_classes};
+use crate::classes::ClassList;
+use crate::nets::{Ends, Pixels};
+use crate::ops::Metric;
+use crate::{Error, Result};
 
 /// The logit aimed at where the user gives none.
 pub const CONSTANT: f32 = 200.0;
@@ -16,10 +16,15 @@ pub const CONSTANT: f32 = 200.0;
 /// What decides how a picture looks, besides its recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Design {
+    /// What it is to show.
     pub objective: Aim,
+    /// Of its random numbers.
     pub seed: u64,
+    /// Which of the seed's streams of random numbers it has.
     pub stream: u64,
+    /// What it starts from.
     pub init: Init,
+    /// The networks, in the order in which the objective counts them.
     pub networks: Vec<Maker>,
 }
 
@@ -27,11 +32,15 @@ pub struct Design {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
+    /// Random numbers, as the recipe says.
     Noise,
     /// A file, and which of its pictures where it has several.
     Image {
+        /// Its name.
         file: String,
+        /// Its checksum.
         sha256: String,
+        /// Which of its pictures.
         picture: Option<usize>,
     },
 }
@@ -39,8 +48,11 @@ pub enum Init {
 /// A network that made a picture, and its part in the objective.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Maker {
+    /// Its structure's name.
     pub network: String,
+    /// The name of its weights' file.
     pub weights: String,
+    /// Their checksum.
     pub sha256: String,
     /// Where in the file the weights are, where the user has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +60,7 @@ pub struct Maker {
     /// Which input and output of its file, where the user has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
+    /// The output, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
     /// How its training pictures were normalised, where the user has said so.
@@ -56,8 +69,11 @@ pub struct Maker {
     /// Whether the user has named its classes: the file of names need not be there again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub renamed: bool,
+    /// Whether its forward pass begins with torchvision's `transform_input`.
     pub transform_input: bool,
+    /// Share in the objective.
     pub weight: f32,
+    /// Name of the head through which it is looked at.
     pub head: String,
 }
 
@@ -66,28 +82,87 @@ pub struct Maker {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Aim {
     /// A class, as one network sees it.
-    Class { class: usize, name: String, constant: f32 },
+    Class {
+        /// Its index.
+        class: usize,
+        /// Its name.
+        name: String,
+        /// The logit aimed at.
+        constant: f32,
+    },
     /// A class, as several do.
-    Joint { class: usize, name: String, constant: f32 },
+    Joint {
+        /// Its index.
+        class: usize,
+        /// Its name.
+        name: String,
+        /// The logit aimed at.
+        constant: f32,
+    },
     /// What the first networks see in a class and the last `minus` do not.
-    Difference { class: usize, name: String, minus: usize },
+    Difference {
+        /// Its index.
+        class: usize,
+        /// Its name.
+        name: String,
+        /// Networks that are not to see it.
+        minus: usize,
+    },
     /// What is least like a class.
-    Opposite { class: usize, name: String },
+    Opposite {
+        /// Its index.
+        class: usize,
+        /// Its name.
+        name: String,
+    },
     /// From one class to another.
-    Blend { classes: [usize; 2], names: [String; 2] },
+    Blend {
+        /// Their indices.
+        classes: [usize; 2],
+        /// Their names.
+        names: [String; 2],
+    },
     /// Two classes at once.
-    Merge { classes: [usize; 2], names: [String; 2], juxtapose: bool },
+    Merge {
+        /// Their indices.
+        classes: [usize; 2],
+        /// Their names.
+        names: [String; 2],
+        /// Whether the lower of the two logits counts, rather than their sum.
+        juxtapose: bool,
+    },
     /// What a layer responds to, all of it, a channel, or a unit [channel, row, column].
-    Feature { layer: String, channel: Option<usize>, unit: Option<[usize; 3]> },
+    Feature {
+        /// The layer.
+        layer: String,
+        /// One of its channels.
+        channel: Option<usize>,
+        /// One of its units.
+        unit: Option<[usize; 3]>,
+    },
     /// A photograph in which a layer exaggerates.
-    Dream { layer: String, channel: Option<usize> },
+    Dream {
+        /// The layer.
+        layer: String,
+        /// One of its channels.
+        channel: Option<usize>,
+    },
     /// A picture to which a network answers as to another one; of a class, where that one is.
     Match {
+        /// The class.
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<String>,
+        /// The other picture.
         of: Target,
+        /// The layer that is compared; none: the logits.
         layer: Option<String>,
-        metric: MetricArg,
+        /// How distances are measured.
+        metric: Metric,
+    },
+    /// A sum that is to be raised, in the words of [`crate::objective::read`].
+    Sum {
+        /// The sum.
+        text: String,
     },
 }
 
@@ -96,11 +171,42 @@ pub enum Aim {
 #[serde(untagged)]
 pub enum Target {
     /// Another network's picture of a class, made for this, by a recipe (its text).
-    Made { network: String, sha256: String, class: usize, name: String, made: Box<Design>, recipe: String },
+    Made {
+        /// The other network.
+        network: String,
+        /// The checksum of its weights.
+        sha256: String,
+        /// The class.
+        class: usize,
+        /// Its name.
+        name: String,
+        /// What decides how that picture looks.
+        made: Box<Design>,
+        /// Its recipe.
+        recipe: String,
+    },
     /// Another network's picture of a class, made before.
-    Given { network: String, sha256: String, class: usize, name: String, picture: String, picture_sha256: String },
+    Given {
+        /// The other network.
+        network: String,
+        /// The checksum of its weights.
+        sha256: String,
+        /// The class.
+        class: usize,
+        /// Its name.
+        name: String,
+        /// The picture's file.
+        picture: String,
+        /// Its checksum.
+        picture_sha256: String,
+    },
     /// Any picture.
-    Image { image: String, image_sha256: String },
+    Image {
+        /// Its file.
+        image: String,
+        /// Its checksum.
+        image_sha256: String,
+    },
 }
 
 impl Target {
@@ -115,7 +221,7 @@ impl Target {
 
 impl Aim {
     /// A picture that is to match another one.
-    pub fn matching(of: Target, layer: Option<String>, metric: MetricArg) -> Self {
+    pub fn matching(of: Target, layer: Option<String>, metric: Metric) -> Self {
         Aim::Match { name: of.class().map(str::to_owned), of, layer, metric }
     }
 
@@ -126,6 +232,7 @@ impl Aim {
             Aim::Blend { .. } | Aim::Merge { .. } => "first logit",
             Aim::Feature { .. } | Aim::Dream { .. } => "response",
             Aim::Match { .. } => "distance",
+            Aim::Sum { .. } => "first term",
         }
     }
 
@@ -139,25 +246,29 @@ impl Aim {
             Aim::Blend { classes, names } | Aim::Merge { classes, names, .. } => {
                 vec![(classes[0], &names[0]), (classes[1], &names[1])]
             }
-            Aim::Feature { .. } | Aim::Dream { .. } | Aim::Match { .. } => vec![],
+            Aim::Feature { .. } | Aim::Dream { .. } | Aim::Match { .. } | Aim::Sum { .. } => vec![],
         }
     }
 
     /// Whether the networks can have made it: as many as it takes, with classes of these names.
-    pub fn check(&self, networks: &[Loaded]) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Request`] where they cannot.
+    pub fn check(&self, networks: &[&Loaded]) -> Result<()> {
+        let refuse = |reason: String| Err(Error::Request { reason });
         let (least, most) = match self {
             Aim::Joint { .. } => (2, usize::MAX),
             Aim::Difference { minus, .. } => (minus + 1, usize::MAX),
-            Aim::Opposite { .. } | Aim::Blend { .. } | Aim::Merge { .. } => (1, usize::MAX),
+            Aim::Opposite { .. } | Aim::Blend { .. } | Aim::Merge { .. } | Aim::Sum { .. } => (1, usize::MAX),
             Aim::Class { .. } | Aim::Feature { .. } | Aim::Dream { .. } | Aim::Match { .. } => (1, 1),
         };
         if !(least..=most).contains(&networks.len()) || matches!(self, Aim::Difference { minus: 0, .. }) {
-            bail!("it takes another number of networks than {}", networks.len());
+            return refuse(format!("it takes another number of networks than {}", networks.len()));
         }
         if let Aim::Match { name, of, .. } = self
             && name.as_deref() != of.class()
         {
-            bail!("what it says of the picture that it matches does not agree with itself");
+            return refuse("what it says of the picture that it matches does not agree with itself".into());
         }
         let about = self.classes();
         if about.is_empty() {
@@ -173,8 +284,8 @@ impl Aim {
             let found = (class < known.len()).then(|| known.name(class));
             match found.filter(|_| renamed.iter().all(|loaded| loaded.network.class_count() == known.len())) {
                 Some(found) if found == name || named.is_empty() => {}
-                Some(found) => bail!("it calls class {class} {name}, its network calls it {found}"),
-                None => bail!("it names class {class}, its network has {}", known.len()),
+                Some(found) => return refuse(format!("it calls class {class} {name}, its network calls it {found}")),
+                None => return refuse(format!("it names class {class}, its network has {}", known.len())),
             }
         }
         Ok(())
