@@ -1,5 +1,7 @@
 //! Fused against unfused: a convolution with its epilogue against its parts, batch norms folded against batch norms of their
 //! own in every block of the three networks, and what may not be fused away.
+//!
+//! One file past 500 lines: every test runs a tape fused and unfused by the same few helpers, which stand here alone.
 
 // Helpers of tests unwrap like the tests themselves, which the lint does not see.
 #![allow(clippy::unwrap_used)]
